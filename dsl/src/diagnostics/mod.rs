@@ -1,0 +1,119 @@
+//! What a policy author is told: a code, where, what is wrong, and what to write instead.
+//!
+//! This crate returns diagnostics as data; the command draws them and the server sends them as JSON.
+
+use serde::Serialize;
+
+use crate::source::{Source, Span};
+
+/// How much a diagnostic weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The policy can't be used.
+    Error,
+    /// It can, but hardly means what it says. An error under `--strict`.
+    Warning,
+    /// Worth knowing; never counts for the exit code.
+    Note,
+}
+
+/// One finding about one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The code, `L0123`, with a section in `docs/diagnostics.md`.
+    pub code: &'static str,
+    /// Its weight.
+    pub severity: Severity,
+    /// What is wrong, in lower case and without a final period.
+    pub message: String,
+    /// Where.
+    pub span: Span,
+    /// What the place is, beside the caret.
+    pub label: String,
+    /// What to write instead.
+    pub help: String,
+    /// Replacements that would mend it.
+    pub fixes: Vec<Fix>,
+}
+
+/// A replacement of a stretch of text that would mend a diagnostic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fix {
+    /// What it does, in a few words.
+    pub title: String,
+    /// What is replaced.
+    pub span: Span,
+    /// By what.
+    pub text: String,
+}
+
+/// A diagnostic as machines read it: places as lines and columns from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The code.
+    pub code: &'static str,
+    /// Its weight.
+    pub severity: Severity,
+    /// What is wrong.
+    pub message: String,
+    /// The name of the source.
+    pub file: String,
+    /// Where it begins.
+    pub line: usize,
+    /// Where it begins.
+    pub column: usize,
+    /// Where it ends.
+    pub end_line: usize,
+    /// Where it ends (one past).
+    pub end_column: usize,
+    /// What to write instead.
+    pub help: String,
+    /// Replacements that would mend it.
+    pub fixes: Vec<FixReport>,
+}
+
+/// A fix as machines read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FixReport {
+    /// What it does.
+    pub title: String,
+    /// Where the replaced text begins.
+    pub line: usize,
+    /// Where the replaced text begins.
+    pub column: usize,
+    /// Where it ends.
+    pub end_line: usize,
+    /// Where it ends (one past).
+    pub end_column: usize,
+    /// The new text.
+    pub text: String,
+}
+
+impl Diagnostic {
+    /// This diagnostic with places as lines and columns.
+    pub fn report(&self, sources: &[Source]) -> Report {
+        let place = |span: Span| {
+            let source = sources.get(span.source as usize);
+            let at = |offset: u32| source.map_or((1, 1), |s| s.line_column(offset as usize));
+            (at(span.start), at(span.end))
+        };
+        let ((line, column), (end_line, end_column)) = place(self.span);
+        let fixes = self.fixes.iter().map(|fix| {
+            let ((line, column), (end_line, end_column)) = place(fix.span);
+            FixReport { title: fix.title.clone(), line, column, end_line, end_column, text: fix.text.clone() }
+        });
+        Report {
+            code: self.code,
+            severity: self.severity,
+            message: self.message.clone(),
+            file: sources.get(self.span.source as usize).map(|s| s.name.clone()).unwrap_or_default(),
+            line,
+            column,
+            end_line,
+            end_column,
+            help: self.help.clone(),
+            fixes: fixes.collect(),
+        }
+    }
+}
