@@ -1,9 +1,20 @@
 //! The checked form: names resolved, every expression typed. What the engine consumes.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+pub use crate::ast::{Comparison, Quantifier};
+use crate::events::{EventKind, FieldId};
+use crate::number::Number;
+use crate::source::Span;
+use crate::types::Type;
+
 /// All policies that are active together.
 #[derive(Debug, Clone, Default)]
 pub struct PolicySet {
-    /// The policies, by name.
+    /// The policies, in the order of their sources.
     pub policies: Vec<Policy>,
 }
 
@@ -14,6 +25,568 @@ pub struct Policy {
     pub name: String,
     /// Its title, or its name.
     pub title: String,
-    /// Decides nothing, reports everything (also `mode = "shadow"` in the header). The server may set it.
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// The controls that all its rules serve.
+    pub controls: Vec<String>,
+    /// Decides nothing, reports everything (`mode = "shadow"` in the header). The server may set it.
     pub shadow: bool,
+    /// SHA-256 of its source text, in hex.
+    pub source_digest: String,
+    /// Its parameters, with the values in force.
+    pub params: Vec<Param>,
+    /// What happens where no rule says.
+    pub defaults: Vec<Default>,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+    /// Its exemptions.
+    pub exemptions: Vec<Exemption>,
+    /// Its tests.
+    pub tests: Vec<Test>,
+}
+
+impl Policy {
+    /// Gives a parameter another value; says why not if it can't have that one.
+    pub fn set_param(&mut self, name: &str, value: Const) -> Result<(), String> {
+        let policy = &self.name;
+        let param = self
+            .params
+            .iter_mut()
+            .find(|param| param.name == name)
+            .ok_or_else(|| format!("policy `{policy}` has no parameter `{name}`"))?;
+        param.accepts(&value)?;
+        param.value = value;
+        Ok(())
+    }
+}
+
+/// A parameter.
+#[derive(Debug, Clone)]
+pub struct Param {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: Type,
+    /// What it is unless somebody says otherwise.
+    pub default: Const,
+    /// The range it must stay in.
+    pub range: Option<(Const, Const)>,
+    /// What it is for.
+    pub help: Option<String>,
+    /// What it is.
+    pub value: Const,
+}
+
+impl Param {
+    /// Whether it may have this value; if not, why.
+    pub fn accepts(&self, value: &Const) -> Result<(), String> {
+        if value.ty() != Some(self.ty) && !matches!((value, self.ty), (Const::List(values), Type::List(_)) if values.is_empty()) {
+            return Err(format!("`{}` takes a {}, not `{value}`", self.name, self.ty));
+        }
+        match &self.range {
+            Some((low, high)) if value < low || value > high => {
+                Err(format!("`{}` must be in {low}..{high}, and {value} is not", self.name))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What happens to events of these kinds where no rule says.
+#[derive(Debug, Clone)]
+pub struct Default {
+    /// The kinds.
+    pub kinds: Vec<EventKind>,
+    /// The effect.
+    pub effect: Effect,
+}
+
+/// A checked rule.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Its name, unique within its policy.
+    pub name: String,
+    /// The `///` lines above it.
+    pub docs: Vec<String>,
+    /// The kinds of event that it judges.
+    pub kinds: Vec<EventKind>,
+    /// `when` and not `unless`.
+    pub condition: Expr,
+    /// One of the four effects.
+    pub effect: Option<Effect>,
+    /// Its part of the risk.
+    pub score: Option<Number>,
+    /// The incident that it opens.
+    pub incident: Option<Incident>,
+    /// What the enforcer has to do.
+    pub obligations: Vec<Obligation>,
+    /// Its reason, a string.
+    pub because: Option<Expr>,
+    /// The controls that it serves.
+    pub controls: Vec<String>,
+    /// It applies from this time on.
+    pub from_us: Option<i64>,
+    /// It no longer applies from this time on.
+    pub until_us: Option<i64>,
+    /// Reports and decides nothing.
+    pub shadow: bool,
+    /// Where its name stands.
+    pub span: Span,
+}
+
+/// What a rule or a default asks for, weakest first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effect {
+    /// It may happen.
+    Allow,
+    /// It may happen, named in the decision.
+    Warn,
+    /// It must wait for humans.
+    RequireApproval {
+        /// The group or role that must say yes.
+        from: Option<String>,
+        /// How many people.
+        by: u32,
+        /// How long it may take, in seconds.
+        within_s: Option<u64>,
+    },
+    /// It must not happen.
+    Deny,
+}
+
+impl Effect {
+    /// Whether it restricts: then what is unknown can't be ruled out, and the rule applies.
+    pub fn restricts(&self) -> bool {
+        matches!(self, Effect::Deny | Effect::RequireApproval { .. })
+    }
+}
+
+/// How bad an incident is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each is the word that it is written as")]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl Severity {
+    /// The severities by name.
+    pub const NAMES: [(&'static str, Severity); 4] = [
+        ("low", Severity::Low),
+        ("medium", Severity::Medium),
+        ("high", Severity::High),
+        ("critical", Severity::Critical),
+    ];
+}
+
+/// The incident that a rule opens.
+#[derive(Debug, Clone)]
+pub struct Incident {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What keeps one incident from another; `agent.id` if empty.
+    pub per: Vec<Expr>,
+    /// How long after the latest hit another one adds to it, in seconds.
+    pub fold_s: u64,
+    /// Its title, a string.
+    pub title: Option<Expr>,
+}
+
+/// What the enforcer or the server has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obligation {
+    /// Tell this channel.
+    Notify(String),
+    /// Blank this path before it is shown or passed on.
+    Redact(String),
+    /// Stop taking new work from the agent.
+    Pause,
+    /// Stop the agent.
+    Freeze,
+    /// Ask the org's reasoning model.
+    Judge,
+}
+
+/// A bounded loosening of one rule.
+#[derive(Debug, Clone)]
+pub struct Exemption {
+    /// `policy.rule`.
+    pub rule: String,
+    /// For which events.
+    pub condition: Expr,
+    /// Until when.
+    pub until_us: i64,
+    /// Why, a string.
+    pub because: Expr,
+}
+
+/// A checked test.
+#[derive(Debug, Clone)]
+pub struct Test {
+    /// What it shows.
+    pub name: String,
+    /// Parameters pinned for it: their places in the policy, and values.
+    pub pins: Vec<(String, Const)>,
+    /// The kind of event that is judged.
+    pub kind: EventKind,
+    /// The members of the agent.
+    pub agent: Vec<(Vec<String>, TestValue)>,
+    /// The members of the event.
+    pub event: Vec<(Vec<String>, TestValue)>,
+    /// What must come out.
+    pub expects: Vec<Expect>,
+    /// Where its name stands.
+    pub span: Span,
+}
+
+/// A value in a test.
+#[derive(Debug, Clone)]
+pub enum TestValue {
+    /// `{ key = value }`
+    Object(Vec<(Vec<String>, TestValue)>),
+    /// `[a, b]`
+    List(Vec<TestValue>),
+    /// A constant expression, which may read parameters.
+    Expr(Expr),
+}
+
+/// What a test expects.
+#[derive(Debug, Clone)]
+pub enum Expect {
+    /// A decision.
+    Decision {
+        /// `allow`, `warn`, `require_approval` or `deny`.
+        outcome: String,
+        /// The rules that must be reported with that effect, as `policy.rule`.
+        by: Vec<String>,
+        /// Whether those rules must be unknown.
+        undecided: bool,
+    },
+    /// No rule is reported.
+    NoMatch,
+    /// An incident of this severity.
+    Incident(Severity),
+    /// The risk, compared with a number.
+    Risk(Comparison, Number),
+    /// The reason.
+    Because(String),
+}
+
+/// A typed expression.
+#[derive(Debug, Clone)]
+pub struct Expr {
+    /// What it is.
+    pub kind: ExprKind,
+    /// What it yields.
+    pub ty: Type,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// A constant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "one for each type")]
+pub enum Const {
+    Bool(bool),
+    Number(Number),
+    Text(String),
+    Time(i64),
+    Duration(i64),
+    Ip(IpAddr),
+    Cidr(IpNet),
+    List(Vec<Const>),
+}
+
+impl Const {
+    /// Its type; an empty list has none.
+    pub fn ty(&self) -> Option<Type> {
+        Some(match self {
+            Const::Bool(_) => Type::Bool,
+            Const::Number(_) => Type::Number,
+            Const::Text(_) => Type::String,
+            Const::Time(_) => Type::Time,
+            Const::Duration(_) => Type::Duration,
+            Const::Ip(_) => Type::Ip,
+            Const::Cidr(_) => Type::Cidr,
+            Const::List(values) => Type::List(values.first()?.ty()?.as_element()?),
+        })
+    }
+}
+
+/// What a list's entries are matched as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is the word that it is written as")]
+pub enum PatternKind {
+    Domain,
+    Glob,
+    Cidr,
+    Path,
+}
+
+impl PatternKind {
+    /// The kinds by name.
+    pub const NAMES: [(&'static str, PatternKind); 4] = [
+        ("domain", PatternKind::Domain),
+        ("glob", PatternKind::Glob),
+        ("cidr", PatternKind::Cidr),
+        ("path", PatternKind::Path),
+    ];
+
+    /// The word that it is written as.
+    pub fn name(self) -> &'static str {
+        PatternKind::NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// A named list whose entries are patterns.
+#[derive(Debug)]
+pub struct PatternList {
+    /// `policy.list`.
+    pub name: String,
+    /// What the entries are matched as.
+    pub kind: PatternKind,
+    /// The entries, all valid.
+    pub entries: Vec<String>,
+}
+
+/// A variable of a quantifier: unique within a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Var {
+    /// Its number.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// A test of one text against another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TextTest {
+    /// `startswith`
+    StartsWith,
+    /// `endswith`
+    EndsWith,
+    /// `contains`
+    Contains,
+    /// `contains word`
+    ContainsWord,
+}
+
+impl TextTest {
+    /// The operator as written.
+    pub fn word(self) -> &'static str {
+        match self {
+            TextTest::StartsWith => "startswith",
+            TextTest::EndsWith => "endswith",
+            TextTest::Contains => "contains",
+            TextTest::ContainsWord => "contains word",
+        }
+    }
+}
+
+/// How a list is asked for elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HasTest {
+    /// `xs has x`
+    One,
+    /// `xs has any ys`
+    Any,
+    /// `xs has all ys`
+    All,
+}
+
+/// An arithmetic operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "named as usual")]
+pub enum Arithmetic {
+    Plus,
+    Minus,
+    Times,
+    Over,
+    Modulo,
+}
+
+impl Arithmetic {
+    /// The operator as written.
+    pub fn sign(self) -> char {
+        match self {
+            Arithmetic::Plus => '+',
+            Arithmetic::Minus => '-',
+            Arithmetic::Times => '*',
+            Arithmetic::Over => '/',
+            Arithmetic::Modulo => '%',
+        }
+    }
+}
+
+/// A part of a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TimePart {
+    /// 0 to 23.
+    Hour,
+    /// `mon` to `sun`.
+    Weekday,
+}
+
+/// A function of the language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is the word that it is written as")]
+pub enum Builtin {
+    Lower,
+    Len,
+    Text,
+    Keys,
+    Values,
+    Host,
+    Port,
+    Ip,
+    Time,
+}
+
+impl Builtin {
+    /// The functions by name.
+    pub const NAMES: [(&'static str, Builtin); 9] = [
+        ("lower", Builtin::Lower),
+        ("len", Builtin::Len),
+        ("text", Builtin::Text),
+        ("keys", Builtin::Keys),
+        ("values", Builtin::Values),
+        ("host", Builtin::Host),
+        ("port", Builtin::Port),
+        ("ip", Builtin::Ip),
+        ("time", Builtin::Time),
+    ];
+
+    /// The word that it is written as.
+    pub fn name(self) -> &'static str {
+        Builtin::NAMES.iter().find(|(_, builtin)| *builtin == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// A piece of a string with interpolations.
+#[derive(Debug, Clone)]
+pub enum Piece {
+    /// As it stands.
+    Text(String),
+    /// `{expression}`
+    Value(Expr),
+}
+
+/// What a typed expression is.
+#[derive(Debug, Clone)]
+pub enum ExprKind {
+    /// A constant.
+    Const(Const),
+    /// A field of the event.
+    Field(FieldId),
+    /// A parameter, as `policy.param`.
+    Param(String),
+    /// The risk of the decision being made.
+    Risk,
+    /// A variable of a quantifier.
+    Var(Var),
+    /// A member of a json object.
+    Member(Box<Expr>, String),
+    /// A member or an element of a json value or a list.
+    Item(Box<Expr>, Box<Expr>),
+    /// A json value taken as this type; unknown if it is of another.
+    Take(Box<Expr>),
+    /// Kleene's not.
+    Not(Box<Expr>),
+    /// Kleene's and.
+    And(Vec<Expr>),
+    /// Kleene's or.
+    Or(Vec<Expr>),
+    /// A comparison.
+    Compare(Comparison, Box<Expr>, Box<Expr>),
+    /// `x in low..high`, both inclusive.
+    Between(Box<Expr>, Box<Expr>, Box<Expr>),
+    /// `x in xs`: Kleene over `==`.
+    In(Box<Expr>, Box<Expr>),
+    /// `x in names`, where the list's entries are patterns.
+    InPatterns(Box<Expr>, Arc<PatternList>),
+    /// `x in xs as domain`
+    InAs(Box<Expr>, Box<Expr>, PatternKind),
+    /// `xs has x`, `xs has any ys`, `xs has all ys`
+    Has(HasTest, Box<Expr>, Box<Expr>),
+    /// `startswith` and its like.
+    TextTest(TextTest, Box<Expr>, Box<Expr>),
+    /// `x like "glob*"`
+    Like(Box<Expr>, String),
+    /// `x matches /regex/i`
+    Matches(Box<Expr>, String, bool),
+    /// `has x`: is there anything?
+    Present(Box<Expr>),
+    /// `x else d`
+    Otherwise(Box<Expr>, Box<Expr>),
+    /// A test with `?` in it: false where a soft operand is unknown, or where the test is and the hard ones are not.
+    Lenient {
+        /// The operands with a `?`.
+        soft: Vec<Expr>,
+        /// The operands without one.
+        hard: Vec<Expr>,
+        /// The test.
+        test: Box<Expr>,
+    },
+    /// `any x in xs: body`
+    Quantified(Quantifier, Var, Box<Expr>, Box<Expr>),
+    /// `-x`
+    Negative(Box<Expr>),
+    /// `a + b` and its like.
+    Arithmetic(Arithmetic, Box<Expr>, Box<Expr>),
+    /// `if c then a else b`
+    If(Box<Expr>, Box<Expr>, Box<Expr>),
+    /// A string with interpolations.
+    Join(Vec<Piece>),
+    /// A function.
+    Call(Builtin, Vec<Expr>),
+    /// A time to be read in a zone.
+    Zoned(Box<Expr>, String),
+    /// The hour or weekday of a time, in a zone or in UTC.
+    TimePart(TimePart, Box<Expr>, Option<String>),
+}
+
+impl Expr {
+    /// The expressions directly below this one.
+    pub fn children(&self) -> Vec<&Expr> {
+        match &self.kind {
+            ExprKind::Const(_) | ExprKind::Field(_) | ExprKind::Param(_) | ExprKind::Risk | ExprKind::Var(_) => Vec::new(),
+            ExprKind::Member(a, _)
+            | ExprKind::Take(a)
+            | ExprKind::Not(a)
+            | ExprKind::InPatterns(a, _)
+            | ExprKind::Like(a, _)
+            | ExprKind::Matches(a, ..)
+            | ExprKind::Present(a)
+            | ExprKind::Negative(a)
+            | ExprKind::Zoned(a, _)
+            | ExprKind::TimePart(_, a, _) => vec![a],
+            ExprKind::Item(a, b)
+            | ExprKind::Compare(_, a, b)
+            | ExprKind::In(a, b)
+            | ExprKind::InAs(a, b, _)
+            | ExprKind::Has(_, a, b)
+            | ExprKind::TextTest(_, a, b)
+            | ExprKind::Otherwise(a, b)
+            | ExprKind::Quantified(_, _, a, b)
+            | ExprKind::Arithmetic(_, a, b) => vec![a, b],
+            ExprKind::Between(a, b, c) | ExprKind::If(a, b, c) => vec![a, b, c],
+            ExprKind::And(parts) | ExprKind::Or(parts) | ExprKind::Call(_, parts) => parts.iter().collect(),
+            // The operands stand in the test as well.
+            ExprKind::Lenient { test, .. } => vec![test],
+            ExprKind::Join(pieces) => pieces
+                .iter()
+                .filter_map(|piece| match piece {
+                    Piece::Text(_) => None,
+                    Piece::Value(value) => Some(value),
+                })
+                .collect(),
+        }
+    }
+
+    /// Whether this expression, or one below it, is such a one.
+    pub fn any(&self, found: &mut impl FnMut(&Expr) -> bool) -> bool {
+        found(self) || self.children().into_iter().any(|child| child.any(found))
+    }
 }

@@ -1,9 +1,12 @@
 //! The Lictor policy language: text in, checked policies and diagnostics out.
 
+pub mod ast;
 pub mod diagnostics;
 pub mod events;
 pub mod hir;
+mod items;
 pub mod number;
+mod parse;
 pub mod source;
 pub mod types;
 

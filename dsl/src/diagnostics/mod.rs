@@ -2,6 +2,12 @@
 //!
 //! This crate returns diagnostics as data; the command draws them and the server sends them as JSON.
 
+pub(crate) mod effects;
+pub(crate) mod names;
+pub(crate) mod syntax;
+pub(crate) mod typing;
+pub(crate) mod unknowns;
+
 use serde::Serialize;
 
 use crate::source::{Source, Span};
@@ -116,4 +122,45 @@ impl Diagnostic {
             fixes: fixes.collect(),
         }
     }
+}
+
+fn new(
+    severity: Severity,
+    code: &'static str,
+    message: impl Into<String>,
+    span: Span,
+    label: impl Into<String>,
+    help: impl Into<String>,
+) -> Diagnostic {
+    Diagnostic { code, severity, message: message.into(), span, label: label.into(), help: help.into(), fixes: Vec::new() }
+}
+
+fn error(
+    code: &'static str,
+    message: impl Into<String>,
+    span: Span,
+    label: impl Into<String>,
+    help: impl Into<String>,
+) -> Diagnostic {
+    new(Severity::Error, code, message, span, label, help)
+}
+
+fn warning(
+    code: &'static str,
+    message: impl Into<String>,
+    span: Span,
+    label: impl Into<String>,
+    help: impl Into<String>,
+) -> Diagnostic {
+    new(Severity::Warning, code, message, span, label, help)
+}
+
+/// The known name that an unknown one most resembles, if any is near enough to be meant.
+pub(crate) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let far = 1.max(unknown.chars().count() / 3);
+    known
+        .map(|name| (strsim::damerau_levenshtein(&unknown.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= far && *distance < name.chars().count())
+        .min()
+        .map(|(_, name)| name)
 }

@@ -1,0 +1,91 @@
+//! L01: the text can't be read as declarations.
+
+use super::{Diagnostic, error};
+use crate::source::Span;
+
+/// Text between declarations.
+pub(crate) const STRAY: &str = "L0106";
+
+/// The parser expected something else.
+pub(crate) fn unexpected(span: Span, found: &str, expected: &str, help: &str) -> Diagnostic {
+    let message = if found.is_empty() { "this declaration ends too early".to_owned() } else { format!("unexpected `{found}`") };
+    error("L0101", message, span, format!("expected {expected}"), help)
+}
+
+/// A string without its closing quote.
+pub(crate) fn unclosed_string(span: Span) -> Diagnostic {
+    error(
+        "L0102",
+        "this string is never closed",
+        span,
+        "begins here",
+        "end it with `\"` on the same line; write `\\n` for a line break and `\\\"` for a quote inside",
+    )
+}
+
+/// A bracket that is never closed.
+pub(crate) fn unclosed(span: Span, sign: char) -> Diagnostic {
+    let closing = match sign {
+        '(' => ')',
+        '[' => ']',
+        _ => '}',
+    };
+    error("L0103", format!("this `{sign}` is never closed"), span, "opened here", format!("add the missing `{closing}`"))
+}
+
+/// A closing bracket that nothing opened.
+pub(crate) fn unmatched(span: Span, sign: char) -> Diagnostic {
+    error("L0103", format!("this `{sign}` closes nothing"), span, "no matching bracket", "remove it, or open its partner before it")
+}
+
+/// Brackets nested too deeply.
+pub(crate) fn too_deep(span: Span) -> Diagnostic {
+    error(
+        "L0104",
+        format!("brackets are nested more than {} deep", crate::items::NESTING_LIMIT),
+        span,
+        "one too many",
+        "give the inner part a name with `let` or `def` and use that",
+    )
+}
+
+/// An expression with too many operators, or a rule that grows too large.
+pub(crate) fn too_large(span: Span, what: &str, limit: usize) -> Diagnostic {
+    error(
+        "L0105",
+        format!("{what} has more than {limit} parts"),
+        span,
+        "too large",
+        "split it into several rules, or use a `list` and `in` instead of many comparisons",
+    )
+}
+
+/// Something that begins no declaration.
+pub(crate) fn stray(span: Span, text: &str) -> Diagnostic {
+    let words = ["policy", "param", "list", "def", "default", "rule", "exempt", "test"];
+    let help = match super::nearest(text, words.into_iter()) {
+        Some(word) => format!("did you mean `{word}`?"),
+        None => "a file holds `policy`, `param`, `list`, `def`, `default`, `rule`, `exempt` and `test` declarations".to_owned(),
+    };
+    error(STRAY, format!("`{text}` begins no declaration"), span, "not a declaration", help)
+}
+
+/// A literal that can't be what it looks like.
+pub(crate) fn bad_literal(span: Span, message: impl Into<String>, help: impl Into<String>) -> Diagnostic {
+    error("L0107", message, span, "can't be read", help)
+}
+
+/// A word of the language that this version does not know yet.
+pub(crate) fn not_available(span: Span, what: &str, help: &str) -> Diagnostic {
+    error("L0108", format!("{what} are not available in this version"), span, "not available", help)
+}
+
+/// A file over the size limit.
+pub(crate) fn file_too_large(span: Span, limit: usize) -> Diagnostic {
+    error("L0109", format!("the file is larger than {limit} bytes"), span, "too large", "split it into several policies")
+}
+
+/// The header is missing or there are several.
+pub(crate) fn header(span: Span, message: &str, help: &str) -> Diagnostic {
+    error("L0110", message, span, "here", help)
+}
