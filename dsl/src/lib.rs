@@ -5,6 +5,7 @@ pub mod events;
 pub mod hir;
 pub mod number;
 pub mod source;
+pub mod text;
 pub mod types;
 
 pub use source::Source;
