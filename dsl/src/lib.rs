@@ -8,6 +8,7 @@ mod items;
 pub mod number;
 mod parse;
 pub mod source;
+pub mod text;
 pub mod types;
 
 pub use source::Source;
