@@ -8,7 +8,7 @@ use crate::diagnostics::syntax;
 use crate::source::Span;
 
 /// The deepest nesting of brackets that is read.
-pub const NESTING_LIMIT: usize = 128;
+pub(crate) const NESTING_LIMIT: usize = 128;
 
 /// The words that begin a declaration.
 const DECLARATIONS: [&str; 10] =

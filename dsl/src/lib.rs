@@ -1,12 +1,14 @@
 //! The Lictor policy language: text in, checked policies and diagnostics out.
 
 pub mod ast;
+mod check;
 pub mod diagnostics;
 pub mod events;
 pub mod hir;
 mod items;
 pub mod number;
 mod parse;
+mod print;
 pub mod source;
 pub mod text;
 pub mod types;
@@ -18,7 +20,7 @@ pub use source::Source;
 pub struct Checked {
     /// The sources, as they were given.
     pub sources: Vec<Source>,
-    /// The policies without errors. Use [`Checked::policies`] unless some may be missing.
+    /// What could be read of the policies. Complete only if there are no errors: see [`Checked::into_set`].
     pub set: hir::PolicySet,
     /// Everything found, in the order of the sources.
     pub diagnostics: Vec<diagnostics::Diagnostic>,
@@ -30,6 +32,11 @@ impl Checked {
         self.diagnostics.iter().any(|d| d.severity == diagnostics::Severity::Error)
     }
 
+    /// The policies, if nothing is wrong with any of them; else the diagnostics.
+    pub fn into_set(self) -> Result<hir::PolicySet, Vec<diagnostics::Report>> {
+        if self.has_errors() { Err(self.reports()) } else { Ok(self.set) }
+    }
+
     /// All diagnostics with places as lines and columns.
     pub fn reports(&self) -> Vec<diagnostics::Report> {
         self.diagnostics.iter().map(|d| d.report(&self.sources)).collect()
@@ -38,5 +45,6 @@ impl Checked {
 
 /// Checks policy texts that will be active together.
 pub fn check(sources: Vec<Source>) -> Checked {
-    Checked { sources, set: hir::PolicySet::default(), diagnostics: Vec::new() }
+    let (set, diagnostics) = check::check(&sources);
+    Checked { sources, set, diagnostics }
 }

@@ -69,11 +69,11 @@ fn name(rule: Rule) -> Option<&'static str> {
         Rule::severity => "a severity",
         Rule::group | Rule::list_literal | Rule::regex | Rule::call | Rule::truth | Rule::expr | Rule::expr_plain | Rule::quantified
         | Rule::conditional | Rule::zoned | Rule::quantifier | Rule::key_expr => "an expression",
-        Rule::value | Rule::object => "a value",
+        Rule::value | Rule::object | Rule::literal => "a value",
         Rule::value_list => "a list in `[ ]`",
         Rule::param_type => "a type: `number`, `string`, `duration` or `list<string>`",
         Rule::list_kind => "a kind of list",
-        Rule::range | Rule::bound => "a range such as `0..100`",
+        Rule::range => "a range such as `0..100`",
         Rule::not => "`not`",
         Rule::minus => "`-`",
         Rule::present => "`has`",

@@ -21,7 +21,7 @@ use crate::source::{Source, Span};
 struct Grammar;
 
 /// The largest file that is read, in bytes.
-pub const FILE_LIMIT: usize = 1 << 20;
+pub(crate) const FILE_LIMIT: usize = 1 << 20;
 /// The most operators other than `and` and `or` that one expression may have: each nests one deeper.
 const OPERATOR_LIMIT: usize = 200;
 /// Steps after which pest gives up, for the whole process. A list of 100,000 values needs a tenth of it.
@@ -200,21 +200,21 @@ impl Reader<'_> {
         let mut inner = words(pair);
         let name = self.name(&inner.next()?);
         let ty = self.name(&inner.next()?);
-        let default = self.value(inner.next()?)?;
+        let written = inner.next()?;
+        let default = match written.as_rule() {
+            Rule::value_list => Value::List(self.values(written.clone())?, self.span(written.as_span())),
+            _ => Value::Expr(self.pratt(written.into_inner())?),
+        };
         let (mut range, mut help) = (None, None);
         for part in inner {
             if part.as_rule() == Rule::range {
                 let mut bounds = part.into_inner();
-                range = Some((self.bound(bounds.next()?)?, self.bound(bounds.next()?)?));
+                range = Some((self.pratt(bounds.next()?.into_inner())?, self.pratt(bounds.next()?.into_inner())?));
             } else {
                 help = Some(Spanned { span: self.span(part.as_span()), value: self.plain_string(&part)? });
             }
         }
         Some(Param { name, ty, default, range, help })
-    }
-
-    fn bound(&mut self, pair: P) -> Option<Expr> {
-        self.primary(pair.into_inner().next()?)
     }
 
     fn list(&mut self, pair: P) -> Option<List> {

@@ -1,0 +1,394 @@
+//! Checks policies that will be active together: every mistake of every file in one run.
+//!
+//! Order of passes: all files are parsed; rules of all policies are named, so that exemptions and tests can refer to
+//! them; then each policy's declarations are checked, parameters and lists before the rules that use them.
+
+mod expr;
+mod rule;
+mod scope;
+mod tests;
+mod unknowns;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use self::expr::Checker;
+use self::scope::{Named, Scope};
+use crate::ast::{self, ItemKind};
+use crate::diagnostics::{Diagnostic, names, syntax, typing};
+use crate::events::EventKind;
+use crate::hir::{self, Const, PatternKind};
+use crate::source::{Source, Span};
+use crate::types::{Element, Type};
+
+/// The most values that a list may have.
+const LIST_LIMIT: usize = 100_000;
+
+/// The kinds of event of every rule, by full name. (A rule with an unknown kind has none.)
+type Rules = BTreeMap<String, Vec<EventKind>>;
+
+/// Checks sources that will be active together.
+pub(crate) fn check(sources: &[Source]) -> (hir::PolicySet, Vec<Diagnostic>) {
+    let mut diagnostics = Vec::new();
+    let files: Vec<ast::File> =
+        (0u32..).zip(sources).map(|(number, source)| crate::parse::parse(number, source, &mut diagnostics)).collect();
+    let rules = name_rules(&files);
+    let mut set = hir::PolicySet::default();
+    let mut policies: BTreeMap<String, usize> = BTreeMap::new();
+    for ((number, file), source) in (0u32..).zip(&files).zip(sources) {
+        let policy = policy(number, file, sources, source, &rules, &mut diagnostics);
+        let Some(policy) = policy else { continue };
+        if let Some(first) = policies.insert(policy.name.clone(), set.policies.len()) {
+            let span = header(file).map_or(Span { source: number, ..Span::default() }, |header| header.name.span);
+            let message = format!("policy `{}` is already declared in another file", policy.name);
+            diagnostics.push(syntax::header(span, &message, "rename one of them: the name in the header is the policy's own"));
+            policies.insert(policy.name, first);
+            continue;
+        }
+        set.policies.push(policy);
+    }
+    diagnostics.sort_by_key(|d| (d.span.source, d.span.start, d.code));
+    diagnostics.dedup_by(|a, b| a.code == b.code && a.span == b.span && a.message == b.message);
+    (set, diagnostics)
+}
+
+fn header(file: &ast::File) -> Option<&ast::Header> {
+    file.items.iter().find_map(|item| match &item.kind {
+        ItemKind::Header(header) => Some(header),
+        _ => None,
+    })
+}
+
+fn name_rules(files: &[ast::File]) -> Rules {
+    let mut rules = Rules::new();
+    for file in files {
+        let Some(header) = header(file) else { continue };
+        for item in &file.items {
+            if let ItemKind::Rule(rule) = &item.kind {
+                let kinds = rule.kinds.iter().map(|kind| EventKind::named(&kind.value)).collect::<Option<_>>();
+                rules.insert(format!("{}.{}", header.name.value, rule.name.value), kinds.unwrap_or_default());
+            }
+        }
+    }
+    rules
+}
+
+fn policy<'a>(
+    number: u32,
+    file: &'a ast::File,
+    sources: &'a [Source],
+    source: &Source,
+    rules: &Rules,
+    out: &'a mut Vec<Diagnostic>,
+) -> Option<hir::Policy> {
+    let mut headers = file.items.iter().filter_map(|item| match &item.kind {
+        ItemKind::Header(header) => Some(header),
+        _ => None,
+    });
+    let first = headers.next();
+    for extra in headers {
+        out.push(syntax::header(extra.name.span, "a file has one header", "put the second policy into a file of its own"));
+    }
+    if first.is_none() && !file_was_unreadable(number, out) {
+        let span = Span { source: number, start: 0, end: 1.min(source.text.len() as u32) };
+        let help = "begin the file with `policy my_policy { title = \"…\" }`";
+        out.push(syntax::header(span, "this file has no `policy` header", help));
+    }
+    let name = first.map_or_else(|| "unnamed".to_owned(), |header| header.name.value.clone());
+    let mut scope = Scope::new(name, out);
+    let mut policy = hir::Policy {
+        name: scope.policy.clone(),
+        title: scope.policy.clone(),
+        owner: None,
+        controls: Vec::new(),
+        shadow: false,
+        source_digest: hex(&Sha256::digest(source.text.as_bytes())),
+        params: Vec::new(),
+        defaults: Vec::new(),
+        rules: Vec::new(),
+        exemptions: Vec::new(),
+        tests: Vec::new(),
+    };
+    if let Some(header) = first {
+        settings(&mut scope, header, &mut policy);
+    }
+    declare(&mut scope, file, sources, &mut policy);
+    let known: Vec<String> = rules.keys().cloned().collect();
+    let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+    for item in &file.items {
+        match &item.kind {
+            ItemKind::Rule(written) => {
+                if let Some(first) = seen.insert(&written.name.value, written.name.span) {
+                    report_duplicate(&mut scope, sources, "rule", &written.name, first);
+                }
+                policy.rules.extend(rule::rule(&mut scope, written, &item.docs));
+            }
+            ItemKind::Default(default) => {
+                let kinds = rule::kinds(&mut scope, &default.kinds);
+                let effect = rule::effect(&mut scope, &default.effect.value, default.effect.span);
+                if let (Some(kinds), Some(effect)) = (kinds, effect) {
+                    policy.defaults.push(hir::Default { kinds, effect });
+                }
+            }
+            ItemKind::Exempt(written) => {
+                if let Some(name) = full_rule_name(&mut scope, &written.rule, &known) {
+                    let kinds = rules.get(&name).cloned().unwrap_or_default();
+                    policy.exemptions.extend(rule::exemption(&mut scope, written, name, &kinds));
+                }
+            }
+            ItemKind::Test(written) => policy.tests.extend(tests::test(&mut scope, written, &policy.params, &known)),
+            ItemKind::Header(_) | ItemKind::Param(_) | ItemKind::List(_) | ItemKind::Def(_) => {}
+        }
+    }
+    for (span, what, name) in scope.unused() {
+        scope.report(names::unused(span, what, &name));
+    }
+    first.map(|_| policy)
+}
+
+/// Whether the header itself has a syntax error, so that saying it is missing would only confuse.
+fn file_was_unreadable(number: u32, out: &[Diagnostic]) -> bool {
+    out.iter().any(|d| d.span.source == number && d.code.starts_with("L01"))
+}
+
+fn settings(scope: &mut Scope, header: &ast::Header, policy: &mut hir::Policy) {
+    const KNOWN: [&str; 4] = ["title", "owner", "controls", "mode"];
+    for (key, value) in &header.settings {
+        if !KNOWN.contains(&key.value.as_str()) {
+            scope.report(names::unknown_word(key.span, "setting", &key.value, KNOWN.into_iter()));
+            continue;
+        }
+        if key.value == "controls" {
+            match value {
+                ast::Value::List(values, _) => {
+                    rule::texts(scope, values, &mut policy.controls);
+                }
+                other => scope.report(typing::literal_only(other.span(), "`controls`", "`[\"SOC2:CC6.1\"]`")),
+            }
+            continue;
+        }
+        let text = match value {
+            ast::Value::Expr(expr) => expr::plain_text(expr),
+            _ => None,
+        };
+        match (key.value.as_str(), text) {
+            (_, None) => scope.report(typing::literal_only(value.span(), &format!("`{}`", key.value), "a text in double quotes")),
+            ("title", Some(text)) => policy.title = text,
+            ("owner", Some(text)) => policy.owner = Some(text),
+            (_, Some(text)) if text == "shadow" => policy.shadow = true,
+            (_, Some(text)) => scope.report(names::unknown_word(value.span(), "mode", &text, ["shadow"].into_iter())),
+        }
+    }
+}
+
+/// Parameters, lists and macros, so that everything else may use them wherever they stand.
+fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, sources: &[Source], policy: &mut hir::Policy) {
+    for item in &file.items {
+        let (what, name, taken) = match &item.kind {
+            ItemKind::Param(written) => {
+                let Some(param) = param(scope, written) else { continue };
+                let named = Named::Param(format!("{}.{}", scope.policy, param.name), param.ty);
+                policy.params.push(param);
+                ("parameter", &written.name, scope.declare(&written.name, named))
+            }
+            ItemKind::List(written) => {
+                // A list that can't be read still has its name, or each use of it would be a further mistake.
+                let named = list(scope, written).unwrap_or(Named::Values(Const::List(Vec::new()), Type::STRINGS));
+                ("list", &written.name, scope.declare(&written.name, named))
+            }
+            ItemKind::Def(written) => ("macro", &written.name, scope.declare_macro(written)),
+            _ => continue,
+        };
+        if let Err(first) = taken {
+            report_duplicate(scope, sources, what, name, first);
+        }
+    }
+}
+
+fn report_duplicate(scope: &mut Scope, sources: &[Source], what: &str, name: &ast::Name, first: Span) {
+    let line = sources.get(first.source as usize).map_or(0, |source| source.line_column(first.start as usize).0);
+    scope.report(names::duplicate(name.span, what, &name.value, line));
+}
+
+fn param(scope: &mut Scope, written: &ast::Param) -> Option<hir::Param> {
+    let ty = match written.ty.value.replace(' ', "").as_str() {
+        "number" => Type::Number,
+        "string" => Type::String,
+        "bool" => Type::Bool,
+        "duration" => Type::Duration,
+        "list<string>" => Type::STRINGS,
+        "list<number>" => Type::List(Element::Number),
+        other => {
+            let known = ["number", "string", "bool", "duration", "list<string>", "list<number>"];
+            scope.report(names::unknown_word(written.ty.span, "type of parameter", other, known.into_iter()));
+            return None;
+        }
+    };
+    let default = constant(scope, &written.default);
+    let range = match &written.range {
+        None => None,
+        Some((low, high)) => {
+            let mut checker = Checker::new(scope, &[]);
+            match (checker.infer(low)?.kind, checker.infer(high)?.kind) {
+                (hir::ExprKind::Const(low_value), hir::ExprKind::Const(high_value)) => {
+                    if low_value.ty() != Some(ty) || high_value.ty() != Some(ty) || low_value > high_value {
+                        let message = format!("`{low_value}..{high_value}` is no range of a {ty}");
+                        scope.report(typing::out_of_range(low.span.to(high.span), message));
+                        return None;
+                    }
+                    Some((low_value, high_value))
+                }
+                _ => return None,
+            }
+        }
+    };
+    let default = default?;
+    let param = hir::Param {
+        name: written.name.value.clone(),
+        ty,
+        value: default.clone(),
+        default,
+        range,
+        help: written.help.as_ref().map(|help| help.value.clone()),
+    };
+    if let Err(reason) = param.accepts(&param.default) {
+        scope.report(typing::out_of_range(written.default.span(), reason));
+        return None;
+    }
+    Some(param)
+}
+
+fn list(scope: &mut Scope, written: &ast::List) -> Option<Named> {
+    if written.values.len() > LIST_LIMIT {
+        scope.report(syntax::too_large(written.span, "this list", LIST_LIMIT));
+        return None;
+    }
+    let kind = written.kind.as_ref().map_or("string", |kind| kind.value.as_str());
+    let element = match kind {
+        "string" => Element::String,
+        "number" => Element::Number,
+        _ => {
+            let Some((_, pattern)) = PatternKind::NAMES.iter().find(|(name, _)| *name == kind) else {
+                let span = written.kind.as_ref().map_or(written.span, |kind| kind.span);
+                let known = PatternKind::NAMES.iter().map(|(name, _)| *name).chain(["string", "number"]);
+                scope.report(names::unknown_word(span, "kind of list", kind, known));
+                return None;
+            };
+            return patterns(scope, written, *pattern);
+        }
+    };
+    let values = values(scope, &written.values, element)?;
+    Some(Named::Values(Const::List(values), Type::List(element)))
+}
+
+fn values(scope: &mut Scope, written: &[ast::Value], element: Element) -> Option<Vec<Const>> {
+    let mut values = Vec::with_capacity(written.len());
+    let mut sound = true;
+    for value in written {
+        match constant(scope, value) {
+            Some(constant) if constant.ty() == Some(element.ty()) => values.push(constant),
+            Some(other) => {
+                let found = other.ty().unwrap_or(Type::STRINGS);
+                scope.report(typing::mixed_list(value.span(), element.ty(), found));
+                sound = false;
+            }
+            None => sound = false,
+        }
+    }
+    sound.then_some(values)
+}
+
+fn patterns(scope: &mut Scope, written: &ast::List, kind: PatternKind) -> Option<Named> {
+    let entries: Vec<String> = values(scope, &written.values, Element::String)?
+        .into_iter()
+        .filter_map(|value| match value {
+            Const::Text(text) => Some(text),
+            _ => None,
+        })
+        .collect();
+    if let Some((number, reason)) = expr::bad_entry(kind, &entries) {
+        let span = written.values.get(number).map_or(written.span, ast::Value::span);
+        let help = match kind {
+            PatternKind::Domain => "write a host name or an address, without scheme, port or path: \"bank.example\"",
+            PatternKind::Cidr => "write a network or an address: \"10.0.0.0/8\"",
+            PatternKind::Path => "write an absolute path: \"/srv/data\"",
+            PatternKind::Glob => "`*` stands for anything, `?` for one character",
+        };
+        scope.report(typing::bad_pattern(span, kind.name(), &reason, help));
+        return None;
+    }
+    let name = format!("{}.{}", scope.policy, written.name.value);
+    Some(Named::Patterns(Arc::new(hir::PatternList { name, kind, entries })))
+}
+
+/// A value that is known when the policy is checked.
+fn constant(scope: &mut Scope, value: &ast::Value) -> Option<Const> {
+    let expr = match value {
+        ast::Value::Expr(expr) => expr,
+        ast::Value::List(items, _) => {
+            let items: Vec<Option<Const>> = items.iter().map(|item| constant(scope, item)).collect();
+            return Some(Const::List(items.into_iter().collect::<Option<_>>()?));
+        }
+        ast::Value::Object(_, span) => {
+            scope.report(typing::misplaced(*span, "an object", "write a number, a text, a span of time or a list"));
+            return None;
+        }
+    };
+    let checked = Checker::new(scope, &[]).infer(expr)?;
+    match checked.kind {
+        hir::ExprKind::Const(value) => Some(value),
+        _ => {
+            scope.report(typing::literal_only(expr.span, "this value", "`1_000`, \"text\", `60m` or `[\"a\", \"b\"]`"));
+            None
+        }
+    }
+}
+
+/// The full name of a rule named by itself or with its policy.
+fn full_rule_name(scope: &mut Scope, name: &ast::Name, rules: &[String]) -> Option<String> {
+    let full = if name.value.contains('.') { name.value.clone() } else { format!("{}.{}", scope.policy, name.value) };
+    if rules.contains(&full) {
+        return Some(full);
+    }
+    let own = format!("{}.", scope.policy);
+    let known: Vec<&str> = rules.iter().map(|rule| rule.strip_prefix(&own).unwrap_or(rule)).collect();
+    scope.report(names::unknown_rule(name.span, &name.value, known.into_iter()));
+    None
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod checks {
+    use super::*;
+
+    fn codes(text: &str) -> Vec<&'static str> {
+        check(&[Source::new("p.lictor", text)]).1.iter().map(|d| d.code).collect()
+    }
+
+    #[test]
+    fn a_good_policy_is_clean() {
+        let text = "policy p { title = \"P\" }\nparam cap: number = 10 in 0..100\nrule r on intent { when amount? > cap deny because \"{amount} > {cap}\" }";
+        assert_eq!(codes(text), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn an_allow_must_know() {
+        assert_eq!(codes("policy p {}\nrule r on intent { when agent.declared and payload.amount > 10 allow }"), ["L0401"]);
+        assert_eq!(codes("policy p {}\nrule r on intent { when agent.declared and has payload.amount and payload.amount > 10 allow }"), Vec::<&str>::new());
+        assert_eq!(codes("policy p {}\nrule r on intent { when agent.declared and (payload.amount else 0) > 10 allow }"), Vec::<&str>::new());
+        assert_eq!(codes("policy p {}\nrule r on intent { when agent.declared and payload.amount? > 10 allow }"), Vec::<&str>::new());
+        assert_eq!(codes("policy p {}\nrule r on intent { when agent.declared unless not has amount or amount > 10 allow }"), Vec::<&str>::new());
+        assert_eq!(codes("policy p {}\nrule r on intent { when agent.declared unless payload.blocked? == true allow }"), ["L0404"]);
+    }
+
+    #[test]
+    fn what_a_macro_hides_is_still_checked() {
+        assert_eq!(codes("policy p {}\ndef big(x) = x > 10\nrule r on intent { when big(amonut) deny }"), ["L0201"]);
+        assert_eq!(codes("policy p {}\ndef a() = b()\ndef b() = a()\nrule r on intent { when a() deny }"), ["L0209"]);
+    }
+}

@@ -1,0 +1,114 @@
+//! The names that one policy declares, and which of them were used.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::ast;
+use crate::diagnostics::Diagnostic;
+use crate::hir::{Const, Expr, PatternList, Var};
+use crate::source::Span;
+use crate::types::Type;
+
+/// What a bound name stands for inside an expression.
+pub(super) enum Binding {
+    /// A `let`, or an argument of a macro.
+    Value(Expr),
+    /// A variable of a quantifier.
+    Variable(Var, Type),
+}
+
+/// What a declared name stands for.
+#[derive(Clone)]
+pub(super) enum Named {
+    /// A parameter, by its full name.
+    Param(String, Type),
+    /// A list of plain values.
+    Values(Const, Type),
+    /// A list of patterns.
+    Patterns(Arc<PatternList>),
+    /// A macro.
+    Macro,
+}
+
+/// The names of one policy.
+pub(super) struct Scope<'a> {
+    /// The policy's name.
+    pub policy: String,
+    declared: BTreeMap<String, (Named, Span)>,
+    macros: BTreeMap<String, &'a ast::Def>,
+    used: BTreeSet<String>,
+    variables: u32,
+    out: &'a mut Vec<Diagnostic>,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(policy: String, out: &'a mut Vec<Diagnostic>) -> Scope<'a> {
+        Scope { policy, declared: BTreeMap::new(), macros: BTreeMap::new(), used: BTreeSet::new(), variables: 0, out }
+    }
+
+    pub(super) fn report(&mut self, diagnostic: Diagnostic) {
+        self.out.push(diagnostic);
+    }
+
+    /// Declares a name; if it is taken, says where it was declared first.
+    pub(super) fn declare(&mut self, name: &ast::Name, named: Named) -> Result<(), Span> {
+        if let Some((_, first)) = self.declared.get(&name.value) {
+            return Err(*first);
+        }
+        self.declared.insert(name.value.clone(), (named, name.span));
+        Ok(())
+    }
+
+    pub(super) fn declare_macro(&mut self, def: &'a ast::Def) -> Result<(), Span> {
+        self.declare(&def.name, Named::Macro)?;
+        self.macros.insert(def.name.value.clone(), def);
+        Ok(())
+    }
+
+    /// What a name stands for, which counts as a use.
+    pub(super) fn named(&mut self, name: &str) -> Option<Named> {
+        let (named, _) = self.declared.get(name)?;
+        self.used.insert(name.to_owned());
+        Some(named.clone())
+    }
+
+    /// What a name stands for.
+    pub(super) fn peek(&self, name: &str) -> Option<Named> {
+        self.declared.get(name).map(|(named, _)| named.clone())
+    }
+
+    pub(super) fn def(&mut self, name: &str) -> Option<&'a ast::Def> {
+        let def = self.macros.get(name).copied()?;
+        self.used.insert(name.to_owned());
+        Some(def)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.declared.keys().map(String::as_str)
+    }
+
+    pub(super) fn macros(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.macros.values().map(|def| def.name.value.as_str()).collect::<Vec<_>>().into_iter()
+    }
+
+    pub(super) fn next_variable(&mut self) -> u32 {
+        self.variables += 1;
+        self.variables
+    }
+
+    /// Declared names that nothing used, with what they are.
+    pub(super) fn unused(&self) -> Vec<(Span, &'static str, String)> {
+        self.declared
+            .iter()
+            .filter(|(name, _)| !self.used.contains(*name))
+            .map(|(name, (named, span))| {
+                let what = match named {
+                    Named::Param(..) => "parameter",
+                    Named::Values(..) | Named::Patterns(_) => "list",
+                    Named::Macro => "macro",
+                };
+                (*span, what, name.clone())
+            })
+            .collect()
+    }
+}
