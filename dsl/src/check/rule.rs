@@ -333,6 +333,8 @@ pub(super) fn texts(scope: &mut Scope, values: &[ast::Value], into: &mut Vec<Str
 /// An exemption; its fields are those of the rule that it exempts from.
 pub(super) fn exemption(scope: &mut Scope, written: &ast::Exempt, rule: String, kinds: &[EventKind]) -> Option<Exemption> {
     let mut checker = Checker::new(scope, kinds);
+    // Exemptions are looked at before the risk is added up.
+    checker.risk_refused = true;
     let condition = checker.condition(&written.condition);
     let because = checker.typed(&written.because, Type::String);
     let until = moment::date(&written.until.value).or_else(|| moment::rfc3339(&written.until.value));

@@ -1,0 +1,188 @@
+//! Expressions as they are evaluated: patterns compiled, zones looked up, names turned into numbers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use lictor_dsl::events::FieldId;
+use lictor_dsl::hir::{self, Arithmetic, Comparison, Const, HasTest, PatternKind, Quantifier, TextTest, TimePart};
+use lictor_dsl::text::glob::Glob;
+use lictor_dsl::text::lists::{CidrList, DomainList, GlobList, PathList};
+use lictor_dsl::types::Type;
+use regex::Regex;
+
+/// One node of an expression.
+#[derive(Debug)]
+pub(crate) enum Node {
+    Const(Const),
+    Field(FieldId),
+    /// A parameter, by its place in the parameter block.
+    Param(usize),
+    Risk,
+    Var(u32),
+    Member(Box<Node>, String),
+    Item(Box<Node>, Box<Node>),
+    Take(Type, Box<Node>),
+    Not(Box<Node>),
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Compare(Comparison, Box<Node>, Box<Node>),
+    Between(Box<Node>, Box<Node>, Box<Node>),
+    In(Box<Node>, Box<Node>),
+    /// Membership in a constant list of texts.
+    InTexts(Box<Node>, HashSet<String>),
+    InPatterns(Box<Node>, Arc<Patterns>),
+    InAs(Box<Node>, Box<Node>, PatternKind),
+    Has(HasTest, Box<Node>, Box<Node>),
+    TextTest(TextTest, Box<Node>, Box<Node>),
+    Like(Box<Node>, Glob),
+    Matches(Box<Node>, Regex),
+    Present(Box<Node>),
+    Otherwise(Box<Node>, Box<Node>),
+    Lenient { soft: Vec<Node>, hard: Vec<Node>, test: Box<Node> },
+    Quantified(Quantifier, u32, Box<Node>, Box<Node>),
+    Negative(Type, Box<Node>),
+    Arithmetic(Arithmetic, Box<Node>, Box<Node>),
+    If(Box<Node>, Box<Node>, Box<Node>),
+    Join(Vec<Part>),
+    Lower(Box<Node>),
+    Len(Box<Node>),
+    Text(Box<Node>),
+    Keys(Box<Node>),
+    Values(Box<Node>),
+    Host(Box<Node>),
+    Port(Box<Node>),
+    Ip(Box<Node>),
+    Time(Box<Node>, Option<String>),
+    TimePart(TimePart, Box<Node>, Option<TimeZone>),
+}
+
+/// A piece of a string with interpolations.
+#[derive(Debug)]
+pub(crate) enum Part {
+    Text(String),
+    Value(Node),
+}
+
+/// A compiled list of patterns.
+#[derive(Debug)]
+pub(crate) enum Patterns {
+    Domain(DomainList),
+    Glob(GlobList),
+    Cidr(CidrList),
+    Path(PathList),
+}
+
+impl Patterns {
+    /// Compiles a list; the reason if an entry can't be used.
+    pub(crate) fn new(kind: PatternKind, entries: &[String]) -> Result<Patterns, String> {
+        let compiled = match kind {
+            PatternKind::Domain => DomainList::new(entries).map(Patterns::Domain),
+            PatternKind::Glob => GlobList::new(entries).map(Patterns::Glob),
+            PatternKind::Cidr => CidrList::new(entries).map(Patterns::Cidr),
+            PatternKind::Path => PathList::new(entries).map(Patterns::Path),
+        };
+        compiled.map_err(|(entry, reason)| format!("entry {}: {reason}", entry + 1))
+    }
+
+    /// Whether a text is matched; none if it can't be normalised.
+    pub(crate) fn contains(&self, text: &str) -> Option<bool> {
+        match self {
+            Patterns::Domain(list) => list.contains(text),
+            Patterns::Glob(list) => list.contains(text),
+            Patterns::Cidr(list) => list.contains(text),
+            Patterns::Path(list) => list.contains(text),
+        }
+    }
+}
+
+/// Turns a checked expression into nodes. `param` finds a parameter's place by its full name.
+pub(crate) fn lower(expr: &hir::Expr, param: &dyn Fn(&str) -> usize) -> Result<Node, String> {
+    use hir::ExprKind;
+    let go = |expr: &hir::Expr| lower(expr, param);
+    let boxed = |expr: &hir::Expr| lower(expr, param).map(Box::new);
+    let all = |exprs: &[hir::Expr]| exprs.iter().map(go).collect::<Result<Vec<_>, _>>();
+    Ok(match &expr.kind {
+        ExprKind::Const(value) => Node::Const(value.clone()),
+        ExprKind::Field(field) => Node::Field(*field),
+        ExprKind::Param(name) => Node::Param(param(name)),
+        ExprKind::Risk => Node::Risk,
+        ExprKind::Var(var) => Node::Var(var.number),
+        ExprKind::Member(base, name) => Node::Member(boxed(base)?, name.clone()),
+        ExprKind::Item(base, index) => Node::Item(boxed(base)?, boxed(index)?),
+        ExprKind::Take(inner) => Node::Take(expr.ty, boxed(inner)?),
+        ExprKind::Not(inner) => Node::Not(boxed(inner)?),
+        ExprKind::And(parts) => Node::And(all(parts)?),
+        ExprKind::Or(parts) => Node::Or(all(parts)?),
+        ExprKind::Compare(comparison, left, right) => Node::Compare(*comparison, boxed(left)?, boxed(right)?),
+        ExprKind::Between(x, low, high) => Node::Between(boxed(x)?, boxed(low)?, boxed(high)?),
+        ExprKind::In(x, xs) => match &xs.kind {
+            ExprKind::Const(Const::List(values)) if xs.ty == Type::STRINGS => {
+                let texts = values.iter().filter_map(|value| match value {
+                    Const::Text(text) => Some(text.clone()),
+                    _ => None,
+                });
+                Node::InTexts(boxed(x)?, texts.collect())
+            }
+            _ => Node::In(boxed(x)?, boxed(xs)?),
+        },
+        ExprKind::InPatterns(x, list) => Node::InPatterns(boxed(x)?, Arc::new(Patterns::new(list.kind, &list.entries)?)),
+        ExprKind::InAs(x, xs, kind) => Node::InAs(boxed(x)?, boxed(xs)?, *kind),
+        ExprKind::Has(test, xs, x) => Node::Has(*test, boxed(xs)?, boxed(x)?),
+        ExprKind::TextTest(test, left, right) => Node::TextTest(*test, boxed(left)?, boxed(right)?),
+        ExprKind::Like(x, pattern) => Node::Like(boxed(x)?, Glob::new(pattern)?),
+        ExprKind::Matches(x, pattern, ignore_case) => {
+            Node::Matches(boxed(x)?, lictor_dsl::text::pattern::regex(pattern, *ignore_case)?)
+        }
+        ExprKind::Present(inner) => Node::Present(boxed(inner)?),
+        ExprKind::Otherwise(x, default) => Node::Otherwise(boxed(x)?, boxed(default)?),
+        ExprKind::Lenient { soft, hard, test } => Node::Lenient { soft: all(soft)?, hard: all(hard)?, test: boxed(test)? },
+        ExprKind::Quantified(quantifier, var, xs, body) => {
+            Node::Quantified(*quantifier, var.number, boxed(xs)?, boxed(body)?)
+        }
+        ExprKind::Negative(inner) => Node::Negative(expr.ty, boxed(inner)?),
+        ExprKind::Arithmetic(operator, left, right) => Node::Arithmetic(*operator, boxed(left)?, boxed(right)?),
+        ExprKind::If(condition, then, otherwise) => Node::If(boxed(condition)?, boxed(then)?, boxed(otherwise)?),
+        ExprKind::Join(pieces) => Node::Join(
+            pieces
+                .iter()
+                .map(|piece| match piece {
+                    hir::Piece::Text(text) => Ok(Part::Text(text.clone())),
+                    hir::Piece::Value(value) => go(value).map(Part::Value),
+                })
+                .collect::<Result<_, String>>()?,
+        ),
+        ExprKind::Call(builtin, arguments) => {
+            let [first, rest @ ..] = arguments.as_slice() else { return Err("a function without arguments".to_owned()) };
+            let x = boxed(first)?;
+            match builtin {
+                hir::Builtin::Lower => Node::Lower(x),
+                hir::Builtin::Len => Node::Len(x),
+                hir::Builtin::Text => Node::Text(x),
+                hir::Builtin::Keys => Node::Keys(x),
+                hir::Builtin::Values => Node::Values(x),
+                hir::Builtin::Host => Node::Host(x),
+                hir::Builtin::Port => Node::Port(x),
+                hir::Builtin::Ip => Node::Ip(x),
+                hir::Builtin::Time => {
+                    let zone = rest.first().and_then(|zone| match &zone.kind {
+                        ExprKind::Const(Const::Text(name)) => Some(name.clone()),
+                        _ => None,
+                    });
+                    Node::Time(x, zone)
+                }
+            }
+        }
+        // The zone only matters to the parts of a time, which hold it themselves.
+        ExprKind::Zoned(time, _) => go(time)?,
+        ExprKind::TimePart(part, time, zone) => {
+            let zone = match zone {
+                Some(name) => {
+                    Some(lictor_dsl::text::moment::zone(name).ok_or_else(|| format!("there is no time zone `{name}`"))?)
+                }
+                None => None,
+            };
+            Node::TimePart(*part, boxed(time)?, zone)
+        }
+    })
+}
