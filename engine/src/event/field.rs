@@ -1,7 +1,7 @@
 //! The value of one field: from its JSON text to its type in the table.
 
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use lictor_dsl::events::Field;
 use lictor_dsl::number::Number;
@@ -32,9 +32,12 @@ pub enum FieldValue {
     Json(JsonField),
 }
 
-/// A json field: checked text, read when a rule first asks for it.
+/// A json field: checked text, read when a rule first asks for it. Its clones share both.
 #[derive(Debug, Clone)]
-pub struct JsonField {
+pub struct JsonField(Arc<Lazy>);
+
+#[derive(Debug)]
+struct Lazy {
     text: Box<str>,
     value: OnceLock<Json>,
 }
@@ -42,18 +45,18 @@ pub struct JsonField {
 impl JsonField {
     /// Takes text that a [`Cursor`] has passed.
     fn new(checked: &str) -> JsonField {
-        JsonField { text: checked.into(), value: OnceLock::new() }
+        JsonField(Arc::new(Lazy { text: checked.into(), value: OnceLock::new() }))
     }
 
     /// The value. Reads the text the first time.
     pub fn value(&self) -> &Json {
         // The text is well-formed; were it not, nothing would be known of it.
-        self.value.get_or_init(|| json::parse(self.text.as_bytes()).unwrap_or(Json::Null))
+        self.0.value.get_or_init(|| json::parse(self.0.text.as_bytes()).unwrap_or(Json::Null))
     }
 
     /// The JSON text as it was received.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use lictor_dsl::events::{FIELDS, FieldId};
 
-use crate::json::{Cursor, JsonError, Kind};
+use crate::json::{Cursor, JsonError, Kind, digest};
 
 /// The member that names the kind.
 const KIND: &str = "event";
@@ -30,8 +30,14 @@ struct Layout {
 struct Group {
     /// Its name, with dots.
     name: String,
-    /// Sorted by name.
-    members: Vec<(&'static str, Member)>,
+    /// Sorted by the digest of the name, then by the name.
+    members: Vec<Named>,
+}
+
+struct Named {
+    digest: u64,
+    name: &'static str,
+    member: Member,
 }
 
 enum Member {
@@ -59,7 +65,7 @@ impl Group {
     fn add(&mut self, name: &'static str, place: usize) {
         let Some((first, rest)) = name.split_once('.') else {
             if let Err(at) = self.find(name) {
-                self.members.insert(at, (name, Member::Place(place)));
+                self.insert(at, name, Member::Place(place));
             }
             return;
         };
@@ -68,21 +74,26 @@ impl Group {
             Err(at) => {
                 let dot = if self.name.is_empty() { "" } else { "." };
                 let group = Group { name: format!("{}{dot}{first}", self.name), members: Vec::new() };
-                self.members.insert(at, (first, Member::Group(group)));
+                self.insert(at, first, Member::Group(group));
                 at
             }
         };
-        if let Some((_, Member::Group(group))) = self.members.get_mut(at) {
+        if let Some(Named { member: Member::Group(group), .. }) = self.members.get_mut(at) {
             group.add(rest, place);
         }
     }
 
+    fn insert(&mut self, at: usize, name: &'static str, member: Member) {
+        self.members.insert(at, Named { digest: digest(name), name, member });
+    }
+
     fn find(&self, name: &str) -> Result<usize, usize> {
-        self.members.binary_search_by(|(member, _)| (*member).cmp(name))
+        let digest = digest(name);
+        self.members.binary_search_by(|known| known.digest.cmp(&digest).then_with(|| known.name.cmp(name)))
     }
 
     fn member(&self, name: &str) -> Option<&Member> {
-        self.find(name).ok().and_then(|at| self.members.get(at)).map(|(_, member)| member)
+        self.find(name).ok().and_then(|at| self.members.get(at)).map(|known| &known.member)
     }
 }
 

@@ -85,6 +85,16 @@ impl Event {
     ///
     /// The whole table is validated and every fault is listed; duplicate keys at any depth are a fault;
     /// members that the table does not know are ignored.
+    ///
+    /// ```
+    /// use lictor_engine::event::{Event, Origin};
+    ///
+    /// let json = br#"{"event": "intent", "at": "2026-01-01T12:00:00Z", "org": "acme", "agent": {"id": "a-1"},
+    ///                 "action": "refund", "amount": "5"}"#;
+    /// let invalid = Event::decode(json, Origin::Event).expect_err("an amount in a string");
+    /// assert_eq!(invalid.errors[0].field, "amount");
+    /// assert_eq!(invalid.errors[0].message, "must be a number, not a string");
+    /// ```
     pub fn decode(json: &[u8], origin: Origin<'_>) -> Result<Event, InvalidEvent> {
         let (kind, slots) = decode::decode(json, origin)?;
         Ok(Event { kind, slots })
@@ -138,5 +148,6 @@ impl Event {
     }
 }
 
+#[cfg(test)]
 #[cfg(test)]
 mod tests;

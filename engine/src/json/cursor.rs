@@ -57,7 +57,13 @@ pub struct Cursor<'a> {
     at: usize,
     open: Vec<Open<'a>>,
     /// The keys of all open objects, the innermost object's last.
-    keys: Vec<Cow<'a, str>>,
+    keys: Vec<Key<'a>>,
+}
+
+#[derive(Debug)]
+struct Key<'a> {
+    digest: u64,
+    text: Cow<'a, str>,
 }
 
 /// A list or object that has begun and not ended.
@@ -69,7 +75,7 @@ struct Open<'a> {
     /// Where in `keys` its own begin.
     keys_from: usize,
     /// Its keys, once they are many.
-    seen: HashSet<Cow<'a, str>>,
+    seen: Option<HashSet<Cow<'a, str>>>,
 }
 
 impl<'a> Cursor<'a> {
@@ -266,7 +272,7 @@ impl<'a> Cursor<'a> {
         if self.open.len() == DEPTH_LIMIT {
             return Err(self.error(&format!("values nest deeper than {DEPTH_LIMIT}")));
         }
-        self.open.push(Open { is_object, count: 0, keys_from: self.keys.len(), seen: HashSet::new() });
+        self.open.push(Open { is_object, count: 0, keys_from: self.keys.len(), seen: None });
         Ok(())
     }
 
@@ -291,18 +297,17 @@ impl<'a> Cursor<'a> {
     }
 
     /// Adds a key to the innermost object; false if it has it already.
-    fn add_key(&mut self, key: Cow<'a, str>) -> bool {
+    fn add_key(&mut self, text: Cow<'a, str>) -> bool {
         let Some(open) = self.open.last_mut() else { return true };
         let own = self.keys.get(open.keys_from..).unwrap_or_default();
+        let digest = digest(&text);
         let is_new = if own.len() < FEW_KEYS {
-            !own.contains(&key)
+            !own.iter().any(|key| key.digest == digest && key.text == text)
         } else {
-            if open.seen.is_empty() {
-                open.seen.extend(own.iter().cloned());
-            }
-            open.seen.insert(key.clone())
+            let seen = open.seen.get_or_insert_with(|| own.iter().map(|key| key.text.clone()).collect());
+            seen.insert(text.clone())
         };
-        self.keys.push(key);
+        self.keys.push(Key { digest, text });
         is_new
     }
 
@@ -312,6 +317,7 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
+            self.at = end_of_plain(self.text.as_bytes(), self.at);
             match self.byte() {
                 Some(b'"') => break,
                 Some(b'\\') => {
@@ -321,8 +327,7 @@ impl<'a> Cursor<'a> {
                         Err(message) => return Err(self.error(message)),
                     }
                 }
-                Some(0..=0x1f) => return Err(self.error("a control character stands bare in a string")),
-                Some(_) => self.at += 1,
+                Some(_) => return Err(self.error("a control character stands bare in a string")),
                 None => return Err(self.error("the text ends inside a string")),
             }
         }
@@ -345,12 +350,25 @@ impl<'a> Cursor<'a> {
             }
             let until = self.open.get(level + 1).map_or(self.keys.len(), |inner| inner.keys_from);
             match self.keys.get(open.keys_from..until).and_then(<[_]>::last) {
-                Some(key) => parts.push(key.chars().take(PATH_LIMIT).collect()),
+                Some(key) => parts.push(key.text.chars().take(PATH_LIMIT).collect()),
                 None => break,
             }
         }
         parts.join(".").chars().take(PATH_LIMIT).collect()
     }
+}
+
+/// Where the bytes end that a string may hold as they are.
+fn end_of_plain(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at).is_some_and(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\') {
+        at += 1;
+    }
+    at
+}
+
+/// A number that tells most keys apart without looking at their texts: the length and the first characters.
+pub(crate) fn digest(key: &str) -> u64 {
+    key.bytes().take(7).fold(key.len() as u64, |digest, byte| (digest << 8) | u64::from(byte))
 }
 
 /// The character of the escape that begins at a backslash, and where it ends.

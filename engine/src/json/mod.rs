@@ -7,6 +7,7 @@ use std::fmt;
 
 use lictor_dsl::number::Number;
 
+pub(crate) use cursor::digest;
 pub use cursor::{Cursor, DEPTH_LIMIT, Kind};
 
 /// A JSON value.
