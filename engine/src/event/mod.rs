@@ -1,7 +1,19 @@
 //! JSON to the typed event that is judged.
+//!
+//! One pass over the bytes checks all of them and finds the fields (`layout`); then the table is checked row by
+//! row (`decode`). A rule sees no event that breaks the table, and none whose text two readers could take
+//! differently.
 
-use lictor_dsl::events::EventKind;
+mod decode;
+mod field;
+mod layout;
+
+use lictor_dsl::events::{self, EventKind, FieldId};
 use serde::Serialize;
+
+pub use field::{FieldValue, JsonField, PAYLOAD_LIMIT};
+
+use decode::{KNOWN, Slots};
 
 /// One thing wrong with an event: which field (dotted path, or empty for the whole), and what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,6 +77,7 @@ pub enum Origin<'a> {
 #[derive(Debug, Clone)]
 pub struct Event {
     kind: EventKind,
+    slots: Slots,
 }
 
 impl Event {
@@ -72,8 +85,19 @@ impl Event {
     ///
     /// The whole table is validated and every fault is listed; duplicate keys at any depth are a fault;
     /// members that the table does not know are ignored.
-    pub fn decode(_json: &[u8], _origin: Origin<'_>) -> Result<Event, InvalidEvent> {
-        Err(InvalidEvent { errors: Vec::new() })
+    ///
+    /// ```
+    /// use lictor_engine::event::{Event, Origin};
+    ///
+    /// let json = br#"{"event": "intent", "at": "2026-01-01T12:00:00Z", "org": "acme", "agent": {"id": "a-1"},
+    ///                 "action": "refund", "amount": "5"}"#;
+    /// let invalid = Event::decode(json, Origin::Event).expect_err("an amount in a string");
+    /// assert_eq!(invalid.errors[0].field, "amount");
+    /// assert_eq!(invalid.errors[0].message, "must be a number, not a string");
+    /// ```
+    pub fn decode(json: &[u8], origin: Origin<'_>) -> Result<Event, InvalidEvent> {
+        let (kind, slots) = decode::decode(json, origin)?;
+        Ok(Event { kind, slots })
     }
 
     /// What kind of event it is.
@@ -81,11 +105,49 @@ impl Event {
         self.kind
     }
 
+    /// A field's value; none where it is absent.
+    pub fn get(&self, field: FieldId) -> Option<&FieldValue> {
+        self.slots.get(usize::from(field.0))?.as_ref()
+    }
+
     /// Sets the ledger's time, in microseconds since 1970.
-    pub fn set_at(&mut self, _at_us: i64) {}
+    pub fn set_at(&mut self, at_us: i64) {
+        if let Some(slot) = self.slots.get_mut(usize::from(KNOWN.at.0)) {
+            *slot = Some(FieldValue::Time(at_us));
+        }
+    }
+
+    /// The ledger's time, in microseconds since 1970.
+    pub fn at(&self) -> i64 {
+        match self.get(KNOWN.at) {
+            Some(FieldValue::Time(us)) => *us,
+            _ => 0,
+        }
+    }
+
+    /// The org whose event it is.
+    pub fn org(&self) -> &str {
+        self.text_of(KNOWN.org)
+    }
+
+    /// The agent whose event it is.
+    pub fn agent_id(&self) -> &str {
+        self.text_of(KNOWN.agent_id)
+    }
 
     /// The text of a string field (`task`, `action`, `tool`, …); empty where there is none.
-    pub fn text(&self, _field: &str) -> &str {
-        ""
+    pub fn text(&self, field: &str) -> &str {
+        events::field(self.kind, field).map_or("", |field| self.text_of(field))
+    }
+
+    fn text_of(&self, field: FieldId) -> &str {
+        match self.get(field) {
+            Some(FieldValue::Text(text)) => text,
+            _ => "",
+        }
     }
 }
+
+#[cfg(test)]
+#[cfg(test)]
+mod tests;
