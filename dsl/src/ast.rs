@@ -22,6 +22,8 @@ pub struct File {
     pub items: Vec<Item>,
     /// Every comment, in order: the formatter puts them back.
     pub comments: Vec<Spanned<String>>,
+    /// The names of declarations that could not be read.
+    pub broken: Vec<String>,
 }
 
 /// One declaration.

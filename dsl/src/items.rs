@@ -30,6 +30,8 @@ pub(crate) struct RawItem {
 pub(crate) struct Split {
     pub items: Vec<RawItem>,
     pub comments: Vec<Spanned<String>>,
+    /// The names of declarations that can't be read, so that uses of them are no further mistakes.
+    pub broken: Vec<String>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -59,7 +61,7 @@ struct Pending {
     keyword: &'static str,
     start: usize,
     docs: Vec<String>,
-    /// Its brackets are wrong and that has been said: parsing it would only add noise.
+    /// Its brackets or quotes are wrong and that has been said: parsing it would only add noise.
     broken: bool,
 }
 
@@ -123,8 +125,7 @@ impl Splitter<'_> {
             match c {
                 '\n' => {
                     self.at = start + offset;
-                    self.out.diagnostics.push(syntax::unclosed_string(self.span(start, self.at)));
-                    self.operand = true;
+                    self.unclosed_string(start);
                     return;
                 }
                 '"' if !escaped => {
@@ -136,7 +137,13 @@ impl Splitter<'_> {
             }
         }
         self.at = self.text.len();
+        self.unclosed_string(start);
+    }
+
+    fn unclosed_string(&mut self, start: usize) {
         self.out.diagnostics.push(syntax::unclosed_string(self.span(start, self.at)));
+        self.operand = true;
+        self.give_up_item();
     }
 
     fn regex(&mut self) {
@@ -207,10 +214,6 @@ impl Splitter<'_> {
         if before.ends_with('.') || after.starts_with('<') || !(self.open.is_empty() || at_line_start && a_name_follows) {
             return;
         }
-        if let (false, Some((sign, place))) = (self.open.is_empty(), self.open.first().copied()) {
-            self.out.diagnostics.push(syntax::unclosed(self.span(place, place + 1), sign));
-            self.give_up_item();
-        }
         self.finish_item(self.last_end);
         let docs = std::mem::take(&mut self.docs);
         self.item = Some(Pending { keyword, start, docs, broken: false });
@@ -237,9 +240,10 @@ impl Splitter<'_> {
         let open = std::mem::take(&mut self.open);
         let Some(item) = self.item.take() else { return };
         match open.first() {
-            _ if item.broken => {}
+            _ if item.broken => self.out.broken.extend(declared_name(self.text, item.start)),
             Some((sign, place)) => {
                 self.out.diagnostics.push(syntax::unclosed(self.span(*place, place + 1), *sign));
+                self.out.broken.extend(declared_name(self.text, item.start));
             }
             None => {
                 let span = self.span(item.start, end);
@@ -247,6 +251,12 @@ impl Splitter<'_> {
             }
         }
     }
+}
+
+/// The name that follows the word with which a declaration begins.
+pub(crate) fn declared_name(text: &str, start: usize) -> Option<String> {
+    let mut words = text.get(start..)?.split(|c: char| c != '_' && !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.nth(1).map(str::to_owned)
 }
 
 #[cfg(test)]

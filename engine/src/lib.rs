@@ -3,6 +3,7 @@
 mod combine;
 pub mod decision;
 pub mod event;
+pub mod explain;
 mod frame;
 pub mod generation;
 mod index;
@@ -11,6 +12,7 @@ mod jit;
 pub mod json;
 pub mod limits;
 pub mod plan;
+pub mod trial;
 mod truth;
 mod value;
 

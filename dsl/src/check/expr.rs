@@ -279,7 +279,8 @@ impl<'s, 'a> Checker<'s, 'a> {
                     let known = self.known_names();
                     names::unknown_name(span, name, known.iter().map(String::as_str), &kinds)
                 };
-                self.refuse(diagnostic)
+                self.scope.report_unknown(name, diagnostic);
+                None
             }
         }
     }
@@ -686,7 +687,9 @@ impl<'s, 'a> Checker<'s, 'a> {
         let Some((_, builtin)) = Builtin::NAMES.iter().find(|(known, _)| *known == name.value) else {
             let known = Builtin::NAMES.iter().map(|(name, _)| *name);
             let known: Vec<&str> = known.chain(self.scope.macros()).collect();
-            return self.refuse(names::unknown_function(name.span, &name.value, known.into_iter()));
+            let diagnostic = names::unknown_function(name.span, &name.value, known.into_iter());
+            self.scope.report_unknown(&name.value, diagnostic);
+            return None;
         };
         self.builtin(*builtin, arguments, span)
     }

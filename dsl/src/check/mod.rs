@@ -26,6 +26,9 @@ use crate::types::{Element, Type};
 /// The most values that a list may have.
 const LIST_LIMIT: usize = 100_000;
 
+/// What a policy is called while its header can't be read.
+const UNNAMED: &str = "unnamed";
+
 /// The kinds of event of every rule, by full name. (A rule with an unknown kind has none.)
 type Rules = BTreeMap<String, Vec<EventKind>>;
 
@@ -64,11 +67,11 @@ fn header(file: &ast::File) -> Option<&ast::Header> {
 fn name_rules(files: &[ast::File]) -> Rules {
     let mut rules = Rules::new();
     for file in files {
-        let Some(header) = header(file) else { continue };
+        let policy = header(file).map_or(UNNAMED, |header| header.name.value.as_str());
         for item in &file.items {
             if let ItemKind::Rule(rule) = &item.kind {
                 let kinds = rule.kinds.iter().map(|kind| EventKind::named(&kind.value)).collect::<Option<_>>();
-                rules.insert(format!("{}.{}", header.name.value, rule.name.value), kinds.unwrap_or_default());
+                rules.insert(format!("{policy}.{}", rule.name.value), kinds.unwrap_or_default());
             }
         }
     }
@@ -96,8 +99,8 @@ fn policy<'a>(
         let help = "begin the file with `policy my_policy { title = \"…\" }`";
         out.push(syntax::header(span, "this file has no `policy` header", help));
     }
-    let name = first.map_or_else(|| "unnamed".to_owned(), |header| header.name.value.clone());
-    let mut scope = Scope::new(name, out);
+    let name = first.map_or_else(|| UNNAMED.to_owned(), |header| header.name.value.clone());
+    let mut scope = Scope::new(name, &file.broken, out);
     let mut policy = hir::Policy {
         name: scope.policy.clone(),
         title: scope.policy.clone(),
@@ -142,8 +145,10 @@ fn policy<'a>(
             ItemKind::Header(_) | ItemKind::Param(_) | ItemKind::List(_) | ItemKind::Def(_) => {}
         }
     }
-    for (span, what, name) in scope.unused() {
-        scope.report(names::unused(span, what, &name));
+    if !scope.has_errors() {
+        for (span, what, name) in scope.unused() {
+            scope.report(names::unused(span, what, &name));
+        }
     }
     first.map(|_| policy)
 }
@@ -188,9 +193,10 @@ fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, sources: &[Source], p
     for item in &file.items {
         let (what, name, taken) = match &item.kind {
             ItemKind::Param(written) => {
-                let Some(param) = param(scope, written) else { continue };
-                let named = Named::Param(format!("{}.{}", scope.policy, param.name), param.ty);
-                policy.params.push(param);
+                let Some(ty) = param_type(scope, written) else { continue };
+                policy.params.extend(param(scope, written, ty));
+                // A parameter with a wrong value still has its name and type.
+                let named = Named::Param(format!("{}.{}", scope.policy, written.name.value), ty);
                 ("parameter", &written.name, scope.declare(&written.name, named))
             }
             ItemKind::List(written) => {
@@ -212,8 +218,8 @@ fn report_duplicate(scope: &mut Scope, sources: &[Source], what: &str, name: &as
     scope.report(names::duplicate(name.span, what, &name.value, line));
 }
 
-fn param(scope: &mut Scope, written: &ast::Param) -> Option<hir::Param> {
-    let ty = match written.ty.value.replace(' ', "").as_str() {
+fn param_type(scope: &mut Scope, written: &ast::Param) -> Option<Type> {
+    Some(match written.ty.value.replace(' ', "").as_str() {
         "number" => Type::Number,
         "string" => Type::String,
         "bool" => Type::Bool,
@@ -225,7 +231,10 @@ fn param(scope: &mut Scope, written: &ast::Param) -> Option<hir::Param> {
             scope.report(names::unknown_word(written.ty.span, "type of parameter", other, known.into_iter()));
             return None;
         }
-    };
+    })
+}
+
+fn param(scope: &mut Scope, written: &ast::Param, ty: Type) -> Option<hir::Param> {
     let default = constant(scope, &written.default);
     let range = match &written.range {
         None => None,
@@ -354,7 +363,8 @@ fn full_rule_name(scope: &mut Scope, name: &ast::Name, rules: &[String]) -> Opti
     }
     let own = format!("{}.", scope.policy);
     let known: Vec<&str> = rules.iter().map(|rule| rule.strip_prefix(&own).unwrap_or(rule)).collect();
-    scope.report(names::unknown_rule(name.span, &name.value, known.into_iter()));
+    let diagnostic = names::unknown_rule(name.span, &name.value, known.into_iter());
+    scope.report_unknown(&name.value, diagnostic);
     None
 }
 

@@ -220,11 +220,12 @@ fn unknown_parts(scope: &mut Scope, condition: &Expr, effect: &Effect, span: Spa
     });
     fields.sort_unstable();
     fields.dedup();
-    if !fields.is_empty() && fields.iter().all(|field| field.def().trust == Trust::Claimed) {
+    let sound = found.absent.is_empty() && found.lenient_under_not.is_empty();
+    if sound && !fields.is_empty() && fields.iter().all(|field| field.def().trust == Trust::Claimed) {
         let list = fields.iter().map(|field| field.def().name).collect::<Vec<_>>().join(", ");
         scope.report(unknown::claimed_only(span, &list));
     }
-    found.absent.is_empty() && found.lenient_under_not.is_empty()
+    sound
 }
 
 /// One of the four effects, its numbers checked.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::ast;
-use crate::diagnostics::Diagnostic;
+use crate::diagnostics::{Diagnostic, Severity};
 use crate::hir::{Const, Expr, PatternList, Var};
 use crate::source::Span;
 use crate::types::Type;
@@ -37,17 +37,32 @@ pub(super) struct Scope<'a> {
     declared: BTreeMap<String, (Named, Span)>,
     macros: BTreeMap<String, &'a ast::Def>,
     used: BTreeSet<String>,
+    /// Names whose declarations could not be read: what uses them is not to blame.
+    pub broken: &'a [String],
     variables: u32,
     out: &'a mut Vec<Diagnostic>,
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(policy: String, out: &'a mut Vec<Diagnostic>) -> Scope<'a> {
-        Scope { policy, declared: BTreeMap::new(), macros: BTreeMap::new(), used: BTreeSet::new(), variables: 0, out }
+    pub(super) fn new(policy: String, broken: &'a [String], out: &'a mut Vec<Diagnostic>) -> Scope<'a> {
+        Scope { policy, broken, declared: BTreeMap::new(), macros: BTreeMap::new(), used: BTreeSet::new(), variables: 0, out }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {
         self.out.push(diagnostic);
+    }
+
+    /// Reports that a name means nothing, unless its declaration could not be read.
+    pub(super) fn report_unknown(&mut self, name: &str, diagnostic: Diagnostic) {
+        let own = name.rsplit('.').next().unwrap_or(name);
+        if !self.broken.iter().any(|broken| broken == own) {
+            self.report(diagnostic);
+        }
+    }
+
+    /// Whether something is wrong already, so that warnings about the whole could mislead.
+    pub(super) fn has_errors(&self) -> bool {
+        self.out.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
     /// Declares a name; if it is taken, says where it was declared first.

@@ -66,25 +66,18 @@ pub(crate) fn parse(number: u32, source: &Source, diagnostics: &mut Vec<Diagnost
         return File::default();
     }
     let split = items::split(number, &source.text);
-    let mut unclosed: Vec<Span> = Vec::new();
-    for diagnostic in &split.diagnostics {
-        unclosed.push(diagnostic.span);
-    }
     diagnostics.extend(split.diagnostics);
+    let mut broken = split.broken;
     let mut reader = Reader { source: number, text: &source.text, offset: 0, diagnostics: Vec::new() };
     let mut parsed = Vec::new();
     for raw in split.items {
-        // A string that never ends has its own diagnostic; what pest says about the same place adds nothing.
-        let told = unclosed.iter().any(|span| span.start >= raw.span.start && span.end <= raw.span.end);
-        let before = reader.diagnostics.len();
         match reader.item(&raw) {
             Some(kind) => parsed.push(Item { docs: raw.docs, span: raw.span, kind }),
-            None if told => reader.diagnostics.truncate(before),
-            None => {}
+            None => broken.extend(items::declared_name(&source.text, raw.span.start as usize)),
         }
     }
     diagnostics.append(&mut reader.diagnostics);
-    File { items: parsed, comments: split.comments }
+    File { items: parsed, comments: split.comments, broken }
 }
 
 struct Reader<'a> {

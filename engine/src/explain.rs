@@ -1,0 +1,114 @@
+//! How a decision came about: each rule considered, each part of its condition with the values and the truth it had.
+
+use lictor_dsl::hir::{self, ExprKind};
+use serde::Serialize;
+
+use crate::combine;
+use crate::decision::{Decision, Outcome};
+use crate::event::Event;
+use crate::generation::{Engine, Generation};
+use crate::interpret::{self, expr::Scene};
+use crate::plan::{Plan, RulePlan, predicates_of};
+use crate::truth::Truth;
+
+/// A decision and everything that went into it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// The decision.
+    pub decision: Decision,
+    /// Every rule that judges this kind of event, in the order of the policies.
+    pub rules: Vec<RuleExplanation>,
+}
+
+/// What one rule said.
+#[derive(Debug, Clone, Serialize)]
+pub struct RuleExplanation {
+    /// `policy.rule`.
+    pub rule: String,
+    /// One of the four effects, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Outcome>,
+    /// `false`, `unknown` or `true`.
+    pub truth: &'static str,
+    /// Whether it applied: certainly true, or a restriction that could not be ruled out.
+    pub applies: bool,
+    /// Whether its dates exclude the event's time.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub out_of_force: bool,
+    /// Its condition.
+    pub condition: String,
+    /// The parts of its condition.
+    pub parts: Vec<PartExplanation>,
+}
+
+/// What one part of a condition said.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartExplanation {
+    /// The part, as an author would write it.
+    pub text: String,
+    /// `false`, `unknown` or `true`.
+    pub truth: &'static str,
+    /// The values that it read; none stands for unknown.
+    pub values: Vec<(String, Option<String>)>,
+}
+
+impl Generation {
+    /// Judges an event with the interpreter, and says how.
+    pub fn explain(&self, event: &Event) -> Explanation {
+        let decision = self.judge_with(event, Engine::Interpreter);
+        let plan = self.plan();
+        let scene = Scene::new(event, &plan.values);
+        scene.risk.set(decision.risk);
+        let rules = plan.kind(event.kind()).rules.iter().filter_map(|number| plan.rules.get(*number));
+        Explanation { decision, rules: rules.map(|rule| self::rule(plan, &scene, rule)).collect() }
+    }
+}
+
+fn rule<'e>(plan: &'e Plan, scene: &Scene<'e>, rule: &'e RulePlan) -> RuleExplanation {
+    let truth = interpret::condition(plan, scene, &rule.condition);
+    let in_force = rule.in_force(scene.event.at());
+    let mut used = Vec::new();
+    predicates_of(&rule.condition, &mut used);
+    let parts = used.into_iter().filter_map(|number| {
+        let predicate = plan.predicate(number)?;
+        let (truth, _) = interpret::predicate(plan, scene, number);
+        let mut values = Vec::new();
+        leaves(plan, scene, &predicate.expr, &mut values);
+        Some(PartExplanation { text: predicate.text.clone(), truth: truth.name(), values })
+    });
+    RuleExplanation {
+        rule: rule.name.clone(),
+        effect: rule.effect.as_ref().map(|effect| match effect {
+            hir::Effect::Allow => Outcome::Allow,
+            hir::Effect::Warn => Outcome::Warn,
+            hir::Effect::RequireApproval { .. } => Outcome::RequireApproval,
+            hir::Effect::Deny => Outcome::Deny,
+        }),
+        truth: truth.name(),
+        applies: in_force && truth != Truth::False && combine::applies(rule.effect.as_ref(), truth),
+        out_of_force: !in_force,
+        condition: plan.show(&rule.condition),
+        parts: parts.collect(),
+    }
+}
+
+/// The values that an expression reads from the event, the parameters and the risk.
+fn leaves(plan: &Plan, scene: &Scene<'_>, expr: &hir::Expr, values: &mut Vec<(String, Option<String>)>) {
+    if expr.any(&mut |part| matches!(part.kind, ExprKind::Var(_))) && !matches!(expr.kind, ExprKind::Quantified(..)) {
+        return;
+    }
+    match &expr.kind {
+        ExprKind::Const(_) | ExprKind::Var(_) => {}
+        ExprKind::Field(_) | ExprKind::Param(_) | ExprKind::Risk | ExprKind::Member(..) | ExprKind::Item(..) => {
+            let text = expr.to_string();
+            if !values.iter().any(|(known, _)| *known == text) {
+                values.push((text, interpret::shown(plan, scene, expr)));
+            }
+        }
+        ExprKind::Quantified(_, _, list, body) => {
+            leaves(plan, scene, list, values);
+            leaves(plan, scene, body, values);
+        }
+        _ => expr.children().into_iter().for_each(|child| leaves(plan, scene, child, values)),
+    }
+}

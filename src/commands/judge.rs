@@ -1,0 +1,153 @@
+//! `lictor judge`: one decision a line for a file of events.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use lictor_dsl::hir::{Const, PolicySet};
+use lictor_dsl::number::Number;
+use lictor_dsl::types::Type;
+use lictor_engine::event::{Event, Origin};
+use lictor_engine::{Engine, Generation};
+
+use crate::{Outcome, policies};
+
+/// Judges a file of events.
+#[derive(Debug, Args)]
+pub(crate) struct Judge {
+    /// Files, or folders of .lictor files, that are active together.
+    #[arg(long, required = true)]
+    policies: Vec<PathBuf>,
+    /// What finds the truths of rules; both give the same decisions.
+    #[arg(long, value_enum, default_value = "jit")]
+    engine: EngineName,
+    /// Gives a parameter a value: `policy.name=value`.
+    #[arg(long)]
+    param: Vec<String>,
+    /// Events, one JSON object a line; `-` is standard input.
+    #[arg(default_value = "-")]
+    events: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum EngineName {
+    /// Machine code.
+    Jit,
+    /// The reference interpreter.
+    Interpreter,
+}
+
+impl Judge {
+    pub(crate) fn run(self) -> anyhow::Result<Outcome> {
+        let Some(mut checked) = policies::usable(&self.policies)? else { return Ok(Outcome::Findings) };
+        set_params(&mut checked.set, &self.param)?;
+        let generation = Generation::compile(&checked.set)?;
+        let engine = match self.engine {
+            EngineName::Jit => Engine::Jit,
+            EngineName::Interpreter => Engine::Interpreter,
+        };
+        let mut out = BufWriter::new(io::stdout().lock());
+        let mut latest = i64::MIN;
+        for line in lines(open(&self.events)?) {
+            let Line::Event(text) = line? else { continue };
+            let decision = match Event::decode(text.as_bytes(), Origin::Event) {
+                Ok(mut event) => {
+                    // The ledger's time never goes back.
+                    latest = latest.max(event.at());
+                    event.set_at(latest);
+                    generation.judge_with(&event, engine)
+                }
+                Err(error) => generation.invalid(error),
+            };
+            serde_json::to_writer(&mut out, &decision)?;
+            out.write_all(b"\n")?;
+        }
+        out.flush()?;
+        Ok(Outcome::Clean)
+    }
+}
+
+/// One line of a file of events.
+pub(super) enum Line {
+    Event(String),
+    /// `{"approve": N, "at": …}`: the N-th event was approved. Nothing that is judged here depends on it.
+    Approval,
+}
+
+/// Opens a file of events, or standard input for `-`.
+pub(super) fn open(path: &Path) -> anyhow::Result<Box<dyn BufRead>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufReader::new(io::stdin())));
+    }
+    let file = File::open(path).with_context(|| format!("can't read {}", path.display()))?;
+    Ok(Box::new(BufReader::new(file)))
+}
+
+/// The lines of a file of events. Empty ones are passed over; what is no text becomes an invalid event.
+pub(super) fn lines(mut input: Box<dyn BufRead>) -> impl Iterator<Item = anyhow::Result<Line>> {
+    std::iter::from_fn(move || {
+        loop {
+            let mut bytes = Vec::new();
+            match input.read_until(b'\n', &mut bytes) {
+                Ok(0) => return None,
+                Err(error) => return Some(Err(error.into())),
+                Ok(_) => {}
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            let text = text.trim();
+            if !text.is_empty() {
+                return Some(Ok(if is_approval(text) { Line::Approval } else { Line::Event(text.to_owned()) }));
+            }
+        }
+    })
+}
+
+fn is_approval(text: &str) -> bool {
+    let json = lictor_engine::json::parse(text.as_bytes());
+    json.is_ok_and(|json| json.get("approve").is_some() && json.get("event").is_none())
+}
+
+/// Sets parameters given as `policy.name=value`.
+pub(super) fn set_params(set: &mut PolicySet, given: &[String]) -> anyhow::Result<()> {
+    for text in given {
+        let (name, value) = text.split_once('=').with_context(|| format!("`{text}` is not policy.name=value"))?;
+        let (policy, param) = name.split_once('.').with_context(|| format!("`{name}` is not policy.name"))?;
+        let Some(policy) = set.policies.iter_mut().find(|known| known.name == policy) else {
+            bail!("there is no policy `{policy}`");
+        };
+        let Some(ty) = policy.params.iter().find(|known| known.name == param).map(|known| known.ty) else {
+            bail!("policy `{}` has no parameter `{param}`", policy.name);
+        };
+        let value = value_of(value, ty).with_context(|| format!("`{value}` is no {ty}"))?;
+        policy.set_param(param, value).map_err(anyhow::Error::msg)?;
+    }
+    Ok(())
+}
+
+fn value_of(text: &str, ty: Type) -> Option<Const> {
+    Some(match ty {
+        Type::Number => Const::Number(text.replace('_', "").parse::<Number>().ok()?),
+        Type::Bool => Const::Bool(text.parse().ok()?),
+        Type::String => Const::Text(text.to_owned()),
+        Type::List(element) => {
+            let values = text.split(',').filter(|part| !part.is_empty()).map(|part| value_of(part.trim(), element.ty()));
+            Const::List(values.collect::<Option<_>>()?)
+        }
+        Type::Duration => {
+            let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+            let unit = match text.get(digits.len()..)? {
+                "ms" => 1_000,
+                "s" => 1_000_000,
+                "m" => 60_000_000,
+                "h" => 3_600_000_000,
+                "d" => 86_400_000_000,
+                "w" => 604_800_000_000,
+                _ => return None,
+            };
+            Const::Duration(digits.parse::<Number>().ok()?.times(Number::whole(unit)).to_whole()?)
+        }
+        Type::Time | Type::Ip | Type::Cidr | Type::Json => return None,
+    })
+}

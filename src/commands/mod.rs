@@ -1,0 +1,42 @@
+//! The subcommands, one file each.
+
+mod check;
+mod explain;
+mod judge;
+mod plan;
+mod serve;
+mod test;
+
+use clap::Subcommand;
+
+use crate::Outcome;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Find mistakes in policies.
+    Check(check::Check),
+    /// Run the tests beside the rules.
+    Test(test::Test),
+    /// Judge a file of events, one JSON object a line.
+    Judge(judge::Judge),
+    /// Show how one event of a file is judged: each rule, each part of its condition, the values it read.
+    Explain(explain::Explain),
+    /// Show what policies compile to: fields, predicates, rules, index.
+    Plan(plan::Plan),
+    /// Run the server.
+    Serve(serve::Serve),
+}
+
+impl Command {
+    pub(crate) fn run(self) -> anyhow::Result<Outcome> {
+        match self {
+            Command::Check(command) => command.run(),
+            Command::Test(command) => command.run(),
+            Command::Judge(command) => command.run(),
+            Command::Explain(command) => command.run(),
+            Command::Plan(command) => command.run(),
+            Command::Serve(command) => command.run(),
+        }
+    }
+}
