@@ -178,7 +178,9 @@ impl Builder {
             },
             ExprKind::In(x, xs) => match (slot_of(x), &xs.kind) {
                 (Some(slot), ExprKind::Const(Const::List(values))) if x.ty == Type::String && values.len() <= INLINE_TEXTS => {
-                    let texts = values.iter().filter_map(|value| self.text(value)).collect();
+                    let mut texts: Vec<u32> = values.iter().filter_map(|value| self.text(value)).collect();
+                    texts.sort_unstable();
+                    texts.dedup();
                     Shape::Texts { slot, texts, absent: if values.is_empty() { Truth::False } else { absent } }
                 }
                 _ => Shape::Called,

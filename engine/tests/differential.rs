@@ -1,0 +1,157 @@
+//! Interpreter and machine code agree on every event, whatever the policy.
+//!
+//! `LICTOR_FUZZ` multiplies the number of cases (`make fuzz` sets it to 10); a failing case prints its policy and event.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that can't go on should say so")]
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lictor_dsl::Source;
+use lictor_dsl::diagnostics::Severity;
+use lictor_dsl::hir::PolicySet;
+use lictor_engine::event::{Event, Origin};
+use lictor_engine::{Engine, Generation, live_modules};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
+use support::Choices;
+
+/// In CI: 4 tests of 500 policies with 100 events each.
+const POLICIES: u32 = 500;
+const EVENTS: usize = 100;
+
+fn cases() -> u32 {
+    let factor = std::env::var("LICTOR_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    POLICIES * factor
+}
+
+/// Generated policies are well typed; an `allow` that could be unknown is refused, and left out.
+fn checked(text: &str) -> PolicySet {
+    let checked = lictor_dsl::check(vec![Source::new("generated", text)]);
+    for diagnostic in checked.diagnostics.iter().filter(|d| d.severity == Severity::Error) {
+        assert!(diagnostic.code.starts_with("L04"), "{}: {} in\n{text}", diagnostic.code, diagnostic.message);
+    }
+    checked.set
+}
+
+/// What was seen, so that a test can't pass by judging nothing of interest.
+#[derive(Default)]
+struct Seen {
+    events: AtomicUsize,
+    certain: AtomicUsize,
+    unknown: AtomicUsize,
+}
+
+fn compare(generation: &Generation, text: &str, events: &[Vec<u16>], seen: &Seen) -> Result<(), TestCaseError> {
+    for choices in events {
+        let json = support::event(&mut Choices::new(choices));
+        let event = match Event::decode(json.as_bytes(), Origin::Event) {
+            Ok(event) => event,
+            Err(error) => return Err(TestCaseError::fail(format!("{:?} in {json}", error.errors))),
+        };
+        let (code, walked) = (generation.judge_with(&event, Engine::Jit), generation.judge_with(&event, Engine::Interpreter));
+        prop_assert_eq!(&code, &walked, "policy:\n{}\nevent: {}", text, json);
+        let word = |unknown: bool| code.rules.iter().any(|rule| rule.missing.is_empty() != unknown);
+        seen.events.fetch_add(1, Ordering::Relaxed);
+        seen.certain.fetch_add(usize::from(word(false)), Ordering::Relaxed);
+        seen.unknown.fetch_add(usize::from(word(true)), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+fn differential(seed: u64) {
+    let seen = Seen::default();
+    let config = Config { cases: cases(), rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..Config::default() };
+    let policies = prop::collection::vec(any::<u16>(), 0..400);
+    let events = prop::collection::vec(prop::collection::vec(any::<u16>(), 40..160), EVENTS);
+    let result = TestRunner::new(config).run(&(policies, events), |(policy, events)| {
+        let text = support::policy(&mut Choices::new(&policy));
+        let generation = Generation::compile(&checked(&text)).map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
+        compare(&generation, &text, &events, &seen)
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, (policy, _))) => {
+            panic!("seed {seed}: {reason}\nshrunk to\n{}", support::policy(&mut Choices::new(&policy)))
+        }
+        Err(error) => panic!("seed {seed}: {error}"),
+    }
+    let (events, certain, unknown) = (seen.events.into_inner(), seen.certain.into_inner(), seen.unknown.into_inner());
+    println!("seed {seed}: {} policies, {events} events, {certain} with a certain rule, {unknown} with an unknown one", cases());
+    assert!(events >= cases() as usize * EVENTS);
+    assert!(certain * 4 > events && unknown * 4 > events, "too few events reach a rule");
+}
+
+#[test]
+fn engines_agree_1() {
+    differential(1);
+}
+
+#[test]
+fn engines_agree_2() {
+    differential(2);
+}
+
+#[test]
+fn engines_agree_3() {
+    differential(3);
+}
+
+#[test]
+fn engines_agree_4() {
+    differential(4);
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 200, failure_persistence: None, ..Config::default() })]
+
+    /// The order of rules never matters, and a rule that stands twice is a rule.
+    #[test]
+    fn order_never_matters(policy in prop::collection::vec(any::<u16>(), 0..400), events in prop::collection::vec(prop::collection::vec(any::<u16>(), 40..160), 20)) {
+        let text = support::policy(&mut Choices::new(&policy));
+        let set = checked(&text);
+        let mut reversed = set.clone();
+        reversed.policies[0].rules.reverse();
+        let (one, other) = (Generation::compile(&set).expect("compiles"), Generation::compile(&reversed).expect("compiles"));
+        for choices in &events {
+            let event = Event::decode(support::event(&mut Choices::new(choices)).as_bytes(), Origin::Event).expect("valid");
+            prop_assert_eq!(one.judge(&event), other.judge(&event));
+        }
+    }
+
+    /// A deny that certainly applies wins over everything, and adding it never lets anything through.
+    #[test]
+    fn deny_wins(policy in prop::collection::vec(any::<u16>(), 0..400), events in prop::collection::vec(prop::collection::vec(any::<u16>(), 40..160), 20)) {
+        let text = format!("{}\nrule no on intent, action {{ when org == \"o\" deny because \"no\" }}", support::policy(&mut Choices::new(&policy)));
+        let generation = Generation::compile(&checked(&text)).expect("compiles");
+        for choices in &events {
+            let event = Event::decode(support::event(&mut Choices::new(choices)).as_bytes(), Origin::Event).expect("valid");
+            let decision = generation.judge(&event);
+            prop_assert_eq!(decision.decision.name(), "deny");
+            prop_assert_eq!(decision.class.name(), "denied_by_rule");
+        }
+    }
+}
+
+/// Machine code is freed with the last generation that uses it, and shared by generations that mean the same.
+#[test]
+fn code_is_shared_and_freed() {
+    let set = |number: usize| {
+        let rules: String = (0..10).map(|rule| format!("rule r{rule} on intent {{ when amount > {} deny }}\n", number * 100 + rule)).collect();
+        checked(&format!("policy p {{}}\n{rules}"))
+    };
+    let before = live_modules();
+    let first = Generation::compile(&set(1)).expect("compiles");
+    let again = Generation::replacing(&set(1), Some(&first)).expect("compiles");
+    assert_eq!(live_modules(), before + 1, "the same meaning shares its code");
+    drop(first);
+    assert_eq!(live_modules(), before + 1, "still used");
+    let mut current = again;
+    for number in 0..500 {
+        current = Generation::replacing(&set(number), Some(&current)).expect("compiles");
+    }
+    assert_eq!(live_modules(), before + 1, "what no generation uses is freed");
+    drop(current);
+    assert_eq!(live_modules(), before);
+}
