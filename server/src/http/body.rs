@@ -57,6 +57,9 @@ impl<S: Send + Sync, T: DeserializeOwned + PartialSchema, const LIMIT: usize> Fr
 
 /// A value of the documented type, or every reason why it is none.
 pub fn parse<T: DeserializeOwned + PartialSchema>(text: &RawValue) -> Result<T, Problem> {
+    if !text.get().starts_with('{') {
+        return Err(Problem::field("", "must be a JSON object"));
+    }
     let mut deserializer = serde_json::Deserializer::from_str(text.get());
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let message = without_place(&error.inner().to_string());

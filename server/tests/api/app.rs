@@ -8,40 +8,40 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub const EMAIL: &str = "owner@example.com";
-pub const PASSWORD: &str = "correct horse";
+pub(crate) const EMAIL: &str = "owner@example.com";
+pub(crate) const PASSWORD: &str = "correct horse";
 
 /// A server under test. Its files go when it is dropped.
-pub struct TestApp {
+pub(crate) struct TestApp {
     server: Option<Server>,
     folder: TempDir,
-    pub client: Client,
-    pub base: String,
+    pub(crate) client: Client,
+    pub(crate) base: String,
     /// The owner's access token.
-    pub token: String,
+    pub(crate) token: String,
     /// The id of the org.
-    pub org: String,
+    pub(crate) org: String,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
 }
 
 impl Answer {
     /// The body, after checking the status.
     #[track_caller]
-    pub fn expect(self, status: u16) -> Value {
+    pub(crate) fn expect(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
         self.body
     }
 
     /// The problem, after checking that it is one and that it names this field.
     #[track_caller]
-    pub fn expect_problem(self, status: u16, field: &str) -> Value {
+    pub(crate) fn expect_problem(self, status: u16, field: &str) -> Value {
         let content_type = self.headers.get("content-type").map(|v| v.to_str().unwrap().to_owned());
         assert_eq!(content_type.as_deref(), Some("application/problem+json"), "{}", self.body);
         let body = self.expect(status);
@@ -59,7 +59,7 @@ impl Answer {
 }
 
 impl TestApp {
-    pub async fn start() -> TestApp {
+    pub(crate) async fn start() -> TestApp {
         let folder = tempfile::tempdir().unwrap();
         TestApp::start_in(folder).await
     }
@@ -79,17 +79,17 @@ impl TestApp {
     }
 
     /// Stops the server and starts it again on the same files.
-    pub async fn restart(mut self) -> TestApp {
+    pub(crate) async fn restart(mut self) -> TestApp {
         self.server.take().unwrap().stop().await;
         let TestApp { folder, .. } = self;
         TestApp::start_in(folder).await
     }
 
-    pub fn database(&self) -> PathBuf {
+    pub(crate) fn database(&self) -> PathBuf {
         self.folder.path().join("lictor.db")
     }
 
-    pub fn request(&self, method: Method, path: &str, credential: Option<&str>) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str, credential: Option<&str>) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));
         match credential {
             Some(credential) => request.bearer_auth(credential),
@@ -97,44 +97,44 @@ impl TestApp {
         }
     }
 
-    pub async fn send(&self, method: Method, path: &str, credential: Option<&str>, body: Value) -> Answer {
+    pub(crate) async fn send(&self, method: Method, path: &str, credential: Option<&str>, body: Value) -> Answer {
         answer(self.request(method, path, credential).json(&body)).await
     }
 
     /// A body that need not be JSON.
-    pub async fn send_text(&self, path: &str, credential: &str, body: impl Into<reqwest::Body>) -> Answer {
+    pub(crate) async fn send_text(&self, path: &str, credential: &str, body: impl Into<reqwest::Body>) -> Answer {
         answer(self.request(Method::POST, path, Some(credential)).body(body)).await
     }
 
     /// As the owner.
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         answer(self.request(Method::GET, path, Some(&self.token))).await
     }
 
     /// As the owner.
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(Method::POST, path, Some(&self.token), body).await
     }
 
     /// A new API key.
-    pub async fn key(&self) -> String {
+    pub(crate) async fn key(&self) -> String {
         text(&self.post("/api/v1/auth/api-keys", json!({"name": "test"})).await.expect(201)["key"])
     }
 
     /// An agent registered with this key: its id.
-    pub async fn agent(&self, key: &str, name: &str) -> String {
+    pub(crate) async fn agent(&self, key: &str, name: &str) -> String {
         let body = json!({"agent_key": name});
         text(&self.send(Method::POST, "/api/v1/agents", Some(key), body).await.expect(201)["agent_id"])
     }
 
     /// With the headers of `/api/v3`.
-    pub async fn send_v3(&self, path: &str, credential: &str, agent: &str, body: Value) -> Answer {
+    pub(crate) async fn send_v3(&self, path: &str, credential: &str, agent: &str, body: Value) -> Answer {
         let request = self.request(Method::POST, path, Some(credential));
         answer(request.header("x-org-id", &self.org).header("x-agent-id", agent).json(&body)).await
     }
 
     /// Where the ledger stands: its last entry's number and hash.
-    pub async fn head(&self) -> (i64, String) {
+    pub(crate) async fn head(&self) -> (i64, String) {
         let mut last = (-1, String::new());
         loop {
             let page = self.get(&format!("/api/v1/ledger?limit=1000&after={}", last.0)).await.expect(200);
@@ -146,7 +146,7 @@ impl TestApp {
     }
 
     /// Every entry of the ledger.
-    pub async fn ledger(&self) -> Vec<Value> {
+    pub(crate) async fn ledger(&self) -> Vec<Value> {
         let mut entries: Vec<Value> = Vec::new();
         loop {
             let after = entries.last().map_or(-1, |entry| entry["seq"].as_i64().unwrap());
@@ -159,7 +159,7 @@ impl TestApp {
     }
 }
 
-pub async fn answer(request: RequestBuilder) -> Answer {
+pub(crate) async fn answer(request: RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     let text = response.text().await.unwrap();
@@ -167,7 +167,7 @@ pub async fn answer(request: RequestBuilder) -> Answer {
     Answer { status, headers, body }
 }
 
-pub fn config(database: &Path) -> Config {
+pub(crate) fn config(database: &Path) -> Config {
     Config {
         listen: "127.0.0.1:0".to_owned(),
         database: database.display().to_string(),
@@ -178,6 +178,6 @@ pub fn config(database: &Path) -> Config {
 }
 
 #[track_caller]
-pub fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("not text: {value}")).to_owned()
 }

@@ -18,7 +18,7 @@ use super::super::acting::Acting;
 use super::super::auth::Actor;
 use super::super::body::{BATCH_BYTES, MIB, Text, without_place};
 use super::super::members::members;
-use super::super::problem::{FieldProblem, Problem, WriteProblems};
+use super::super::problem::{Problem, WriteProblems};
 use super::incidents::TouchedIncident;
 use crate::accounts::Caller;
 use crate::app::App;
@@ -135,12 +135,7 @@ struct Body<'a> {
 impl<'a> Body<'a> {
     fn read(text: &'a RawValue) -> Result<Body<'a>, Problem> {
         let mut body = Body { events: None, dry_run: false };
-        let members = members(text).map_err(|error| {
-            let message = without_place(&error.to_string());
-            let field = message.split('`').nth(1).unwrap_or_default().to_owned();
-            Problem::invalid(vec![FieldProblem::new(field, message)])
-        })?;
-        for (name, value) in members {
+        for (name, value) in members(text).map_err(|error| not_an_object("", &error))? {
             match name.as_ref() {
                 "events" => {
                     let events = serde_json::from_str::<Vec<&RawValue>>(value.get());
@@ -163,23 +158,6 @@ impl<'a> Body<'a> {
             _ => Ok(body),
         }
     }
-}
-
-/// Whom an event is about, and whether it brings attested fields of its own.
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow)]
-    agent: Option<EnvelopeAgent<'a>>,
-    #[serde(borrow)]
-    at: Option<&'a RawValue>,
-    #[serde(borrow)]
-    org: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct EnvelopeAgent<'a> {
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
 }
 
 /// Who asks, and how.
@@ -265,15 +243,34 @@ fn shown(judged: Judged) -> DecisionBody {
 
 /// The name of the event's agent, and whether the event has attested fields.
 fn envelope(event: &RawValue) -> Result<(Cow<'_, str>, bool), Problem> {
-    let envelope: Envelope<'_> = serde_json::from_str(event.get()).map_err(|error| {
-        let message = without_place(&error.to_string());
-        let field = message
-            .strip_prefix("duplicate field `")
-            .and_then(|rest| rest.split('`').next())
-            .unwrap_or("agent.id");
-        Problem::field(if event.get().starts_with('{') { field } else { "" }, message.clone())
-    })?;
-    let name =
-        envelope.agent.and_then(|agent| agent.id).ok_or_else(|| Problem::field("agent.id", "is required"))?;
-    Ok((name, envelope.at.is_some() || envelope.org.is_some()))
+    let (mut name, mut brings_attested_fields) = (None, false);
+    for (member, value) in members(event).map_err(|error| not_an_object("", &error))? {
+        match member.as_ref() {
+            "agent" => name = agent_id(value)?,
+            "at" | "org" => brings_attested_fields = true,
+            _ => {}
+        }
+    }
+    Ok((name.ok_or_else(|| Problem::field("agent.id", "is required"))?, brings_attested_fields))
 }
+
+fn agent_id(agent: &RawValue) -> Result<Option<Cow<'_, str>>, Problem> {
+    let members = members(agent).map_err(|error| not_an_object("agent", &error))?;
+    let Some((_, id)) = members.into_iter().find(|(member, _)| member == "id") else { return Ok(None) };
+    let id: JsonText<'_> = serde_json::from_str(id.get()).map_err(|_| Problem::field("agent.id", "must be a string"))?;
+    Ok(Some(id.0))
+}
+
+/// Names the member that comes twice, or says that it is no object at all.
+fn not_an_object(field: &str, error: &serde_json::Error) -> Problem {
+    let message = without_place(&error.to_string());
+    match message.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next()) {
+        Some(member) if field.is_empty() => Problem::field(member, "comes twice"),
+        Some(member) => Problem::field(&format!("{field}.{member}"), "comes twice"),
+        None => Problem::field(field, "must be an object"),
+    }
+}
+
+/// A JSON string, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);
