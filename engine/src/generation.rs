@@ -1,38 +1,172 @@
-//! One compiled policy set and its digest.
+//! One compiled policy set and its digest; reading and replacing the one in force.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use lictor_dsl::events::EventKind;
 use lictor_dsl::hir::PolicySet;
 
+use crate::combine::{self, Hit};
 use crate::decision::Decision;
-use crate::event::Event;
+use crate::event::{Event, InvalidEvent};
+use crate::frame::Frame;
+use crate::interpret::{self, expr::Scene};
+use crate::jit::abi::Call;
+use crate::jit::code::Code;
+use crate::jit::unit::Unit;
+use crate::jit::{self};
+use crate::limits::RULES_PER_UNIT;
+use crate::plan::{Plan, PlanError};
+use crate::truth::Truth;
 
 /// Why a checked policy set could not be made into code.
 #[derive(Debug, thiserror::Error)]
-#[error("the policy set can't be compiled: {0}")]
-pub struct CompileError(pub String);
+#[error("the policy set can't be compiled")]
+pub enum CompileError {
+    /// It can't be planned.
+    Plan(#[from] PlanError),
+    /// No code can be made of the plan.
+    Code(#[from] jit::CompileError),
+}
+
+/// What finds the truths of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Machine code, for the rules that the index does not rule out.
+    Jit,
+    /// The reference interpreter, for every rule.
+    Interpreter,
+}
 
 /// One compiled policy set: immutable; a decision belongs to exactly one and names it.
 #[derive(Debug)]
 pub struct Generation {
-    digest: String,
+    plan: Plan,
+    units: Vec<CompiledUnit>,
+    /// For each rule its unit and its number there.
+    places: Vec<(usize, usize)>,
+}
+
+#[derive(Debug)]
+struct CompiledUnit {
+    unit: Unit,
+    identity: [u8; 32],
+    code: Arc<Code>,
+}
+
+thread_local! {
+    /// Slots and predicate bytes, reused so that judging does not allocate them.
+    static FRAME: RefCell<Frame> = RefCell::default();
 }
 
 impl Generation {
     /// Plans and compiles a checked policy set. CPU-bound: call it off the request path.
-    pub fn compile(_set: &PolicySet) -> Result<Generation, CompileError> {
-        Ok(Generation { digest: String::new() })
+    pub fn compile(set: &PolicySet) -> Result<Generation, CompileError> {
+        Generation::replacing(set, None)
     }
 
-    /// `sha256:…` over names, modes and sources of the policies.
+    /// Compiles a set that takes the place of another: units that mean the same keep their code.
+    pub fn replacing(set: &PolicySet, previous: Option<&Generation>) -> Result<Generation, CompileError> {
+        let plan = Plan::new(set)?;
+        let mut known: HashMap<[u8; 32], Arc<Code>> =
+            previous.into_iter().flat_map(|generation| &generation.units).map(|unit| (unit.identity, Arc::clone(&unit.code))).collect();
+        let mut units = Vec::new();
+        let mut places = Vec::new();
+        let numbered: Vec<_> = plan.rules.iter().enumerate().collect();
+        for of_policy in numbered.chunk_by(|(_, a), (_, b)| a.policy == b.policy) {
+            for rules in of_policy.chunks(RULES_PER_UNIT) {
+                let unit = Unit::new(&plan, rules);
+                let identity = unit.identity();
+                let code = match known.get(&identity) {
+                    Some(code) => Arc::clone(code),
+                    None => jit::compile(&unit)?,
+                };
+                known.insert(identity, Arc::clone(&code));
+                places.extend((0..rules.len()).map(|number| (units.len(), number)));
+                units.push(CompiledUnit { unit, identity, code });
+            }
+        }
+        Ok(Generation { plan, units, places })
+    }
+
+    /// `sha256:…` over names, modes, sources and parameters of the policies.
     pub fn digest(&self) -> &str {
-        &self.digest
+        &self.plan.digest
+    }
+
+    /// The plan, for inspection.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Judges one event. Always ends in a decision; an engine fault is a deny that says so.
-    pub fn judge(&self, _event: &Event) -> Decision {
-        unreachable!()
+    pub fn judge(&self, event: &Event) -> Decision {
+        self.judge_with(event, Engine::Jit)
+    }
+
+    /// Judges one event with the engine of choice. Both give the same decision on every event.
+    pub fn judge_with(&self, event: &Event, engine: Engine) -> Decision {
+        FRAME.with_borrow_mut(|frame| {
+            frame.fill(&self.plan, event);
+            let scene = Scene::new(event, &self.plan.values);
+            let mut hits = Vec::new();
+            for after_risk in [false, true] {
+                match engine {
+                    Engine::Jit => self.run_code(frame, &scene, after_risk, &mut hits),
+                    Engine::Interpreter => self.interpret(&scene, after_risk, &mut hits),
+                }
+                if !after_risk {
+                    let risk = combine::risk(&self.plan, &scene, &hits);
+                    scene.risk.set(risk);
+                    frame.set_risk(risk);
+                }
+            }
+            hits.sort_unstable();
+            combine::decide(&self.plan, &scene, &hits, || self.candidates(event.kind(), frame))
+        })
+    }
+
+    /// The decision about bytes that are no event.
+    pub fn invalid(&self, error: InvalidEvent) -> Decision {
+        combine::invalid(&self.plan.digest, error.errors)
+    }
+
+    fn candidates(&self, kind: EventKind, frame: &Frame) -> Vec<usize> {
+        let mut candidates = Vec::new();
+        self.plan.kind(kind).index.candidates(frame, |rule| candidates.push(rule));
+        candidates
+    }
+
+    fn run_code<'e>(&'e self, frame: &mut Frame, scene: &Scene<'e>, after_risk: bool, hits: &mut Vec<Hit>) {
+        let memo = frame.memo.as_mut_ptr();
+        let call = Call { slots: frame.slots.as_ptr(), memo, plan: &self.plan, scene };
+        let at = scene.event.at();
+        self.plan.kind(scene.event.kind()).index.candidates(frame, |number| {
+            let (Some(rule), Some((unit, place))) = (self.plan.rules.get(number), self.places.get(number)) else { return };
+            if rule.reads_risk != after_risk || !rule.in_force(at) {
+                return;
+            }
+            let Some(compiled) = self.units.get(*unit) else { return };
+            let truth = compiled.code.call(*place, &call, &compiled.unit.tables());
+            if truth != Truth::False {
+                hits.push(Hit { rule: number, truth });
+            }
+        });
+    }
+
+    fn interpret<'e>(&'e self, scene: &Scene<'e>, after_risk: bool, hits: &mut Vec<Hit>) {
+        for number in &self.plan.kind(scene.event.kind()).rules {
+            let Some(rule) = self.plan.rules.get(*number) else { continue };
+            if rule.reads_risk != after_risk || !rule.in_force(scene.event.at()) {
+                continue;
+            }
+            let truth = interpret::condition(&self.plan, scene, &rule.condition);
+            if truth != Truth::False {
+                hits.push(Hit { rule: *number, truth });
+            }
+        }
     }
 }
 

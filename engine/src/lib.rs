@@ -1,9 +1,22 @@
 //! The Lictor engine: checked policies to machine code, events to decisions.
 
+mod combine;
 pub mod decision;
 pub mod event;
+mod frame;
 pub mod generation;
+mod index;
+mod interpret;
+mod jit;
 pub mod json;
+pub mod limits;
+pub mod plan;
+mod truth;
+mod value;
+
+pub use generation::{Active, Engine, Generation};
+pub use jit::code::live_modules;
+pub use truth::Truth;
 
 /// The version of the language's meaning, carried by every ledger entry.
 pub const SEMANTICS: u32 = 1;

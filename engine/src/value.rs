@@ -97,7 +97,7 @@ impl<'e> Value<'e> {
     /// Whether both are the same value. A json value takes the type of the other side; of another type it is unknown.
     pub(crate) fn equals(&self, other: &Value<'_>) -> Truth {
         match (self, other) {
-            (Value::Json(a), Value::Json(b)) => json_equals(a, b),
+            (Value::Json(a), Value::Json(b)) => a.same(b).map_or(Truth::Unknown, Truth::from),
             (Value::Json(json), typed) | (typed, Value::Json(json)) => json_equals_typed(json, typed),
             (Value::Bool(a), Value::Bool(b)) => (a == b).into(),
             (Value::Number(a), Value::Number(b)) => (a == b).into(),
@@ -147,30 +147,6 @@ fn json_equals_typed(json: &Json, typed: &Value<'_>) -> Truth {
             None => Truth::Unknown,
         },
         _ => Truth::Unknown,
-    }
-}
-
-/// Deep equality. Members that are null are absent; a number that does not fit equals nothing for sure.
-fn json_equals(a: &Json, b: &Json) -> Truth {
-    match (a, b) {
-        (Json::Number(None), Json::Number(_)) | (Json::Number(_), Json::Number(None)) => Truth::Unknown,
-        (Json::List(a), Json::List(b)) => {
-            if a.len() != b.len() {
-                return Truth::False;
-            }
-            a.iter().zip(b).fold(Truth::True, |all, (a, b)| all.and(json_equals(a, b)))
-        }
-        (Json::Object(a), Json::Object(b)) => {
-            let present = |members: &[(String, Json)]| members.iter().filter(|(_, value)| *value != Json::Null).count();
-            if present(a) != present(b) {
-                return Truth::False;
-            }
-            a.iter().filter(|(_, value)| *value != Json::Null).fold(Truth::True, |all, (key, value)| {
-                let other = b.iter().find(|(other, value)| other == key && *value != Json::Null);
-                all.and(other.map_or(Truth::False, |(_, other)| json_equals(value, other)))
-            })
-        }
-        (a, b) => (a == b).into(),
     }
 }
 

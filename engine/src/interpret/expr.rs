@@ -234,7 +234,7 @@ impl<'e> Scene<'e> {
             },
             Node::Keys(x) => match self.value(x)? {
                 Value::Json(Json::Object(members)) => {
-                    let present = members.iter().filter(|(_, value)| *value != Json::Null);
+                    let present = members.iter().filter(|(_, value)| !value.is_null());
                     Value::List(present.map(|(key, _)| Value::Text(Cow::Borrowed(key.as_str()))).collect())
                 }
                 _ => return None,

@@ -1,0 +1,275 @@
+//! The truths of all rules to one decision.
+//!
+//! Both engines end here: they differ only in how they find the truths.
+
+use lictor_dsl::events::EventKind;
+use lictor_dsl::hir::{self, Effect};
+use lictor_dsl::number::Number;
+
+use crate::decision::*;
+use crate::event::FieldError;
+use crate::interpret::{self, expr::Scene};
+use crate::plan::{Cond, Plan, RulePlan};
+use crate::truth::Truth;
+
+/// A rule whose condition was not false.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Hit {
+    pub rule: usize,
+    pub truth: Truth,
+}
+
+/// Whether a rule applies, given the truth of its condition.
+///
+/// What is unknown can't be ruled out, so a restriction (deny, require approval) applies; nothing else does.
+pub(crate) fn applies(effect: Option<&Effect>, truth: Truth) -> bool {
+    match truth {
+        Truth::True => true,
+        Truth::False => false,
+        Truth::Unknown => effect.is_some_and(Effect::restricts),
+    }
+}
+
+/// Whether an exemption from this rule holds. One whose condition is unknown does not.
+fn exempted<'e>(rule: &'e RulePlan, scene: &Scene<'e>) -> bool {
+    let now = scene.event.at();
+    rule.exemptions.iter().any(|exemption| now < exemption.until_us && scene.predicate(&exemption.condition).0 == Truth::True)
+}
+
+/// The risk: the sum of the scores of the rules that certainly match, held to 0..1.
+pub(crate) fn risk<'e>(plan: &'e Plan, scene: &Scene<'e>, hits: &[Hit]) -> Number {
+    let scores = hits.iter().filter(|hit| hit.truth == Truth::True).filter_map(|hit| {
+        let rule = plan.rules.get(hit.rule)?;
+        let score = rule.score?;
+        (!rule.shadow && !exempted(rule, scene)).then_some(score)
+    });
+    scores.fold(Number::ZERO, Number::plus).clamped(Number::ZERO, Number::ONE)
+}
+
+/// A decision that only says what is wrong with the event.
+pub(crate) fn invalid(policy_set: &str, errors: Vec<FieldError>) -> Decision {
+    let reason = errors.first().map(|error| match error.field.as_str() {
+        "" => error.message.clone(),
+        field => format!("{field}: {}", error.message),
+    });
+    Decision { reason, errors, ..bare(Outcome::Deny, Class::InvalidInput, policy_set) }
+}
+
+fn bare(decision: Outcome, class: Class, policy_set: &str) -> Decision {
+    Decision {
+        decision,
+        class,
+        risk: Number::ZERO,
+        reason: None,
+        rules: Vec::new(),
+        approval: None,
+        incidents: Vec::new(),
+        obligations: Vec::new(),
+        nearest: None,
+        errors: Vec::new(),
+        policy_set: policy_set.to_owned(),
+    }
+}
+
+/// One hit with what combining needs to know of it.
+struct Part<'e> {
+    rule: &'e RulePlan,
+    truth: Truth,
+    exempted: bool,
+}
+
+impl Part<'_> {
+    /// Whether it counts towards the outcome.
+    fn enforces(&self) -> bool {
+        !self.rule.shadow && !self.exempted && applies(self.rule.effect.as_ref(), self.truth)
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        self.rule.effect.as_ref().map(outcome)
+    }
+}
+
+fn outcome(effect: &Effect) -> Outcome {
+    match effect {
+        Effect::Deny => Outcome::Deny,
+        Effect::RequireApproval { .. } => Outcome::RequireApproval,
+        Effect::Warn => Outcome::Warn,
+        Effect::Allow => Outcome::Allow,
+    }
+}
+
+/// What happens to a kind of event where no rule says, and policies set no default.
+fn built_in(kind: EventKind) -> Effect {
+    match kind {
+        EventKind::Intent | EventKind::Action | EventKind::Request => Effect::Deny,
+        EventKind::Registration | EventKind::Log | EventKind::Submission => Effect::Allow,
+    }
+}
+
+/// Combines the hits. `candidates` are the rules that the index could not rule out.
+pub(crate) fn decide<'e>(plan: &'e Plan, scene: &Scene<'e>, hits: &[Hit], candidates: impl Fn() -> Vec<usize>) -> Decision {
+    let mut parts: Vec<Part> = hits
+        .iter()
+        .filter_map(|hit| plan.rules.get(hit.rule).map(|rule| Part { rule, truth: hit.truth, exempted: exempted(rule, scene) }))
+        .collect();
+    parts.sort_by(|a, b| b.outcome().cmp(&a.outcome()).then_with(|| a.rule.name.cmp(&b.rule.name)));
+    let mut decision = bare(Outcome::Deny, Class::EngineFault, &plan.digest);
+    decision.risk = scene.risk.get();
+    let mut overrun = None;
+    for part in &parts {
+        let (report, too_long) = report(plan, scene, part);
+        if too_long && part.enforces() {
+            overrun.get_or_insert_with(|| part.rule.name.clone());
+        }
+        decision.rules.push(report);
+        if part.truth == Truth::True && !part.exempted {
+            decision.incidents.extend(part.rule.incident.as_ref().map(|incident| open(scene, part.rule, incident)));
+            let obligations = part.rule.obligations.iter();
+            decision.obligations.extend(obligations.map(|obligation| self::obligation(obligation, part.rule.shadow)));
+        }
+    }
+    if let Some(rule) = overrun {
+        decision.reason = Some(format!("rule {rule} takes too many steps on this event"));
+        return decision;
+    }
+    let default = plan.kind(scene.event.kind()).default.clone().unwrap_or_else(|| built_in(scene.event.kind()));
+    let enforcing: Vec<&Part> = parts.iter().filter(|part| part.enforces() && part.rule.effect.is_some()).collect();
+    let strongest = enforcing.first().and_then(|part| part.outcome());
+    let allows = enforcing.iter().any(|part| part.outcome() == Some(Outcome::Allow));
+    let by_default = || match &default {
+        Effect::Deny => (Outcome::Deny, Class::NotPermitted),
+        Effect::RequireApproval { .. } => (Outcome::RequireApproval, Class::ApprovalRequired),
+        Effect::Warn => (Outcome::Warn, Class::Allowed),
+        Effect::Allow => (Outcome::Allow, Class::Allowed),
+    };
+    let undecided = |certain: Class| {
+        let carrying = enforcing.iter().filter(|part| part.outcome() == strongest);
+        if carrying.clone().all(|part| part.truth == Truth::Unknown) { Class::Undecided } else { certain }
+    };
+    (decision.decision, decision.class) = match strongest {
+        Some(Outcome::Deny) => (Outcome::Deny, undecided(Class::DeniedByRule)),
+        Some(Outcome::RequireApproval) => (Outcome::RequireApproval, undecided(Class::ApprovalRequired)),
+        // A warning grants nothing: whether it may happen is said by an `allow` or by the default.
+        Some(Outcome::Warn) if allows => (Outcome::Warn, Class::Allowed),
+        Some(Outcome::Warn) => match by_default() {
+            (Outcome::Allow, class) => (Outcome::Warn, class),
+            other => other,
+        },
+        Some(Outcome::Allow) => (Outcome::Allow, Class::Allowed),
+        None => by_default(),
+    };
+    let carriers: Vec<&&Part> = enforcing.iter().filter(|part| part.outcome() == Some(decision.decision)).collect();
+    decision.reason = reason(&decision, &carriers);
+    if decision.decision == Outcome::RequireApproval {
+        let effects: Vec<&Effect> = carriers.iter().filter_map(|part| part.rule.effect.as_ref()).collect();
+        decision.approval = Some(approval(if effects.is_empty() { vec![&default] } else { effects }));
+    }
+    if decision.class == Class::NotPermitted {
+        decision.nearest = nearest(plan, scene, candidates());
+    }
+    decision
+}
+
+fn report<'e>(plan: &'e Plan, scene: &Scene<'e>, part: &Part<'e>) -> (RuleReport, bool) {
+    let blame = match part.truth {
+        Truth::Unknown => interpret::blame(plan, scene, &part.rule.condition),
+        _ => interpret::Blame::default(),
+    };
+    let counts = part.truth == Truth::True && !part.exempted;
+    let report = RuleReport {
+        rule: part.rule.name.clone(),
+        effect: part.outcome(),
+        truth: if part.truth == Truth::True { ReportedTruth::True } else { ReportedTruth::Unknown },
+        missing: blame.missing,
+        score: part.rule.score.map(|score| if counts { score } else { Number::ZERO }),
+        because: part.rule.because.as_ref().map(|because| scene.render(because)),
+        controls: part.rule.controls.clone(),
+        mode: if part.rule.shadow { Mode::Shadow } else { Mode::Enforce },
+        exempted: part.exempted,
+    };
+    (report, blame.overrun)
+}
+
+fn reason(decision: &Decision, carriers: &[&&Part]) -> Option<String> {
+    let first = carriers.first().map(|part| part.rule.name.as_str());
+    let report = decision.rules.iter().find(|report| Some(report.rule.as_str()) == first);
+    match (report, decision.class) {
+        (Some(RuleReport { because: Some(because), .. }), _) => Some(because.clone()),
+        (Some(report), class) if class != Class::Allowed => Some(format!("rule {}", report.rule)),
+        (None, Class::NotPermitted) => Some("no rule allows this".to_owned()),
+        (None, Class::ApprovalRequired) => Some("the default asks for approval".to_owned()),
+        _ => None,
+    }
+}
+
+/// All approvals that are asked for as one: every group, the most people, the shortest time.
+fn approval(effects: Vec<&Effect>) -> Approval {
+    let mut combined = Approval { from: Vec::new(), count: 1, within_s: None };
+    for effect in effects {
+        if let Effect::RequireApproval { from, by, within_s } = effect {
+            combined.from.extend(from.clone());
+            combined.count = combined.count.max(*by);
+            combined.within_s = [combined.within_s, *within_s].into_iter().flatten().min();
+        }
+    }
+    combined.from.sort_unstable();
+    combined.from.dedup();
+    combined
+}
+
+fn open<'e>(scene: &Scene<'e>, rule: &'e RulePlan, incident: &'e crate::plan::IncidentPlan) -> IncidentReport {
+    let mut key: Vec<String> = incident.per.iter().map(|part| scene.render(part)).collect();
+    if key.is_empty() {
+        key.push(scene.event.agent_id().to_owned());
+    }
+    let title = incident.title.as_ref().or(rule.because.as_ref());
+    IncidentReport {
+        rule: rule.name.clone(),
+        severity: match incident.severity {
+            hir::Severity::Low => Severity::Low,
+            hir::Severity::Medium => Severity::Medium,
+            hir::Severity::High => Severity::High,
+            hir::Severity::Critical => Severity::Critical,
+        },
+        key,
+        title: title.map_or_else(|| rule.name.clone(), |title| scene.render(title)),
+        fold_s: incident.fold_s,
+        shadow: rule.shadow,
+    }
+}
+
+fn obligation(obligation: &hir::Obligation, shadow: bool) -> Obligation {
+    let (action, to, path) = match obligation {
+        hir::Obligation::Notify(channel) => ("notify", Some(channel.clone()), None),
+        hir::Obligation::Redact(path) => ("redact", None, Some(path.clone())),
+        hir::Obligation::Pause => ("pause", None, None),
+        hir::Obligation::Freeze => ("freeze", None, None),
+        hir::Obligation::Judge => ("judge", None, None),
+    };
+    Obligation { action: action.to_owned(), to, path, shadow }
+}
+
+/// Of the `allow` rules that could match, the one with the most true parts, then by name.
+fn nearest<'e>(plan: &'e Plan, scene: &Scene<'e>, candidates: Vec<usize>) -> Option<Nearest> {
+    let mut best: Option<(usize, Nearest)> = None;
+    for rule in candidates.into_iter().filter_map(|number| plan.rules.get(number)) {
+        if rule.effect != Some(Effect::Allow) || rule.shadow || !rule.in_force(scene.event.at()) {
+            continue;
+        }
+        let parts: &[Cond] = match &rule.condition {
+            Cond::And(parts) => parts,
+            whole => std::slice::from_ref(whole),
+        };
+        let truths: Vec<Truth> = parts.iter().map(|part| interpret::condition(plan, scene, part)).collect();
+        let held = truths.iter().filter(|truth| **truth == Truth::True).count();
+        let failed = parts.iter().zip(&truths).find(|(_, truth)| **truth != Truth::True);
+        let Some((failed, _)) = failed else { continue };
+        let nearest = Nearest { rule: rule.name.clone(), failed: plan.show(failed) };
+        let better = best.as_ref().is_none_or(|(most, known)| held > *most || held == *most && nearest.rule < known.rule);
+        if better {
+            best = Some((held, nearest));
+        }
+    }
+    best.map(|(_, nearest)| nearest)
+}
+

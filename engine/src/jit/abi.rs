@@ -1,0 +1,52 @@
+//! What compiled code and the engine agree on: signatures and offsets, asserted when this crate is compiled.
+
+use std::mem::offset_of;
+
+use crate::frame::Slot;
+use crate::interpret::expr::Scene;
+use crate::plan::Plan;
+
+/// What compiled code gets for one event.
+#[repr(C)]
+pub(crate) struct Call<'c, 'e> {
+    pub slots: *const Slot,
+    /// The truth of each called predicate, or `NOT_YET`.
+    pub memo: *mut u8,
+    pub plan: &'e Plan,
+    pub scene: &'c Scene<'e>,
+}
+
+/// What a unit of code reaches by its own numbers, so that it stays valid whatever other policies do.
+#[repr(C)]
+pub(crate) struct Tables {
+    /// The generation's numbers of the unit's texts.
+    pub texts: *const u64,
+    /// The generation's numbers of the unit's called predicates.
+    pub predicates: *const u64,
+    /// The values of the unit's parameters.
+    pub params: *const i128,
+}
+
+/// A compiled rule: the truth of its condition, as a byte.
+pub(crate) type Entry = unsafe extern "C" fn(*const Call<'_, '_>, *const Tables) -> u8;
+
+pub(crate) const CALL_SLOTS: i32 = 0;
+pub(crate) const CALL_MEMO: i32 = 8;
+pub(crate) const TABLE_TEXTS: i32 = 0;
+pub(crate) const TABLE_PREDICATES: i32 = 8;
+pub(crate) const TABLE_PARAMS: i32 = 16;
+pub(crate) const SLOT_SIZE: i32 = 32;
+pub(crate) const SLOT_PRESENT: i32 = 0;
+pub(crate) const SLOT_VALUE: i32 = 16;
+
+const _: () = {
+    assert!(offset_of!(Call, slots) == CALL_SLOTS as usize);
+    assert!(offset_of!(Call, memo) == CALL_MEMO as usize);
+    assert!(offset_of!(Tables, texts) == TABLE_TEXTS as usize);
+    assert!(offset_of!(Tables, predicates) == TABLE_PREDICATES as usize);
+    assert!(offset_of!(Tables, params) == TABLE_PARAMS as usize);
+    assert!(size_of::<Slot>() == SLOT_SIZE as usize);
+    assert!(offset_of!(Slot, present) == SLOT_PRESENT as usize);
+    assert!(offset_of!(Slot, value) == SLOT_VALUE as usize);
+    assert!(size_of::<usize>() == 8, "compiled code uses 64-bit pointers");
+};

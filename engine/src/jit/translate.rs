@@ -1,0 +1,194 @@
+//! Conditions to Cranelift's intermediate form, one function for each kind of node.
+//!
+//! A truth is a byte: false 0, unknown 1, true 2. So `and` is the least, `or` the greatest, `not` 2 − x, and inline
+//! tests need no branch. What must call the evaluator stands behind one branch that skips it once the answer is settled.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{FuncRef, InstBuilder, MemFlagsData, Value, types};
+use cranelift_frontend::FunctionBuilder;
+use lictor_dsl::hir::Comparison;
+
+use super::abi;
+use super::unit::LocalCond;
+use crate::frame::NOT_YET;
+use crate::plan::{Operand, Shape};
+use crate::truth::Truth;
+
+/// Translates one condition into the body of a function.
+pub(crate) struct Translator<'f, 'b> {
+    pub builder: &'f mut FunctionBuilder<'b>,
+    /// The `Call`.
+    pub call: Value,
+    /// The `Tables`.
+    pub tables: Value,
+    /// The evaluator.
+    pub predicate: FuncRef,
+}
+
+/// Loads from slots and tables can't fault and are aligned.
+fn plain() -> MemFlagsData {
+    MemFlagsData::trusted()
+}
+
+impl Translator<'_, '_> {
+    /// A condition as a byte.
+    pub(crate) fn condition(&mut self, condition: &LocalCond) -> Value {
+        match condition {
+            LocalCond::Const(value) => self.truth((*value).into()),
+            LocalCond::Inline(shape) => self.inline(shape),
+            LocalCond::Called(place) => self.called(*place),
+            LocalCond::Not(inner) => {
+                let inner = self.condition(inner);
+                let two = self.truth(Truth::True);
+                self.builder.ins().isub(two, inner)
+            }
+            LocalCond::And(parts) => self.chain(parts, true),
+            LocalCond::Or(parts) => self.chain(parts, false),
+        }
+    }
+
+    fn truth(&mut self, truth: Truth) -> Value {
+        self.builder.ins().iconst(types::I8, i64::from(truth as u8))
+    }
+
+    /// `and` or `or`: inline parts first, without branches; then the rest, until the answer is settled.
+    fn chain(&mut self, parts: &[LocalCond], is_and: bool) -> Value {
+        let (quick, slow): (Vec<_>, Vec<_>) = parts.iter().partition(|part| is_quick(part));
+        let mut answer = self.truth(is_and.into());
+        for part in quick {
+            let part = self.condition(part);
+            answer = self.combine(answer, part, is_and);
+        }
+        if slow.is_empty() {
+            return answer;
+        }
+        let done = self.builder.create_block();
+        self.builder.append_block_param(done, types::I8);
+        for part in slow {
+            let settled = self.builder.ins().icmp_imm_s(IntCC::Equal, answer, if is_and { 0 } else { 2 });
+            let next = self.builder.create_block();
+            self.builder.ins().brif(settled, done, &[answer.into()], next, &[]);
+            self.builder.switch_to_block(next);
+            let part = self.condition(part);
+            answer = self.combine(answer, part, is_and);
+        }
+        self.builder.ins().jump(done, &[answer.into()]);
+        self.builder.switch_to_block(done);
+        self.builder.block_params(done).first().copied().unwrap_or(answer)
+    }
+
+    fn combine(&mut self, left: Value, right: Value, is_and: bool) -> Value {
+        if is_and { self.builder.ins().umin(left, right) } else { self.builder.ins().umax(left, right) }
+    }
+
+    fn inline(&mut self, shape: &Shape) -> Value {
+        match shape {
+            Shape::Texts { slot, texts, absent } => {
+                let found = self.slot(*slot, types::I64);
+                let table = self.builder.ins().load(types::I64, plain(), self.tables, abi::TABLE_TEXTS);
+                let mut any = self.truth(Truth::False);
+                for text in texts {
+                    let wanted = self.builder.ins().load(types::I64, plain(), table, *text as i32 * 8);
+                    let equal = self.builder.ins().icmp(IntCC::Equal, found, wanted);
+                    any = self.builder.ins().bor(any, equal);
+                }
+                self.if_present(*slot, any, *absent)
+            }
+            Shape::Number { slot, comparison, operand, absent } => {
+                let value = self.slot(*slot, types::I128);
+                let operand = self.operand(operand);
+                let holds = self.builder.ins().icmp(condition_code(*comparison), value, operand);
+                self.if_present(*slot, holds, *absent)
+            }
+            Shape::Bool { slot, wanted, absent } => {
+                let value = self.slot(*slot, types::I64);
+                let holds = self.builder.ins().icmp_imm_s(IntCC::Equal, value, i64::from(*wanted));
+                self.if_present(*slot, holds, *absent)
+            }
+            Shape::Present { slot } => {
+                let holds = self.present(*slot);
+                self.doubled(holds)
+            }
+            // Units only hold inline shapes here; an unknown answer is safe if that ever changes.
+            Shape::Called => self.truth(Truth::Unknown),
+        }
+    }
+
+    fn slot(&mut self, slot: usize, ty: types::Type) -> Value {
+        let slots = self.builder.ins().load(types::I64, plain(), self.call, abi::CALL_SLOTS);
+        self.builder.ins().load(ty, plain(), slots, slot as i32 * abi::SLOT_SIZE + abi::SLOT_VALUE)
+    }
+
+    /// 1 where the field is there, else 0.
+    fn present(&mut self, slot: usize) -> Value {
+        let slots = self.builder.ins().load(types::I64, plain(), self.call, abi::CALL_SLOTS);
+        self.builder.ins().load(types::I8, plain(), slots, slot as i32 * abi::SLOT_SIZE + abi::SLOT_PRESENT)
+    }
+
+    /// A comparison's 0 or 1 as a truth; another truth where the field is absent.
+    fn if_present(&mut self, slot: usize, holds: Value, absent: Truth) -> Value {
+        let present = self.present(slot);
+        let truth = self.doubled(holds);
+        let otherwise = self.truth(absent);
+        self.builder.ins().select(present, truth, otherwise)
+    }
+
+    fn doubled(&mut self, holds: Value) -> Value {
+        self.builder.ins().iadd(holds, holds)
+    }
+
+    fn operand(&mut self, operand: &Operand) -> Value {
+        match operand {
+            Operand::Const(value) => {
+                let low = self.builder.ins().iconst(types::I64, *value as i64);
+                let high = self.builder.ins().iconst(types::I64, (*value >> 64) as i64);
+                self.builder.ins().iconcat(low, high)
+            }
+            Operand::Param(place) => {
+                let params = self.builder.ins().load(types::I64, plain(), self.tables, abi::TABLE_PARAMS);
+                self.builder.ins().load(types::I128, plain(), params, *place as i32 * 16)
+            }
+        }
+    }
+
+    /// The remembered answer of a predicate, or a call to the evaluator.
+    fn called(&mut self, place: usize) -> Value {
+        let table = self.builder.ins().load(types::I64, plain(), self.tables, abi::TABLE_PREDICATES);
+        let number = self.builder.ins().load(types::I64, plain(), table, place as i32 * 8);
+        let memo = self.builder.ins().load(types::I64, plain(), self.call, abi::CALL_MEMO);
+        let address = self.builder.ins().iadd(memo, number);
+        // The evaluator writes this byte, so it is no constant to the optimiser.
+        let known = self.builder.ins().load(types::I8, plain(), address, 0);
+        let (call, done) = (self.builder.create_block(), self.builder.create_block());
+        self.builder.append_block_param(done, types::I8);
+        let not_yet = self.builder.ins().icmp_imm_u(IntCC::Equal, known, i64::from(NOT_YET));
+        self.builder.ins().brif(not_yet, call, &[], done, &[known.into()]);
+        self.builder.switch_to_block(call);
+        let result = self.builder.ins().call(self.predicate, &[self.call, number]);
+        let answer = self.builder.inst_results(result).first().copied().unwrap_or(known);
+        self.builder.ins().jump(done, &[answer.into()]);
+        self.builder.switch_to_block(done);
+        self.builder.block_params(done).first().copied().unwrap_or(answer)
+    }
+}
+
+/// Whether a part is answered without branches.
+fn is_quick(part: &LocalCond) -> bool {
+    match part {
+        LocalCond::Const(_) | LocalCond::Inline(_) => true,
+        LocalCond::Called(_) => false,
+        LocalCond::Not(inner) => is_quick(inner),
+        LocalCond::And(parts) | LocalCond::Or(parts) => parts.iter().all(is_quick),
+    }
+}
+
+fn condition_code(comparison: Comparison) -> IntCC {
+    match comparison {
+        Comparison::Equal | Comparison::Same => IntCC::Equal,
+        Comparison::NotEqual => IntCC::NotEqual,
+        Comparison::Less => IntCC::SignedLessThan,
+        Comparison::LessOrEqual => IntCC::SignedLessThanOrEqual,
+        Comparison::Greater => IntCC::SignedGreaterThan,
+        Comparison::GreaterOrEqual => IntCC::SignedGreaterThanOrEqual,
+    }
+}

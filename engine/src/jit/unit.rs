@@ -1,0 +1,104 @@
+//! Up to 64 rules of one policy as machine code sees them: numbered by themselves, so that equal units share code.
+
+use sha2::{Digest, Sha256};
+
+use super::abi::Tables;
+use crate::plan::{Cond, Operand, Plan, RulePlan, Shape};
+
+/// The conditions of a unit's rules, with numbers of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Unit {
+    /// The rules, by their numbers in the plan.
+    pub rules: Vec<usize>,
+    /// One condition for each rule.
+    pub conditions: Vec<LocalCond>,
+    /// The plan's numbers of the texts.
+    pub texts: Vec<u64>,
+    /// The plan's numbers of the called predicates.
+    pub predicates: Vec<u64>,
+    /// The values of the parameters, and their places in the plan's block.
+    pub params: Vec<i128>,
+    places: Vec<usize>,
+}
+
+// The tables point into the unit's own vectors, which live and die with it.
+impl Unit {
+    /// The tables that its code reads. Valid while the unit lives and is not changed.
+    pub(crate) fn tables(&self) -> Tables {
+        Tables { texts: self.texts.as_ptr(), predicates: self.predicates.as_ptr(), params: self.params.as_ptr() }
+    }
+}
+
+/// A condition over inline tests and calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LocalCond {
+    Const(bool),
+    /// A test that is done inline. Its texts, and its parameter if it has one, are the unit's numbers.
+    Inline(Shape),
+    /// The unit's number of a called predicate.
+    Called(usize),
+    Not(Box<LocalCond>),
+    And(Vec<LocalCond>),
+    Or(Vec<LocalCond>),
+}
+
+impl Unit {
+    pub(crate) fn new(plan: &Plan, rules: &[(usize, &RulePlan)]) -> Unit {
+        let mut unit = Unit::default();
+        for (number, rule) in rules {
+            unit.rules.push(*number);
+            let condition = unit.localize(plan, &rule.condition);
+            unit.conditions.push(condition);
+        }
+        unit
+    }
+
+    /// What the code of this unit depends on, and nothing else.
+    pub(crate) fn identity(&self) -> [u8; 32] {
+        Sha256::digest(format!("{:?}", self.conditions)).into()
+    }
+
+    fn localize(&mut self, plan: &Plan, condition: &Cond) -> LocalCond {
+        let all = |unit: &mut Unit, parts: &[Cond]| parts.iter().map(|part| unit.localize(plan, part)).collect();
+        match condition {
+            Cond::Const(value) => LocalCond::Const(*value),
+            Cond::Not(inner) => LocalCond::Not(Box::new(self.localize(plan, inner))),
+            Cond::And(parts) => LocalCond::And(all(self, parts)),
+            Cond::Or(parts) => LocalCond::Or(all(self, parts)),
+            Cond::Predicate(number) => match plan.predicate(*number).map(|predicate| predicate.shape.clone()) {
+                None | Some(Shape::Called) => LocalCond::Called(place_of(&mut self.predicates, *number as u64)),
+                Some(shape) => LocalCond::Inline(self.local_shape(plan, shape)),
+            },
+        }
+    }
+
+    fn local_shape(&mut self, plan: &Plan, shape: Shape) -> Shape {
+        match shape {
+            Shape::Texts { slot, texts, absent } => {
+                let texts = texts.iter().map(|text| place_of(&mut self.texts, u64::from(*text)) as u32).collect();
+                Shape::Texts { slot, texts, absent }
+            }
+            Shape::Number { slot, comparison, operand: Operand::Param(place), absent } => {
+                let local = place_of(&mut self.places, place);
+                if local == self.params.len() {
+                    self.params.push(match plan.values.get(place) {
+                        Some(lictor_dsl::hir::Const::Number(number)) => number.billionths(),
+                        _ => 0,
+                    });
+                }
+                Shape::Number { slot, comparison, operand: Operand::Param(local), absent }
+            }
+            other => other,
+        }
+    }
+}
+
+fn place_of<T: PartialEq>(list: &mut Vec<T>, value: T) -> usize {
+    match list.iter().position(|known| *known == value) {
+        Some(place) => place,
+        None => {
+            list.push(value);
+            list.len() - 1
+        }
+    }
+}

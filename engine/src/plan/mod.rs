@@ -1,0 +1,254 @@
+//! Checked policies to a flat plan: fields wanted, predicates each once, rules as conditions over them.
+
+mod lower;
+pub(crate) mod node;
+
+use std::collections::HashMap;
+
+use lictor_dsl::events::{EventKind, FIELD_COUNT, FieldId};
+use lictor_dsl::hir::{self, Comparison, Const, Effect};
+use lictor_dsl::number::Number;
+use serde_json::{Value, json};
+
+use crate::index::Index;
+use crate::truth::Truth;
+use node::{Node, lower as lower_expr};
+
+/// Everything that judging needs, without code.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) digest: String,
+    /// The parameter block: full names and values in force.
+    pub(crate) params: Vec<(String, Const)>,
+    pub(crate) values: Vec<Const>,
+    /// Texts that inline comparisons test, by number from 1. Nought is any other text.
+    pub(crate) texts: HashMap<String, u32>,
+    pub(crate) predicates: Vec<Predicate>,
+    pub(crate) rules: Vec<RulePlan>,
+    pub(crate) kinds: Vec<KindPlan>,
+}
+
+/// What concerns one kind of event.
+#[derive(Debug, Default)]
+pub(crate) struct KindPlan {
+    /// The rules that judge it.
+    pub rules: Vec<usize>,
+    /// The fields that machine code reads from their slots.
+    pub slots: Vec<FieldId>,
+    /// The strongest default, if there is one.
+    pub default: Option<Effect>,
+    pub index: Index,
+}
+
+/// One distinct question about an event.
+#[derive(Debug)]
+pub(crate) struct Predicate {
+    /// As an author would write it.
+    pub text: String,
+    pub expr: hir::Expr,
+    pub node: Node,
+    pub shape: Shape,
+}
+
+/// How machine code answers a predicate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A text field is one of these.
+    Texts { slot: usize, texts: Vec<u32>, absent: Truth },
+    /// A number or a time compares so with a constant.
+    Number { slot: usize, comparison: Comparison, operand: Operand, absent: Truth },
+    /// A bool field has this value.
+    Bool { slot: usize, wanted: bool, absent: Truth },
+    /// A field is there.
+    Present { slot: usize },
+    /// By calling the evaluator.
+    Called,
+}
+
+/// What a number is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Operand {
+    /// A literal.
+    Const(i128),
+    /// A parameter, by its place: read when judging, so that changing it recompiles nothing.
+    Param(usize),
+}
+
+/// A condition over predicates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cond {
+    Const(bool),
+    Predicate(usize),
+    Not(Box<Cond>),
+    And(Vec<Cond>),
+    Or(Vec<Cond>),
+}
+
+/// The slot in which the risk stands, behind those of the fields.
+pub(crate) const RISK_SLOT: usize = FIELD_COUNT;
+/// How many slots a frame has.
+pub(crate) const SLOTS: usize = FIELD_COUNT + 1;
+
+/// One rule.
+#[derive(Debug)]
+pub(crate) struct RulePlan {
+    /// `policy.rule`.
+    pub name: String,
+    /// The number of its policy: rules of one policy share units of code.
+    pub policy: usize,
+    pub kinds: Vec<EventKind>,
+    pub condition: Cond,
+    pub reads_risk: bool,
+    pub effect: Option<Effect>,
+    pub score: Option<Number>,
+    pub incident: Option<IncidentPlan>,
+    pub obligations: Vec<hir::Obligation>,
+    pub because: Option<Node>,
+    pub controls: Vec<String>,
+    pub from_us: Option<i64>,
+    pub until_us: Option<i64>,
+    pub shadow: bool,
+    pub exemptions: Vec<ExemptionPlan>,
+}
+
+impl RulePlan {
+    /// Whether it applies at this time at all.
+    pub(crate) fn in_force(&self, at_us: i64) -> bool {
+        self.from_us.is_none_or(|from| at_us >= from) && self.until_us.is_none_or(|until| at_us < until)
+    }
+}
+
+/// The incident of a rule.
+#[derive(Debug)]
+pub(crate) struct IncidentPlan {
+    pub severity: hir::Severity,
+    pub per: Vec<Node>,
+    pub fold_s: u64,
+    pub title: Option<Node>,
+}
+
+/// An exemption from a rule.
+#[derive(Debug)]
+pub(crate) struct ExemptionPlan {
+    pub condition: Node,
+    pub until_us: i64,
+}
+
+/// Why a plan can't be made of a checked set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("rule `{rule}`: {reason}")]
+pub struct PlanError {
+    /// `policy.rule`.
+    pub rule: String,
+    /// What can't be planned.
+    pub reason: String,
+}
+
+impl Plan {
+    /// Plans a checked policy set.
+    pub fn new(set: &hir::PolicySet) -> Result<Plan, PlanError> {
+        lower::plan(set)
+    }
+
+    pub(crate) fn predicate(&self, number: usize) -> Option<&Predicate> {
+        self.predicates.get(number)
+    }
+
+    /// The place of a parameter in the block.
+    pub(crate) fn param(&self, name: &str) -> usize {
+        self.params.iter().position(|(param, _)| param == name).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn lower(&self, expr: &hir::Expr) -> Result<Node, String> {
+        lower_expr(expr, &|name| self.param(name))
+    }
+
+    pub(crate) fn kind(&self, kind: EventKind) -> &KindPlan {
+        static NONE: std::sync::LazyLock<KindPlan> = std::sync::LazyLock::new(KindPlan::default);
+        self.kinds.get(kind as usize).unwrap_or(&NONE)
+    }
+
+    /// A condition as text.
+    pub(crate) fn show(&self, condition: &Cond) -> String {
+        let joined = |parts: &[Cond], word: &str| parts.iter().map(|part| self.show_part(part)).collect::<Vec<_>>().join(word);
+        match condition {
+            Cond::Const(value) => value.to_string(),
+            Cond::Predicate(number) => self.predicate(*number).map(|p| p.text.clone()).unwrap_or_default(),
+            Cond::Not(inner) => format!("not {}", self.show_part(inner)),
+            Cond::And(parts) => joined(parts, " and "),
+            Cond::Or(parts) => joined(parts, " or "),
+        }
+    }
+
+    fn show_part(&self, part: &Cond) -> String {
+        match part {
+            Cond::And(_) | Cond::Or(_) => format!("({})", self.show(part)),
+            _ => self.show(part),
+        }
+    }
+
+    /// The plan for machines: fields, predicates, rules and index, as `lictor plan --format json` prints it.
+    pub fn to_json(&self) -> Value {
+        let predicates = self.predicates.iter().enumerate().map(|(number, predicate)| {
+            let how = if predicate.shape == Shape::Called { "called" } else { "inline" };
+            json!({"predicate": number, "text": predicate.text, "how": how})
+        });
+        let rules = self.rules.iter().map(|rule| {
+            let kinds: Vec<&str> = rule.kinds.iter().map(|kind| kind.name()).collect();
+            let mut used = Vec::new();
+            predicates_of(&rule.condition, &mut used);
+            json!({
+                "rule": rule.name, "kinds": kinds, "condition": self.show(&rule.condition), "predicates": used,
+                "step_bound": used.len() as u64 * u64::from(crate::limits::STEPS),
+            })
+        });
+        let kinds = EventKind::ALL.iter().map(|kind| {
+            let plan = self.kind(*kind);
+            json!({
+                "kind": kind.name(),
+                "rules": plan.rules.len(),
+                "slots": plan.slots.iter().map(|field| field.def().name).collect::<Vec<_>>(),
+                "index": plan.index.describe(self),
+            })
+        });
+        json!({
+            "policy_set": self.digest,
+            "fields": self.fields(),
+            "params": self.params.iter().map(|(name, value)| json!({"param": name, "value": value.to_string()})).collect::<Vec<_>>(),
+            "predicates": predicates.collect::<Vec<_>>(),
+            "memories": [],
+            "rules": rules.collect::<Vec<_>>(),
+            "kinds": kinds.collect::<Vec<_>>(),
+        })
+    }
+
+    /// The names of the fields that some rule reads.
+    pub fn fields(&self) -> Vec<&'static str> {
+        let mut fields = Vec::new();
+        for predicate in &self.predicates {
+            predicate.expr.any(&mut |expr| {
+                if let hir::ExprKind::Field(field) = expr.kind {
+                    fields.push(field);
+                }
+                false
+            });
+        }
+        fields.sort_unstable();
+        fields.dedup();
+        fields.into_iter().map(|field: FieldId| field.def().name).collect()
+    }
+}
+
+/// The predicates that a condition uses, each once, in order of first use.
+pub(crate) fn predicates_of(condition: &Cond, into: &mut Vec<usize>) {
+    match condition {
+        Cond::Const(_) => {}
+        Cond::Predicate(number) => {
+            if !into.contains(number) {
+                into.push(*number);
+            }
+        }
+        Cond::Not(inner) => predicates_of(inner, into),
+        Cond::And(parts) | Cond::Or(parts) => parts.iter().for_each(|part| predicates_of(part, into)),
+    }
+}
