@@ -1,0 +1,75 @@
+//! Slows down guessing of passwords: after many wrong ones in a row an e-mail address has to wait.
+//!
+//! It counts by the address that was tried, whether or not somebody has it, so that waiting reveals nothing.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Wrong tries in a row that are free.
+const FREE_TRIES: u32 = 10;
+/// The first wait; each further wrong try doubles it.
+const FIRST_WAIT_S: i64 = 15;
+/// The longest wait.
+const LONGEST_WAIT_S: i64 = 30 * 60;
+/// Addresses remembered; past it those whose wait is over are forgotten.
+const MAX_ADDRESSES: usize = 100_000;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Tries {
+    wrong: u32,
+    wait_until_us: i64,
+}
+
+/// Wrong logins by e-mail address.
+#[derive(Debug, Default)]
+pub struct Logins(Mutex<HashMap<String, Tries>>);
+
+impl Logins {
+    /// How long this address has to wait before its next try, in whole seconds; none if it may try now.
+    pub fn wait_s(&self, email: &str, now_us: i64) -> Option<i64> {
+        let tries = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(email).copied()?;
+        let left_us = tries.wait_until_us - now_us;
+        (left_us > 0).then(|| (left_us + 999_999) / 1_000_000)
+    }
+
+    /// Notes a wrong try.
+    pub fn wrong(&self, email: &str, now_us: i64) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MAX_ADDRESSES {
+            all.retain(|_, tries| tries.wait_until_us > now_us);
+        }
+        let tries = all.entry(email.to_owned()).or_default();
+        tries.wrong = tries.wrong.saturating_add(1);
+        if tries.wrong >= FREE_TRIES {
+            let doublings = (tries.wrong - FREE_TRIES).min(16);
+            let wait_s = (FIRST_WAIT_S << doublings).min(LONGEST_WAIT_S);
+            tries.wait_until_us = now_us + wait_s * 1_000_000;
+        }
+    }
+
+    /// Notes a right one: counting starts anew.
+    pub fn right(&self, email: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(email);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_starts_after_the_free_tries_and_grows() {
+        let logins = Logins::default();
+        for _ in 0..FREE_TRIES {
+            assert_eq!(logins.wait_s("a@b.example", 0), None);
+            logins.wrong("a@b.example", 0);
+        }
+        assert_eq!(logins.wait_s("a@b.example", 0), Some(15));
+        assert_eq!(logins.wait_s("a@b.example", 15_000_000), None);
+        logins.wrong("a@b.example", 15_000_000);
+        assert_eq!(logins.wait_s("a@b.example", 15_000_000), Some(30));
+        assert_eq!(logins.wait_s("c@b.example", 0), None);
+        logins.right("a@b.example");
+        assert_eq!(logins.wait_s("a@b.example", 15_000_000), None);
+    }
+}

@@ -1,0 +1,194 @@
+//! App: what handlers share, and how it is wired.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use lictor_engine::generation::Active;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::accounts::keys::Keyring;
+use crate::accounts::logins::Logins;
+use crate::accounts::tokens::Tokens;
+use crate::agents::Directory;
+use crate::clock::Clock;
+use crate::db::{Database, OrgRows, Store, StoreError};
+use crate::draft::{Memory, View};
+use crate::incidents::Open;
+use crate::ledger::{Head, Verified, verify};
+use crate::rollout::{RolloutError, compile};
+use crate::sequencer::{self, Parts, Queue};
+use crate::vault::Vault;
+
+/// Passwords that may be hashed at once; each takes 19 MiB and a core for some time.
+const PASSWORDS_AT_ONCE: usize = 2;
+/// How often the last uses of keys are written down.
+const FLUSH_EVERY: Duration = Duration::from_secs(10);
+
+/// What handlers share.
+#[derive(Debug)]
+pub struct App {
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Holds the master key.
+    pub vault: Arc<Vault>,
+    /// Where reads go.
+    pub database: Arc<Database>,
+    /// Every API key.
+    pub keys: Arc<Keyring>,
+    /// Signs and checks access tokens.
+    pub tokens: Tokens,
+    /// Slows down guessing.
+    pub logins: Logins,
+    /// Bounds how many passwords are hashed at once.
+    pub hashing: Arc<Semaphore>,
+    /// Since when it runs.
+    pub started: Instant,
+    orgs: RwLock<HashMap<Uuid, Arc<Org>>>,
+}
+
+/// An org that is served.
+#[derive(Debug)]
+pub struct Org {
+    /// What is committed.
+    pub view: Arc<View>,
+    /// The way to its sequencer.
+    pub queue: Queue,
+    /// Policies change one after the other.
+    pub rollout: Mutex<()>,
+}
+
+/// Why an org can't be served.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It can't be read.
+    #[error("an org can't be read from the database")]
+    Store(#[from] StoreError),
+    /// Its policies no longer make a set.
+    #[error("the stored policies of org {org} can't be used: {source}")]
+    Policies {
+        /// Which org.
+        org: Uuid,
+        /// What happened.
+        source: RolloutError,
+    },
+    /// Its ledger is not what its head says.
+    #[error("the ledger of org {org} does not end as its head says: {found:?}")]
+    Ledger {
+        /// Which org.
+        org: Uuid,
+        /// What verification found.
+        found: Verified,
+    },
+}
+
+impl App {
+    /// Wires up what is in the database. The returned tasks are the sequencers; they end after [`App::stop`].
+    pub async fn load(
+        database: Arc<Database>,
+        vault: Arc<Vault>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Arc<App>, Vec<JoinHandle<()>>), LoadError> {
+        let keys = Arc::new(Keyring::new(database.live_keys().await?));
+        let tokens = Tokens::new(vault.token_secret());
+        let mut orgs = HashMap::new();
+        let mut tasks = Vec::new();
+        for rows in database.orgs(clock.now_us()).await? {
+            verify_end(&database, rows.id, rows.head).await?;
+            let (view, memory) = restore(rows)?;
+            let view = Arc::new(view);
+            let parts = Parts {
+                view: Arc::clone(&view),
+                keys: Arc::clone(&keys),
+                store: Arc::clone(&database) as Arc<dyn Store>,
+                clock: Arc::clone(&clock),
+                vault: Arc::clone(&vault),
+            };
+            let (queue, task) = sequencer::start(parts, memory);
+            tasks.push(task);
+            orgs.insert(view.id, Arc::new(Org { view, queue, rollout: Mutex::new(()) }));
+        }
+        let app = App {
+            clock,
+            vault,
+            database,
+            keys,
+            tokens,
+            logins: Logins::default(),
+            hashing: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
+            started: Instant::now(),
+            orgs: RwLock::new(orgs),
+        };
+        Ok((Arc::new(app), tasks))
+    }
+
+    /// An org by its id.
+    pub fn org(&self, id: Uuid) -> Option<Arc<Org>> {
+        self.orgs.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// Lets all sequencers finish what waits, and end.
+    pub fn stop(&self) {
+        for org in self.orgs.read().unwrap_or_else(PoisonError::into_inner).values() {
+            org.queue.stop();
+        }
+    }
+
+    /// Writes the last uses of keys from time to time, for as long as it is polled.
+    pub async fn flush_key_uses_now_and_then(self: Arc<App>) {
+        loop {
+            tokio::time::sleep(FLUSH_EVERY).await;
+            self.flush_key_uses().await;
+        }
+    }
+
+    /// Writes the last uses of keys.
+    pub async fn flush_key_uses(&self) {
+        let keys = self.keys.all();
+        let uses: Vec<_> =
+            keys.iter().filter_map(|key| Some((key.org, key.id, key.take_unsaved_use()?))).collect();
+        if uses.is_empty() {
+            return;
+        }
+        if let Err(error) = self.database.save_key_uses(&uses).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the last uses of keys could not be written"
+            );
+        }
+    }
+}
+
+fn restore(rows: OrgRows) -> Result<(View, Memory), LoadError> {
+    let policies: Vec<_> = rows.policies.into_iter().map(Arc::new).collect();
+    let generation = compile(&policies).map_err(|source| LoadError::Policies { org: rows.id, source })?;
+    let mut incidents = Open::default();
+    for incident in rows.incidents {
+        incidents.put(Arc::new(incident));
+    }
+    let view = View {
+        id: rows.id,
+        name: rows.name,
+        created_at_us: rows.created_at_us,
+        directory: Directory::new(rows.agents),
+        policies: RwLock::new(Arc::new(policies)),
+        active: Active::new(generation),
+    };
+    Ok((view, Memory { head: rows.head, incidents, tasks: HashMap::new() }))
+}
+
+/// The last entry must be the one that the head names, and follow from the one before it.
+async fn verify_end(database: &Database, org: Uuid, head: Head) -> Result<(), LoadError> {
+    if head == Head::EMPTY {
+        return Ok(());
+    }
+    let last = database.stored_entries(org, head.next_seq - 2, 2).await?;
+    let from =
+        last.first().map_or(head, |entry| Head { next_seq: entry.seq, hash: entry.prev_hash, at_us: 0 });
+    match verify(from, last) {
+        Verified::Ok(found) if found == head && from != head => Ok(()),
+        found => Err(LoadError::Ledger { org, found }),
+    }
+}

@@ -1,0 +1,132 @@
+//! Every setting, its default and its unit.
+
+use std::path::{Path, PathBuf};
+
+/// What the server needs to know before it starts.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it listens, as `host:port`. Port 0 takes any free one.
+    pub listen: String,
+    /// The database: `sqlite:///abs/path.db`, `sqlite://relative.db`, or a path.
+    pub database: String,
+    /// The owner that the first start makes (`LICTOR_OWNER_EMAIL`); made up and printed if none.
+    pub owner_email: Option<String>,
+    /// The owner's password (`LICTOR_OWNER_PASSWORD`); made up and printed if none.
+    pub owner_password: Option<String>,
+    /// 64 hexadecimal digits (`LICTOR_MASTER_KEY`); kept in a file beside the database if none.
+    pub master_key: Option<String>,
+    /// Connections that may be open at once; further ones wait to be accepted.
+    pub max_connections: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: "127.0.0.1:8000".to_owned(),
+            database: "lictor.db".to_owned(),
+            owner_email: None,
+            owner_password: None,
+            master_key: None,
+            max_connections: 4_096,
+        }
+    }
+}
+
+/// A setting can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not a database of a kind that is there.
+    #[error("the database `{0}` is not of a kind that this server knows: use `sqlite:///path/to/file.db`")]
+    Database(String),
+    /// Half an owner.
+    #[error("LICTOR_OWNER_EMAIL and LICTOR_OWNER_PASSWORD belong together: set both or neither")]
+    HalfAnOwner,
+    /// Not an e-mail address.
+    #[error("LICTOR_OWNER_EMAIL `{0}` is not an e-mail address")]
+    OwnerEmail(String),
+    /// Too easy to guess.
+    #[error("LICTOR_OWNER_PASSWORD must have at least 8 characters")]
+    OwnerPassword,
+}
+
+impl Config {
+    /// The defaults, overridden by what the environment says.
+    pub fn from_environment() -> Config {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let default = Config::default();
+        Config {
+            listen: set("LICTOR_LISTEN").unwrap_or(default.listen),
+            database: set("LICTOR_DATABASE").unwrap_or(default.database),
+            owner_email: set("LICTOR_OWNER_EMAIL"),
+            owner_password: set("LICTOR_OWNER_PASSWORD"),
+            master_key: set("LICTOR_MASTER_KEY"),
+            max_connections: default.max_connections,
+        }
+    }
+
+    /// The database's file.
+    pub fn database_path(&self) -> Result<PathBuf, ConfigError> {
+        let text = self.database.as_str();
+        let path = match text.strip_prefix("sqlite:") {
+            Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
+            None if text.contains("://") => return Err(ConfigError::Database(text.to_owned())),
+            None => text,
+        };
+        if path.is_empty() { Err(ConfigError::Database(text.to_owned())) } else { Ok(PathBuf::from(path)) }
+    }
+
+    /// Where the master key is kept if none is configured.
+    pub fn key_file(database: &Path) -> PathBuf {
+        let mut name = database.as_os_str().to_owned();
+        name.push(".key");
+        PathBuf::from(name)
+    }
+
+    /// The owner for a first start, if one is configured.
+    pub fn owner(&self) -> Result<Option<(String, String)>, ConfigError> {
+        match (&self.owner_email, &self.owner_password) {
+            (None, None) => Ok(None),
+            (Some(email), Some(_)) if !looks_like_email(email) => Err(ConfigError::OwnerEmail(email.clone())),
+            (Some(_), Some(password)) if password.chars().count() < 8 => Err(ConfigError::OwnerPassword),
+            (Some(email), Some(password)) => Ok(Some((email.trim().to_lowercase(), password.clone()))),
+            _ => Err(ConfigError::HalfAnOwner),
+        }
+    }
+}
+
+fn looks_like_email(text: &str) -> bool {
+    let text = text.trim();
+    let parts = text.split_once('@');
+    parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
+        && !text.contains(char::is_whitespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases_are_paths_or_sqlite_urls() {
+        let path =
+            |database: &str| Config { database: database.to_owned(), ..Config::default() }.database_path();
+        assert_eq!(path("sqlite:///var/lib/a.db"), Ok(PathBuf::from("/var/lib/a.db")));
+        assert_eq!(path("sqlite://a.db"), Ok(PathBuf::from("a.db")));
+        assert_eq!(path("./a.db"), Ok(PathBuf::from("./a.db")));
+        assert!(path("postgres://host/a").is_err());
+        assert!(path("sqlite://").is_err());
+    }
+
+    #[test]
+    fn an_owner_is_whole_or_absent() {
+        let owner = |email: Option<&str>, password: Option<&str>| {
+            let (owner_email, owner_password) = (email.map(str::to_owned), password.map(str::to_owned));
+            Config { owner_email, owner_password, ..Config::default() }.owner()
+        };
+        assert_eq!(owner(None, None), Ok(None));
+        let want = Some(("a@b.example".to_owned(), "long enough".to_owned()));
+        assert_eq!(owner(Some("A@b.example"), Some("long enough")), Ok(want));
+        assert_eq!(owner(Some("a@b.example"), None), Err(ConfigError::HalfAnOwner));
+        assert_eq!(owner(Some("a@b.example"), Some("short")), Err(ConfigError::OwnerPassword));
+        assert!(owner(Some("nobody"), Some("long enough")).is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! Rows of incidents.
+
+use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+use uuid::Uuid;
+
+use super::StoreError;
+use super::sqlite::Database;
+use crate::incidents::{Incident, Status, severity_named};
+use lictor_engine::decision::Severity;
+
+const COLUMNS: &str = "incident_id, rule, fold_key, severity, status, agent_id, task, title, hits, first_seen, last_seen, \
+                       fold_until, witnesses";
+
+pub(super) async fn put(
+    connection: &mut SqliteConnection,
+    org: Uuid,
+    incident: &Incident,
+) -> Result<(), StoreError> {
+    let json = |value: serde_json::Result<String>| value.map_err(|_| StoreError::Corrupt("incident"));
+    let sql = "INSERT INTO incidents (org_id, incident_id, rule, fold_key, severity, status, agent_id, task, title, hits, \
+               first_seen, last_seen, fold_until, witnesses) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+               ON CONFLICT (org_id, incident_id) DO UPDATE SET severity = excluded.severity, status = excluded.status, \
+               title = excluded.title, hits = excluded.hits, last_seen = excluded.last_seen, \
+               fold_until = excluded.fold_until, witnesses = excluded.witnesses";
+    sqlx::query(sql)
+        .bind(org)
+        .bind(incident.id)
+        .bind(&incident.rule)
+        .bind(json(serde_json::to_string(&incident.key))?)
+        .bind(incident.severity.name())
+        .bind(incident.status.name())
+        .bind(incident.agent)
+        .bind(&incident.task)
+        .bind(&incident.title)
+        .bind(incident.count)
+        .bind(incident.first_seen_us)
+        .bind(incident.last_seen_us)
+        .bind(incident.fold_until_us)
+        .bind(json(serde_json::to_string(&incident.witnesses))?)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct Row {
+    incident_id: Uuid,
+    rule: String,
+    fold_key: String,
+    severity: String,
+    status: String,
+    agent_id: Uuid,
+    task: String,
+    title: String,
+    hits: i64,
+    first_seen: i64,
+    last_seen: i64,
+    fold_until: i64,
+    witnesses: String,
+}
+
+fn incident(row: Row) -> Result<Incident, StoreError> {
+    let corrupt = || StoreError::Corrupt("incident");
+    Ok(Incident {
+        id: row.incident_id,
+        rule: row.rule,
+        key: serde_json::from_str(&row.fold_key).map_err(|_| corrupt())?,
+        severity: severity_named(&row.severity).ok_or_else(corrupt)?,
+        status: Status::named(&row.status).ok_or_else(corrupt)?,
+        agent: row.agent_id,
+        task: row.task,
+        title: row.title,
+        count: row.hits,
+        first_seen_us: row.first_seen,
+        last_seen_us: row.last_seen,
+        fold_until_us: row.fold_until,
+        witnesses: serde_json::from_str(&row.witnesses).map_err(|_| corrupt())?,
+    })
+}
+
+pub(super) async fn find(pool: &SqlitePool, org: Uuid, id: Uuid) -> Result<Option<Incident>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
+    query.push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
+    query.push(" AND incident_id = ").push_bind(id);
+    let row: Option<Row> = query.build_query_as().fetch_optional(pool).await?;
+    row.map(incident).transpose()
+}
+
+pub(super) async fn foldable(pool: &SqlitePool, org: Uuid, now_us: i64) -> Result<Vec<Incident>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
+    query.push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
+    query.push(" AND fold_until > ").push_bind(now_us);
+    query.push(" AND status IN ('open', 'acknowledged') ORDER BY last_seen");
+    let rows: Vec<Row> = query.build_query_as().fetch_all(pool).await?;
+    rows.into_iter().map(incident).collect()
+}
+
+/// Which incidents are asked for.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "named like the parameters of the query")]
+pub struct Filter {
+    pub status: Option<Status>,
+    pub severity: Option<Severity>,
+    pub agent: Option<Uuid>,
+    pub before: Option<Uuid>,
+    pub limit: i64,
+}
+
+impl Database {
+    /// Incidents, newest first.
+    pub async fn incidents(&self, org: Uuid, filter: &Filter) -> Result<Vec<Incident>, StoreError> {
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
+        query.push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
+        if let Some(status) = filter.status {
+            query.push(" AND status = ").push_bind(status.name());
+        }
+        if let Some(severity) = filter.severity {
+            query.push(" AND severity = ").push_bind(severity.name());
+        }
+        if let Some(agent) = filter.agent {
+            query.push(" AND agent_id = ").push_bind(agent);
+        }
+        if let Some(before) = filter.before {
+            query.push(" AND incident_id < ").push_bind(before);
+        }
+        query.push(" ORDER BY incident_id DESC LIMIT ").push_bind(filter.limit);
+        let rows: Vec<Row> = query.build_query_as().fetch_all(self.readers()).await?;
+        rows.into_iter().map(incident).collect()
+    }
+}

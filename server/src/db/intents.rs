@@ -1,0 +1,71 @@
+//! Rows of intents.
+
+use lictor_dsl::number::Number;
+use sqlx::{FromRow, SqliteConnection, SqlitePool};
+use uuid::Uuid;
+
+use super::StoreError;
+use super::sqlite::{Database, bytes32};
+use crate::intents::{Intent, PENDING};
+
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    org: Uuid,
+    intent: &Intent,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO intents (org_id, intent_id, agent_id, action, status, risk, idempotency_key, request_digest, \
+               created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    sqlx::query(sql)
+        .bind(org)
+        .bind(intent.id)
+        .bind(intent.agent)
+        .bind(&intent.action)
+        .bind(PENDING)
+        .bind(super::entries::risk_column(intent.risk))
+        .bind(&intent.idempotency_key)
+        .bind(intent.request_digest.as_slice())
+        .bind(intent.created_at_us)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct Row {
+    intent_id: Uuid,
+    agent_id: Uuid,
+    action: String,
+    risk: i64,
+    idempotency_key: Option<String>,
+    request_digest: Vec<u8>,
+    created_at: i64,
+}
+
+fn intent(row: Row) -> Result<Intent, StoreError> {
+    Ok(Intent {
+        id: row.intent_id,
+        agent: row.agent_id,
+        action: row.action,
+        risk: Number::from_billionths(i128::from(row.risk)),
+        idempotency_key: row.idempotency_key,
+        request_digest: bytes32(&row.request_digest, "intent")?,
+        created_at_us: row.created_at,
+    })
+}
+
+pub(super) async fn by_key(pool: &SqlitePool, org: Uuid, key: &str) -> Result<Option<Intent>, StoreError> {
+    let sql = "SELECT intent_id, agent_id, action, risk, idempotency_key, request_digest, created_at FROM intents \
+               WHERE org_id = $1 AND idempotency_key = $2";
+    let row: Option<Row> = sqlx::query_as(sql).bind(org).bind(key).fetch_optional(pool).await?;
+    row.map(intent).transpose()
+}
+
+impl Database {
+    /// An intent by its id.
+    pub async fn intent(&self, org: Uuid, id: Uuid) -> Result<Option<Intent>, StoreError> {
+        let sql = "SELECT intent_id, agent_id, action, risk, idempotency_key, request_digest, created_at FROM intents \
+                   WHERE org_id = $1 AND intent_id = $2";
+        let row: Option<Row> = sqlx::query_as(sql).bind(org).bind(id).fetch_optional(self.readers()).await?;
+        row.map(intent).transpose()
+    }
+}

@@ -1,0 +1,113 @@
+//! Storage: what one batch of the sequencer writes, and what is read back.
+//!
+//! [`Store`] is all that the path of a decision needs from a database, so that tests can put one in its place
+//! that fails when told to. [`Database`] is SQLite; the SQL is written so that PostgreSQL runs it as well.
+
+mod accounts;
+mod agents;
+mod entries;
+mod incidents;
+mod intents;
+mod policies;
+pub mod sqlite;
+mod tasks;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::accounts::User;
+use crate::accounts::keys::ApiKey;
+use crate::agents::Agent;
+use crate::incidents::Incident;
+use crate::intents::Intent;
+use crate::ledger::{Entry, Head, StepBefore};
+use crate::policies::Policy;
+use crate::vault::Sealed;
+
+pub use entries::{EntryRow, PayloadRow};
+pub use incidents::Filter as IncidentFilter;
+pub use sqlite::{Database, OpenError};
+
+/// The database could not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It answered with an error.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// A stored row is not what this version writes.
+    #[error("a stored {0} can't be read")]
+    Corrupt(&'static str),
+    /// Another writer moved the org's ledger.
+    #[error("the ledger was moved by somebody else")]
+    HeadMoved,
+}
+
+/// What a [`Store`] promises to answer later.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// What the path of a decision needs from a database.
+pub trait Store: Send + Sync {
+    /// Writes a batch whole and durably, or nothing of it.
+    fn commit<'a>(&'a self, batch: &'a Batch) -> Later<'a, ()>;
+    /// Where a task stands; none if it has no steps.
+    fn task<'a>(&'a self, org: Uuid, task: &'a str) -> Later<'a, Option<StepBefore>>;
+    /// An incident by its id.
+    fn incident(&self, org: Uuid, id: Uuid) -> Later<'_, Option<Incident>>;
+    /// The intent that was declared with this idempotency key.
+    fn intent_by_key<'a>(&'a self, org: Uuid, key: &'a str) -> Later<'a, Option<Intent>>;
+}
+
+/// Everything that one batch writes, in one transaction.
+#[derive(Debug)]
+pub struct Batch {
+    /// Whose ledger.
+    pub org: Uuid,
+    /// Where the ledger stood before it.
+    pub before: Head,
+    /// Where it stands after it.
+    pub after: Head,
+    /// Its entries.
+    pub entries: Vec<Entry>,
+    /// The payloads of its entries.
+    pub payloads: Vec<(Uuid, Sealed)>,
+    /// What else changes.
+    pub changes: Vec<Change>,
+}
+
+/// A change of a table beside the ledger: the row as it is from now on.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each is named for the row that it writes")]
+pub enum Change {
+    Org { name: String, created_at_us: i64 },
+    User(Arc<User>),
+    Key(Arc<ApiKey>),
+    KeyRevoked { id: Uuid, at_us: i64 },
+    Agent(Arc<Agent>),
+    Incident(Arc<Incident>),
+    Task { task: String, step: StepBefore, at_us: i64 },
+    Intent(Arc<Intent>),
+    Policy { policy: Arc<Policy>, new_source_by: Option<String> },
+    PolicyRemoved(Uuid),
+}
+
+/// What the database knows of an org when the server starts.
+#[derive(Debug)]
+pub struct OrgRows {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created_at_us: i64,
+    /// Where its ledger stands.
+    pub head: Head,
+    /// Its agents.
+    pub agents: Vec<Agent>,
+    /// Its policies, by name.
+    pub policies: Vec<Policy>,
+    /// The incidents that may still take hits.
+    pub incidents: Vec<Incident>,
+}

@@ -1,0 +1,113 @@
+//! Rows of policies, their versions, and the sources that both name by digest.
+
+use std::sync::Arc;
+
+use sqlx::{FromRow, SqliteConnection, SqlitePool};
+use uuid::Uuid;
+
+use super::StoreError;
+use super::sqlite::Database;
+use crate::policies::{Policy, Version};
+
+pub(super) async fn put(
+    connection: &mut SqliteConnection,
+    org: Uuid,
+    policy: &Policy,
+    new_source_by: Option<&str>,
+) -> Result<(), StoreError> {
+    let digest = policy.digest();
+    let sql = "INSERT INTO policies (org_id, policy_id, name, title, enabled, shadow, version, revision, digest, \
+               created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+               ON CONFLICT (org_id, policy_id) DO UPDATE SET name = excluded.name, title = excluded.title, \
+               enabled = excluded.enabled, shadow = excluded.shadow, version = excluded.version, \
+               revision = excluded.revision, digest = excluded.digest, updated_at = excluded.updated_at";
+    sqlx::query(sql)
+        .bind(org)
+        .bind(policy.id)
+        .bind(&policy.name)
+        .bind(&policy.title)
+        .bind(i64::from(policy.enabled))
+        .bind(i64::from(policy.shadow))
+        .bind(policy.version)
+        .bind(policy.revision)
+        .bind(digest.as_slice())
+        .bind(policy.created_at_us)
+        .bind(policy.updated_at_us)
+        .execute(&mut *connection)
+        .await?;
+    let Some(actor) = new_source_by else { return Ok(()) };
+    sqlx::query("INSERT INTO policy_sources (org_id, digest, source) VALUES ($1, $2, $3) ON CONFLICT (org_id, digest) DO NOTHING")
+        .bind(org)
+        .bind(digest.as_slice())
+        .bind(&*policy.source)
+        .execute(&mut *connection)
+        .await?;
+    let sql = "INSERT INTO policy_versions (org_id, policy_id, version, digest, actor, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    sqlx::query(sql)
+        .bind(org)
+        .bind(policy.id)
+        .bind(policy.version)
+        .bind(digest.as_slice())
+        .bind(actor)
+        .bind(policy.updated_at_us)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn remove(connection: &mut SqliteConnection, org: Uuid, id: Uuid) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM policies WHERE org_id = $1 AND policy_id = $2")
+        .bind(org)
+        .bind(id)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct Row {
+    policy_id: Uuid,
+    name: String,
+    title: String,
+    enabled: i64,
+    shadow: i64,
+    version: i64,
+    revision: i64,
+    source: String,
+    created_at: i64,
+    updated_at: i64,
+}
+
+pub(super) async fn all(pool: &SqlitePool, org: Uuid) -> Result<Vec<Policy>, StoreError> {
+    let sql = "SELECT p.policy_id, p.name, p.title, p.enabled, p.shadow, p.version, p.revision, s.source, p.created_at, \
+               p.updated_at FROM policies p JOIN policy_sources s ON s.org_id = p.org_id AND s.digest = p.digest \
+               WHERE p.org_id = $1 ORDER BY p.name";
+    let rows: Vec<Row> = sqlx::query_as(sql).bind(org).fetch_all(pool).await?;
+    let policy = |row: Row| Policy {
+        id: row.policy_id,
+        name: row.name,
+        title: row.title,
+        enabled: row.enabled != 0,
+        shadow: row.shadow != 0,
+        version: row.version,
+        revision: row.revision,
+        source: Arc::from(row.source),
+        created_at_us: row.created_at,
+        updated_at_us: row.updated_at,
+    };
+    Ok(rows.into_iter().map(policy).collect())
+}
+
+impl Database {
+    /// Every source that a policy had, newest first.
+    pub async fn policy_versions(&self, org: Uuid, id: Uuid, limit: i64) -> Result<Vec<Version>, StoreError> {
+        let sql = "SELECT v.version, s.source, v.actor, v.created_at FROM policy_versions v \
+                   JOIN policy_sources s ON s.org_id = v.org_id AND s.digest = v.digest \
+                   WHERE v.org_id = $1 AND v.policy_id = $2 ORDER BY v.version DESC LIMIT $3";
+        let rows: Vec<(i64, String, String, i64)> =
+            sqlx::query_as(sql).bind(org).bind(id).bind(limit).fetch_all(self.readers()).await?;
+        let version =
+            |(version, source, actor, created_at_us)| Version { version, source, actor, created_at_us };
+        Ok(rows.into_iter().map(version).collect())
+    }
+}

@@ -1,0 +1,584 @@
+//! What one batch is about to change: judged, recorded and remembered on top of what is committed.
+//!
+//! Nothing outside a draft changes before its batch is durable, so undoing a failed commit is dropping the draft.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use lictor_dsl::events::EventKind;
+use lictor_dsl::number::Number;
+use lictor_engine::decision::{Class, Decision, Outcome};
+use lictor_engine::event::{Event, FieldError, Origin};
+use lictor_engine::generation::{Active, Generation};
+use uuid::Uuid;
+
+use crate::accounts::keys::{ApiKey, Keyring};
+use crate::agents::{Agent, Directory, Inactive};
+use crate::canonical::{Object, Value};
+use crate::clock::ledger_time;
+use crate::db::{Batch, Change};
+use crate::incidents::{self, Incident, Open, Status, Touched, Witness};
+use crate::intents::{Declaration, Intent};
+use crate::ledger::{self, Head, Index, Record, Step, StepBefore};
+use crate::policies::Policies;
+use crate::registration::{Registered, Registration};
+use crate::vault::{Sealed, Vault, hex};
+
+/// What HTTP threads see of an org: always what is committed.
+#[derive(Debug)]
+pub struct View {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created_at_us: i64,
+    /// Its agents.
+    pub directory: Directory,
+    /// Its policies.
+    pub policies: RwLock<Policies>,
+    /// The generation in force.
+    pub active: Active,
+}
+
+impl View {
+    /// Its policies now.
+    pub fn policies(&self) -> Policies {
+        Arc::clone(&self.policies.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What the sequencer alone remembers of an org: always what is committed.
+#[derive(Debug)]
+pub struct Memory {
+    /// Where the ledger stands.
+    pub head: Head,
+    /// Incidents that may change.
+    pub incidents: Open,
+    /// Where tasks stand, as far as they were asked for.
+    pub tasks: HashMap<String, StepBefore>,
+}
+
+/// A judged event, ready to be put in its place.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The id of its ledger entry.
+    pub id: Uuid,
+    /// The typed event.
+    pub event: Event,
+    /// The API that took it.
+    pub source: &'static str,
+    /// Its agent, as the HTTP thread knew it.
+    pub agent: Arc<Agent>,
+    /// Who sent it.
+    pub actor: String,
+    /// Its encrypted payload.
+    pub sealed: Sealed,
+    /// For an intent that is to be stored.
+    pub declaration: Option<Declaration>,
+}
+
+/// A decision in its place in the ledger.
+#[derive(Debug)]
+pub struct Judged {
+    /// The id of its entry.
+    pub id: Uuid,
+    /// Its place.
+    pub seq: i64,
+    /// What was decided.
+    pub decision: Decision,
+    /// The incidents that it opened or added to.
+    pub incidents: Vec<Touched>,
+    /// For a log: its place in its task.
+    pub step: Option<Step>,
+    /// For a declared intent: what was stored.
+    pub intent: Option<Arc<Intent>>,
+}
+
+/// What became of an event.
+#[derive(Debug)]
+pub enum Answer {
+    /// It was judged and recorded.
+    Judged(Box<Judged>),
+    /// The same intent was declared before; nothing happened.
+    DeclaredBefore(Arc<Intent>),
+}
+
+/// Why nothing happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The agent may not act.
+    #[error("the agent is not active")]
+    Inactive {
+        /// What the policy said.
+        reason: Option<String>,
+    },
+    /// The request can't be an event.
+    #[error("the event breaks the event table")]
+    Invalid(Vec<FieldError>),
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// There is no such object in the org.
+    #[error("there is no such object")]
+    NotFound,
+    /// The incident's status does not allow it.
+    #[error("an incident that is {} can't become {}", .from.name(), .to.name())]
+    WrongStatus {
+        /// What it is.
+        from: Status,
+        /// What it was to be.
+        to: Status,
+    },
+    /// The name belongs to somebody else.
+    #[error("the agent is registered by another key")]
+    Taken,
+    /// The payload can't be encrypted.
+    #[error("the payload can't be encrypted")]
+    Unsealable,
+}
+
+/// A change of the policy set, checked and compiled.
+#[derive(Debug)]
+pub struct PolicyChange {
+    /// What is done: `created`, `updated`, `enabled`, `disabled`, `shadowed`, `removed`.
+    pub what: &'static str,
+    /// The policy's name.
+    pub name: String,
+    /// All policies from now on.
+    pub policies: Policies,
+    /// The generation that they make.
+    pub generation: Arc<Generation>,
+    /// The row that changes.
+    pub change: Change,
+}
+
+/// One batch in the making.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    view: &'a View,
+    memory: &'a Memory,
+    vault: &'a Vault,
+    new: New,
+    entries: Vec<ledger::Entry>,
+    payloads: Vec<(Uuid, Sealed)>,
+    changes: Vec<Change>,
+}
+
+/// What is true from now on, if the batch gets durable.
+#[derive(Debug)]
+pub struct New {
+    head: Head,
+    agents: HashMap<Uuid, Arc<Agent>>,
+    agent_keys: HashMap<String, Uuid>,
+    incidents: Open,
+    tasks: HashMap<String, StepBefore>,
+    intents: HashMap<String, Arc<Intent>>,
+    keys: Vec<Arc<ApiKey>>,
+    revoked: Vec<Uuid>,
+    policies: Option<Policies>,
+    generation: Arc<Generation>,
+}
+
+impl<'a> Draft<'a> {
+    /// An empty draft on top of what is committed.
+    pub fn new(view: &'a View, memory: &'a Memory, vault: &'a Vault) -> Draft<'a> {
+        let new = New {
+            head: memory.head,
+            agents: HashMap::new(),
+            agent_keys: HashMap::new(),
+            incidents: Open::default(),
+            tasks: HashMap::new(),
+            intents: HashMap::new(),
+            keys: Vec::new(),
+            revoked: Vec::new(),
+            policies: None,
+            generation: view.active.snapshot(),
+        };
+        Draft { view, memory, vault, new, entries: Vec::new(), payloads: Vec::new(), changes: Vec::new() }
+    }
+
+    /// Whose ledger it is.
+    pub fn org(&self) -> Uuid {
+        self.view.id
+    }
+
+    /// Whether the database was asked for this task already.
+    pub fn knows_task(&self, task: &str) -> bool {
+        self.new.tasks.contains_key(task)
+    }
+
+    /// Takes in what was read from the database for this batch.
+    pub fn know_task(&mut self, task: String, step: Option<StepBefore>) {
+        self.new.tasks.insert(task, step.unwrap_or(StepBefore::START));
+    }
+
+    /// Takes in what was read from the database for this batch.
+    pub fn know_intent(&mut self, key: String, intent: Option<Intent>) {
+        if let Some(intent) = intent {
+            self.new.intents.insert(key, Arc::new(intent));
+        }
+    }
+
+    /// Takes in what was read from the database for this batch.
+    pub fn know_incident(&mut self, incident: Incident) {
+        self.new.incidents.put(Arc::new(incident));
+    }
+
+    /// Whether the database has to be asked for this incident.
+    pub fn knows_incident(&self, id: Uuid) -> bool {
+        self.new.incidents.get(id).or_else(|| self.memory.incidents.get(id)).is_some()
+    }
+
+    /// Judges one event, records the decision and remembers it.
+    pub fn judge(&mut self, now_us: i64, prepared: Prepared) -> Result<Answer, Refused> {
+        let agent = self.agent(prepared.agent.id).unwrap_or_else(|| Arc::clone(&prepared.agent));
+        if let Some(reason) = refusal_of_inactive(&agent, prepared.event.kind()) {
+            return Err(Refused::Inactive { reason });
+        }
+        if let Some(before) = self.declared_before(prepared.declaration.as_ref())? {
+            return Ok(Answer::DeclaredBefore(before));
+        }
+        Ok(Answer::Judged(Box::new(self.record(now_us, prepared))))
+    }
+
+    fn declared_before(&self, declaration: Option<&Declaration>) -> Result<Option<Arc<Intent>>, Refused> {
+        let Some(declaration) = declaration else { return Ok(None) };
+        let Some(key) = declaration.idempotency_key.as_ref() else { return Ok(None) };
+        match self.new.intents.get(key) {
+            Some(intent) if intent.request_digest == declaration.request_digest => {
+                Ok(Some(Arc::clone(intent)))
+            }
+            Some(_) => Err(Refused::KeyReused),
+            None => Ok(None),
+        }
+    }
+
+    fn record(&mut self, now_us: i64, prepared: Prepared) -> Judged {
+        let Prepared { id, mut event, source, agent, actor, sealed, declaration } = prepared;
+        let at_us = ledger_time(self.new.head.at_us, now_us);
+        event.set_at(at_us);
+        let decision = judge(&self.new.generation, &event);
+        let task = event.text("task").to_owned();
+        let is_log = event.kind() == EventKind::Log;
+        let incidents =
+            self.fold(&decision, is_log, Witness { entry: id, at_us, agent: agent.id, task: &task });
+        let action = action_of(&event);
+        let index = Index {
+            kind: event.kind().name(),
+            source,
+            agent: Some(agent.id),
+            task: Some(task.clone()).filter(|task| !task.is_empty()),
+            actor,
+            action: Some(action.to_owned()).filter(|action| !action.is_empty()),
+            outcome: Some(decision.decision.name()),
+            risk: Some(decision.risk),
+        };
+        let content = ledger::judged(&decision, agent.revision, &sealed.digest);
+        let content = match incidents.as_slice() {
+            [] => content,
+            touched => content.value("incidents", touched_record(touched)),
+        };
+        let before = (is_log && !task.is_empty()).then(|| self.task(&task));
+        let record = Record { id, index, content, step: before };
+        let (entry, step) = ledger::append(&mut self.new.head, self.view.id, at_us, record);
+        let seq = entry.seq;
+        self.entries.push(entry);
+        self.payloads.push((id, sealed));
+        if let Some(step) = step {
+            let step = StepBefore { steps: step.number, hash: step.hash };
+            self.new.tasks.insert(task.clone(), step);
+            self.changes.push(Change::Task { task, step, at_us });
+        }
+        let intent = declaration.map(|declaration| {
+            self.declare(Intent {
+                id,
+                agent: agent.id,
+                action: event.text("action").to_owned(),
+                risk: decision.risk,
+                idempotency_key: declaration.idempotency_key,
+                request_digest: declaration.request_digest,
+                created_at_us: at_us,
+            })
+        });
+        Judged { id, seq, decision, incidents, step, intent }
+    }
+
+    fn declare(&mut self, intent: Intent) -> Arc<Intent> {
+        let intent = Arc::new(intent);
+        if let Some(key) = &intent.idempotency_key {
+            self.new.intents.insert(key.clone(), Arc::clone(&intent));
+        }
+        self.changes.push(Change::Intent(Arc::clone(&intent)));
+        intent
+    }
+
+    fn fold(&mut self, decision: &Decision, is_log: bool, witness: Witness<'_>) -> Vec<Touched> {
+        let mut touched = Vec::new();
+        for hit in incidents::hits(decision, is_log, witness.agent) {
+            let one =
+                incidents::fold(&self.new.incidents, &self.memory.incidents, hit, witness, Uuid::now_v7);
+            self.new.incidents.put(Arc::clone(&one.incident));
+            self.changes.push(Change::Incident(Arc::clone(&one.incident)));
+            touched.push(one);
+        }
+        touched
+    }
+
+    /// Registers an agent, or changes its registration, and lets the policies judge that.
+    pub fn register(&mut self, now_us: i64, registration: Registration) -> Result<Registered, Refused> {
+        let previous = self.agent_named(&registration.key);
+        let registrar_is_live = match previous.as_ref().and_then(|agent| agent.api_key) {
+            Some(key) => registration.live_keys.contains(&key) && !self.new.revoked.contains(&key),
+            None => false,
+        };
+        let at_us = ledger_time(self.new.head.at_us, now_us);
+        let (mut agent, json) = registration.outcome(previous.as_deref(), registrar_is_live, at_us)?;
+        let facts = agent.facts();
+        let org = self.view.id.to_string();
+        let origin = Origin::Server { org: &org, source: registration.source, agent: &facts };
+        let event =
+            Event::decode(json.as_bytes(), origin).map_err(|invalid| Refused::Invalid(invalid.errors))?;
+        let id = Uuid::now_v7();
+        let prepared = Prepared {
+            id,
+            event,
+            source: registration.source,
+            agent: Arc::new(agent.clone()),
+            actor: registration.caller.actor(),
+            sealed: self.seal(id, &agent, json.as_bytes())?,
+            declaration: None,
+        };
+        let judged = self.record(now_us, prepared);
+        (agent.inactive, agent.reason) = match judged.decision.decision {
+            Outcome::Allow | Outcome::Warn => (None, None),
+            Outcome::Deny | Outcome::RequireApproval => {
+                (Some(Inactive::Denied), judged.decision.reason.clone())
+            }
+        };
+        let agent = Arc::new(agent);
+        self.new.agent_keys.insert(agent.key.clone(), agent.id);
+        self.new.agents.insert(agent.id, Arc::clone(&agent));
+        self.changes.push(Change::Agent(Arc::clone(&agent)));
+        Ok(Registered { agent, created: previous.is_none(), judged })
+    }
+
+    fn seal(&self, id: Uuid, agent: &Agent, event: &[u8]) -> Result<Sealed, Refused> {
+        let payload = payload(agent, event).map_err(|_| Refused::Unsealable)?;
+        self.vault.seal(self.view.id, id, &payload).map_err(|_| Refused::Unsealable)
+    }
+
+    /// Puts a changed policy set in force: everything after this in the ledger is judged by it.
+    pub fn change_policies(&mut self, now_us: i64, change: PolicyChange, actor: String) {
+        let members = change.policies.iter().filter(|policy| policy.enabled).map(|policy| {
+            let digest = format!("sha256:{}", hex(&policy.digest()));
+            Value::Object(
+                Object::new().text("name", &*policy.name).text("mode", policy.mode()).text("source", digest),
+            )
+        });
+        let content = Object::new()
+            .text("change", change.what)
+            .text("policy", &*change.name)
+            .text("policy_set", change.generation.digest())
+            .value("policies", Value::List(members.collect()));
+        self.note(now_us, "policy", "/api/v1/policies", change.what, actor, content);
+        self.changes.push(change.change);
+        self.new.policies = Some(Arc::clone(&change.policies));
+        self.new.generation = change.generation;
+    }
+
+    /// Makes an API key good.
+    pub fn add_key(&mut self, now_us: i64, key: Arc<ApiKey>, actor: String) {
+        let content = Object::new()
+            .text("key", key.id.to_string())
+            .text("account", key.account.to_string())
+            .optional_text("key_agent", key.agent.map(|id| id.to_string()));
+        self.note(now_us, "key", "/api/v1/auth/api-keys", "created", actor, content);
+        self.changes.push(Change::Key(Arc::clone(&key)));
+        self.new.keys.push(key);
+    }
+
+    /// Makes an API key worthless.
+    pub fn revoke_key(&mut self, now_us: i64, id: Uuid, actor: String) {
+        let content = Object::new().text("key", id.to_string());
+        let at_us = self.note(now_us, "key", "/api/v1/auth/api-keys", "revoked", actor, content);
+        self.changes.push(Change::KeyRevoked { id, at_us });
+        self.new.revoked.push(id);
+    }
+
+    /// Moves an incident on.
+    pub fn change_incident(
+        &mut self,
+        now_us: i64,
+        id: Uuid,
+        to: Status,
+        actor: String,
+    ) -> Result<Arc<Incident>, Refused> {
+        let known = self.new.incidents.get(id).or_else(|| self.memory.incidents.get(id));
+        let known = Arc::clone(known.ok_or(Refused::NotFound)?);
+        if !known.status.may_become(to) {
+            return Err(Refused::WrongStatus { from: known.status, to });
+        }
+        if known.status == to {
+            return Ok(known);
+        }
+        let content = Object::new().text("incident", id.to_string()).text("status", to.name());
+        self.note(now_us, "incident", "/api/v1/incidents", to.name(), actor, content);
+        let incident = Arc::new(Incident { status: to, ..Incident::clone(&known) });
+        self.new.incidents.put(Arc::clone(&incident));
+        self.changes.push(Change::Incident(Arc::clone(&incident)));
+        Ok(incident)
+    }
+
+    /// Records an administrative act.
+    pub fn note(
+        &mut self,
+        now_us: i64,
+        kind: &'static str,
+        source: &'static str,
+        action: &str,
+        actor: String,
+        content: Object<'_>,
+    ) -> i64 {
+        let at_us = ledger_time(self.new.head.at_us, now_us);
+        let index = Index { kind, source, actor, action: Some(action.to_owned()), ..Index::default() };
+        let record = Record {
+            id: Uuid::now_v7(),
+            index,
+            content: content.text("action", action.to_owned()),
+            step: None,
+        };
+        let (entry, _) = ledger::append(&mut self.new.head, self.view.id, at_us, record);
+        self.entries.push(entry);
+        at_us
+    }
+
+    /// Adds a row that has no entry of its own.
+    pub fn also(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// What to write, and what is true once it is written. Nothing, if nothing happened.
+    pub fn finish(self) -> (Option<Batch>, New) {
+        let Draft { view, memory, new, entries, payloads, changes, .. } = self;
+        if entries.is_empty() {
+            return (None, new);
+        }
+        let changes = latest_of_each(changes);
+        (Some(Batch { org: view.id, before: memory.head, after: new.head, entries, payloads, changes }), new)
+    }
+
+    fn agent(&self, id: Uuid) -> Option<Arc<Agent>> {
+        self.new.agents.get(&id).cloned().or_else(|| self.view.directory.by_id(id))
+    }
+
+    fn agent_named(&self, key: &str) -> Option<Arc<Agent>> {
+        match self.new.agent_keys.get(key) {
+            Some(id) => self.new.agents.get(id).cloned(),
+            None => self.view.directory.find(key),
+        }
+    }
+
+    fn task(&self, task: &str) -> StepBefore {
+        let known = self.new.tasks.get(task).or_else(|| self.memory.tasks.get(task));
+        known.copied().unwrap_or(StepBefore::START)
+    }
+}
+
+impl New {
+    /// Makes it what everybody sees: the batch is durable.
+    pub fn publish(mut self, view: &View, keys: &Keyring, memory: &mut Memory) {
+        memory.head = self.head;
+        memory.tasks.extend(self.tasks);
+        for incident in self.incidents.drain() {
+            memory.incidents.put(incident);
+        }
+        for agent in self.agents.into_values() {
+            view.directory.put(agent);
+        }
+        for key in self.keys {
+            keys.put(key);
+        }
+        for id in self.revoked {
+            keys.remove(id);
+        }
+        if let Some(policies) = self.policies {
+            *view.policies.write().unwrap_or_else(PoisonError::into_inner) = policies;
+            view.active.publish(self.generation);
+        }
+    }
+}
+
+/// What is kept, encrypted, of a judged event: the agent as it was and the event as it came.
+pub fn payload(agent: &Agent, event: &[u8]) -> serde_json::Result<Vec<u8>> {
+    let mut payload = format!("{{\"agent\":{},\"event\":", agent.to_json()?).into_bytes();
+    payload.extend_from_slice(event);
+    payload.push(b'}');
+    Ok(payload)
+}
+
+/// Judges, whatever happens: a fault of the engine is a deny that says so.
+pub fn judge(generation: &Generation, event: &Event) -> Decision {
+    catch_unwind(AssertUnwindSafe(|| generation.judge(event))).unwrap_or_else(|_| {
+        tracing::error!(policy_set = generation.digest(), "the engine panicked; the event is denied");
+        Decision {
+            decision: Outcome::Deny,
+            class: Class::EngineFault,
+            risk: Number::ZERO,
+            reason: Some("the engine could not answer".to_owned()),
+            rules: Vec::new(),
+            approval: None,
+            incidents: Vec::new(),
+            obligations: Vec::new(),
+            nearest: None,
+            errors: Vec::new(),
+            policy_set: generation.digest().to_owned(),
+        }
+    })
+}
+
+/// What an inactive agent did is recorded; what it wants to do is refused.
+fn refusal_of_inactive(agent: &Agent, kind: EventKind) -> Option<Option<String>> {
+    let wants = matches!(kind, EventKind::Intent | EventKind::Action | EventKind::Request);
+    (agent.inactive.is_some() && wants).then(|| agent.reason.clone())
+}
+
+fn action_of(event: &Event) -> &str {
+    match event.kind() {
+        EventKind::Intent | EventKind::Request => event.text("action"),
+        EventKind::Action => event.text("tool"),
+        EventKind::Log => event.text("name"),
+        EventKind::Registration => event.text("change"),
+        EventKind::Submission => "",
+    }
+}
+
+fn touched_record(touched: &[Touched]) -> Value<'static> {
+    let one = |touched: &Touched| {
+        let object = Object::new()
+            .text("id", touched.incident.id.to_string())
+            .text("rule", touched.incident.rule.clone())
+            .text("severity", touched.incident.severity.name());
+        Value::Object(if touched.new { object.integer("new", 1) } else { object })
+    };
+    Value::List(touched.iter().map(one).collect())
+}
+
+/// Rows that a batch writes more than once are written as they end: a task or an incident changes with each event.
+fn latest_of_each(changes: Vec<Change>) -> Vec<Change> {
+    let mut latest: HashMap<String, usize> = HashMap::new();
+    let name = |change: &Change| match change {
+        Change::Task { task, .. } => Some(format!("task {task}")),
+        Change::Incident(incident) => Some(format!("incident {}", incident.id)),
+        _ => None,
+    };
+    for (place, change) in changes.iter().enumerate() {
+        if let Some(name) = name(change) {
+            latest.insert(name, place);
+        }
+    }
+    let is_latest =
+        |(place, change): &(usize, Change)| name(change).is_none_or(|name| latest.get(&name) == Some(place));
+    changes.into_iter().enumerate().filter(is_latest).map(|(_, change)| change).collect()
+}

@@ -1,0 +1,220 @@
+//! Request bodies: read with a limit and a deadline, as JSON whatever their content type says, with every fault named.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+use utoipa::PartialSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+
+use super::problem::{FieldProblem, Problem};
+
+/// What most routes take.
+pub const MIB: usize = 1024 * 1024;
+/// What routes take that have batches.
+pub const BATCH_BYTES: usize = 16 * MIB;
+/// What routes take that have policies.
+pub const POLICY_BYTES: usize = 4 * MIB;
+/// How deep JSON may be nested.
+const MAX_DEPTH: usize = 128;
+/// How long a body may take to arrive.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is read and thrown away of a body that is too large, so that its sender hears why.
+const DRAIN_BYTES: usize = 64 * MIB;
+
+/// The body as text that is JSON, of at most `LIMIT` bytes and [`MAX_DEPTH`] levels.
+#[derive(Debug)]
+pub struct Text<const LIMIT: usize = MIB>(pub Box<RawValue>);
+
+/// The body as a `T`, of at most `LIMIT` bytes.
+#[derive(Debug)]
+pub struct Json<T, const LIMIT: usize = MIB>(pub T);
+
+impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for Text<LIMIT> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Text<LIMIT>, Problem> {
+        Ok(Text(json(read(request, LIMIT).await?)?))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + PartialSchema, const LIMIT: usize> FromRequest<S>
+    for Json<T, LIMIT>
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Json<T, LIMIT>, Problem> {
+        let text = json(read(request, LIMIT).await?)?;
+        parse(&text).map(Json)
+    }
+}
+
+/// A value of the documented type, or every reason why it is none.
+pub fn parse<T: DeserializeOwned + PartialSchema>(text: &RawValue) -> Result<T, Problem> {
+    if !text.get().starts_with('{') {
+        return Err(Problem::field("", "must be a JSON object"));
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text.get());
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let message = without_place(&error.inner().to_string());
+        let mut errors = missing_fields(text, &T::schema());
+        if !message.starts_with("missing field") || errors.is_empty() {
+            let path = error.path().to_string().replace("[", ".").replace(']', "");
+            let field = if path == "." { quoted_name(&message).unwrap_or_default() } else { path };
+            errors.push(FieldProblem::new(field, message));
+        }
+        Problem::invalid(errors)
+    })
+}
+
+/// The required members of the documented type that the object lacks.
+fn missing_fields(text: &RawValue, schema: &RefOr<Schema>) -> Vec<FieldProblem> {
+    let (RefOr::T(Schema::Object(object)), Ok(members)) = (schema, super::members::members(text)) else {
+        return Vec::new();
+    };
+    let is_missing =
+        |name: &&String| !members.iter().any(|(member, value)| member == *name && value.get() != "null");
+    object
+        .required
+        .iter()
+        .filter(is_missing)
+        .map(|name| FieldProblem::new(name.clone(), "is required"))
+        .collect()
+}
+
+/// The name that a message of the JSON reader has in backticks.
+fn quoted_name(message: &str) -> Option<String> {
+    message.split('`').nth(1).filter(|_| message.contains("field `")).map(str::to_owned)
+}
+
+/// What is wrong, without line and column of a text that its author may never have seen.
+pub fn without_place(message: &str) -> String {
+    message.split(" at line ").next().unwrap_or(message).to_owned()
+}
+
+fn json(bytes: Bytes) -> Result<Box<RawValue>, Problem> {
+    let text = std::str::from_utf8(&bytes).map_err(|_| Problem::not_json("the body is not UTF-8"))?;
+    refuse_deep(text)?;
+    serde_json::from_str(text).map_err(|error| Problem::not_json(error.to_string()))
+}
+
+/// Names the outermost member that is nested too deeply. Works on any text, JSON or not.
+fn refuse_deep(text: &str) -> Result<(), Problem> {
+    let bytes = text.as_bytes();
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    let (mut string_start, mut name) = (0, 0..0);
+    for (place, byte) in bytes.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => {
+                if in_string && depth == 1 {
+                    name = string_start..place;
+                }
+                in_string = !in_string;
+                string_start = place + 1;
+            }
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    let field = text.get(name).unwrap_or_default();
+                    return Err(Problem::field(field, format!("is nested deeper than {MAX_DEPTH} levels")));
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
+    let announced =
+        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let mut body = request.into_body();
+    let reading = async {
+        if announced.is_some_and(|length| length > limit) {
+            drain(&mut body).await;
+            return Err(Problem::too_large(limit));
+        }
+        let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(limit));
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Problem::not_json("the body broke off"))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len() + data.len() > limit {
+                drain(&mut body).await;
+                return Err(Problem::too_large(limit));
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(Bytes::from(bytes))
+    };
+    timeout(READ_TIMEOUT, reading).await.unwrap_or_else(|_| Err(Problem::timeout()))
+}
+
+/// A sender that is cut off while it sends does not read the answer.
+async fn drain(body: &mut Body) {
+    let mut drained = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        drained += frame.data_ref().map_or(0, Bytes::len);
+        if drained > DRAIN_BYTES {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize, utoipa::ToSchema)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only its shape matters")]
+    struct Shape {
+        name: String,
+        source: String,
+        count: Option<u32>,
+        list: Option<Vec<String>>,
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        let raw = serde_json::from_str::<&RawValue>(text).unwrap();
+        let body = parse::<Shape>(raw).unwrap_err().body("r");
+        body["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["field"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn every_missing_and_the_first_wrong_field_is_named() {
+        assert_eq!(faults("{}"), ["name", "source"]);
+        assert_eq!(faults(r#"{"name": 5}"#), ["source", "name"]);
+        assert_eq!(faults(r#"{"name": "a", "source": "b", "count": "c"}"#), ["count"]);
+        assert_eq!(faults(r#"{"name": "a", "source": "b", "list": ["c", 5]}"#), ["list.1"]);
+        assert_eq!(faults(r#"{"name": "a", "source": "b", "extra": 1}"#), ["extra"]);
+        assert_eq!(faults(r#"{"name": "a", "name": "a", "source": "b"}"#), ["name"]);
+        assert_eq!(faults(r#"{"name": null, "source": "b"}"#), ["name", "name"]);
+        assert_eq!(faults("[1]"), [""]);
+    }
+
+    #[test]
+    fn depth_is_bounded_and_the_member_named() {
+        let deep = |levels: usize| format!("{{\"a\":1,\"b\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert!(refuse_deep(&deep(MAX_DEPTH - 1)).is_ok());
+        let problem = refuse_deep(&deep(100_000)).unwrap_err().body("r");
+        assert_eq!(problem["errors"][0]["field"], "b");
+        assert!(refuse_deep(&format!("{{\"a\":\"{}\"}}", "[".repeat(1000))).is_ok());
+        assert!(refuse_deep(&"}".repeat(1000)).is_ok());
+    }
+}

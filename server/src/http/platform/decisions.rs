@@ -1,0 +1,276 @@
+//! `/api/v1/decisions`: any event, one or many, judged and recorded, or only judged.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use lictor_engine::decision::{Decision, IncidentReport};
+use lictor_engine::event::{Event, Origin};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::super::RequestId;
+use super::super::acting::Acting;
+use super::super::auth::Actor;
+use super::super::body::{BATCH_BYTES, MIB, Text, without_place};
+use super::super::members::members;
+use super::super::problem::{Problem, WriteProblems};
+use super::incidents::TouchedIncident;
+use crate::accounts::Caller;
+use crate::app::App;
+use crate::draft::{Answer, Judged, Prepared, Refused};
+use crate::pdp::{Incoming, decide_all, decode, dry_run, prepare};
+
+const SOURCE: &str = "/api/v1/decisions";
+/// Events of one request.
+const MAX_EVENTS: usize = 10_000;
+
+/// One event, or `events` with many. What an event has depends on its kind; the language reference lists it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[expect(dead_code, reason = "documents the body; it is read without building a tree")]
+#[schema(example = json!({"event": "intent", "agent": {"id": "support-bot"}, "action": "refund", "amount": 5000}))]
+pub struct Asked {
+    /// Many events, judged in this order; then nothing else but `dry_run` counts.
+    #[schema(value_type = Option<Vec<Object>>)]
+    events: Option<Vec<Box<RawValue>>>,
+    /// Judge, but record and remember nothing. Only then may a person say `at`, `org` and the other attested fields.
+    dry_run: Option<bool>,
+    /// `registration`, `intent`, `action`, `log`, `request` or `submission`.
+    event: Option<String>,
+    /// `id`: the id or the name of the agent. An unknown name registers it as one that nobody declared.
+    #[schema(value_type = Option<Object>)]
+    agent: Option<Box<RawValue>>,
+    /// The run that it belongs to.
+    task: Option<String>,
+}
+
+/// A decision in its place in the ledger. `rules` has every rule that applied or stayed unknown, strongest first.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"decision_id": "0198c0de-0000-7000-8000-000000000000", "seq": 7, "decision": "require_approval",
+    "class": "approval_required", "risk": 0.35, "reason": "refund of 5000 is above 1000",
+    "rules": [{"rule": "payment_controls.large_refund", "effect": "require_approval", "truth": "true", "score": 0.35,
+        "because": "refund of 5000 is above 1000", "mode": "enforce"}],
+    "approval": {"from": ["finance"], "count": 1, "within_s": 3600}, "policy_set": "sha256:5e88…"}))]
+pub struct DecisionBody {
+    /// The id of its ledger entry; none for a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision_id: Option<Uuid>,
+    /// Its place in the ledger; none for a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<i64>,
+    /// Whether nothing was recorded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    decision: Decision,
+    /// The incidents that it opened or added to, and those that shadow rules would have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    incidents: Vec<ShownIncident>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ShownIncident {
+    Touched(TouchedIncident),
+    Hypothetical(IncidentReport),
+}
+
+/// One for each event, in order: its decision, or the problem with it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DecisionsBody {
+    #[schema(value_type = Vec<Object>)]
+    decisions: Vec<ItemBody>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ItemBody {
+    Decided(Box<DecisionBody>),
+    Problem(serde_json::Value),
+}
+
+/// Judge any event, or many.
+///
+/// In a batch an event with a fault gets a problem in its place, and the others are judged.
+#[utoipa::path(post, path = "/api/v1/decisions", tag = "decisions", request_body = Asked,
+    responses((status = 200, description = "The decision; for `events` a `decisions` list of them", body = DecisionBody), WriteProblems))]
+pub async fn decide(
+    State(app): State<Arc<App>>,
+    Extension(request_id): Extension<RequestId>,
+    actor: Actor,
+    Text(text): Text<BATCH_BYTES>,
+) -> Result<Response, Problem> {
+    let body = Body::read(&text)?;
+    let asked = Asking { app: &app, actor: &actor, dry_run: body.dry_run };
+    match body.events {
+        None if text.get().len() > MIB => Err(Problem::too_large(MIB)),
+        None => {
+            let mut answers = asked.all(&[&*text]).await?;
+            let answer = answers.pop().ok_or_else(Problem::internal)??;
+            Ok(axum::Json(answer).into_response())
+        }
+        Some(events) => {
+            let item = |answer| match answer {
+                Ok(decision) => ItemBody::Decided(Box::new(decision)),
+                Err(problem) => ItemBody::Problem(Problem::body(&problem, &request_id.0)),
+            };
+            let decisions = asked.all(&events).await?.into_iter().map(item).collect();
+            Ok(axum::Json(DecisionsBody { decisions }).into_response())
+        }
+    }
+}
+
+/// The members of the body that are not the event's.
+struct Body<'a> {
+    events: Option<Vec<&'a RawValue>>,
+    dry_run: bool,
+}
+
+impl<'a> Body<'a> {
+    fn read(text: &'a RawValue) -> Result<Body<'a>, Problem> {
+        let mut body = Body { events: None, dry_run: false };
+        for (name, value) in members(text).map_err(|error| not_an_object("", &error))? {
+            match name.as_ref() {
+                "events" => {
+                    let events = serde_json::from_str::<Vec<&RawValue>>(value.get());
+                    body.events =
+                        Some(events.map_err(|_| Problem::field("events", "must be a list of events"))?);
+                }
+                "dry_run" => {
+                    let flag = serde_json::from_str::<Option<bool>>(value.get());
+                    body.dry_run = flag
+                        .map_err(|_| Problem::field("dry_run", "must be true or false"))?
+                        .unwrap_or(false);
+                }
+                _ => {}
+            }
+        }
+        match &body.events {
+            Some(events) if events.len() > MAX_EVENTS => {
+                Err(Problem::field("events", format!("has more than {MAX_EVENTS} items")))
+            }
+            _ => Ok(body),
+        }
+    }
+}
+
+/// Who asks, and how.
+struct Asking<'a> {
+    app: &'a App,
+    actor: &'a Actor,
+    dry_run: bool,
+}
+
+type Answered = Result<DecisionBody, Problem>;
+
+impl Asking<'_> {
+    /// Answers every event in its place. An error of the whole means that not all of them are known to be recorded.
+    async fn all(&self, events: &[&RawValue]) -> Result<Vec<Answered>, Problem> {
+        if self.dry_run {
+            return Ok(events.iter().map(|event| self.dry_run(event)).collect());
+        }
+        let mut places: Vec<Option<Answered>> = Vec::with_capacity(events.len());
+        let mut ready = Vec::with_capacity(events.len());
+        for event in events {
+            match self.prepare(event).await {
+                Ok(prepared) => {
+                    ready.push(prepared);
+                    places.push(None);
+                }
+                Err(problem) => places.push(Some(Err(problem))),
+            }
+        }
+        let mut answers = decide_all(&self.actor.org, ready).await?.into_iter().map(answered);
+        Ok(places
+            .into_iter()
+            .map(|place| place.or_else(|| answers.next()).unwrap_or_else(|| Err(Problem::internal())))
+            .collect())
+    }
+
+    async fn prepare(&self, event: &RawValue) -> Result<Prepared, Problem> {
+        let Asking { app, actor: Actor { caller, org }, .. } = self;
+        let incoming = Incoming { caller, source: SOURCE, json: event.get().as_bytes() };
+        let (name, _) = envelope(event)?;
+        match Acting::find(org, caller, "agent.id", &name)? {
+            Acting::Known(agent) => Ok(prepare(app, org, incoming, &agent, None)?),
+            new @ Acting::New(_) => {
+                // What can't be an event registers nobody.
+                decode(org, incoming, new.agent())?;
+                let agent = new.settle(app, org, caller, SOURCE, "agent.id").await?;
+                Ok(prepare(app, org, incoming, &agent, None)?)
+            }
+        }
+    }
+
+    fn dry_run(&self, event: &RawValue) -> Answered {
+        let Actor { caller, org } = self.actor;
+        let (name, brings_attested_fields) = envelope(event)?;
+        let (event, at_us) = if brings_attested_fields && matches!(caller, Caller::Person(_)) {
+            let decoded = Event::decode(event.get().as_bytes(), Origin::Event);
+            (decoded.map_err(|invalid| Refused::Invalid(invalid.errors))?, None)
+        } else {
+            let acting = Acting::find(org, caller, "agent.id", &name)?;
+            let incoming = Incoming { caller, source: SOURCE, json: event.get().as_bytes() };
+            (decode(org, incoming, acting.agent())?, Some(self.app.clock.now_us()))
+        };
+        let mut decision = dry_run(org, event, at_us);
+        let incidents =
+            std::mem::take(&mut decision.incidents).into_iter().map(ShownIncident::Hypothetical).collect();
+        Ok(DecisionBody { decision_id: None, seq: None, dry_run: true, decision, incidents })
+    }
+}
+
+fn answered(answer: Result<Answer, Refused>) -> Answered {
+    match answer? {
+        Answer::Judged(judged) => Ok(shown(*judged)),
+        Answer::DeclaredBefore(_) => Err(Problem::internal()),
+    }
+}
+
+fn shown(judged: Judged) -> DecisionBody {
+    let Judged { id, seq, mut decision, incidents, .. } = judged;
+    let hypothetical = std::mem::take(&mut decision.incidents).into_iter().filter(|incident| incident.shadow);
+    let touched = incidents.iter().map(|touched| ShownIncident::Touched(TouchedIncident::new(touched)));
+    let incidents = touched.chain(hypothetical.map(ShownIncident::Hypothetical)).collect();
+    DecisionBody { decision_id: Some(id), seq: Some(seq), dry_run: false, decision, incidents }
+}
+
+/// The name of the event's agent, and whether the event has attested fields.
+fn envelope(event: &RawValue) -> Result<(Cow<'_, str>, bool), Problem> {
+    let (mut name, mut brings_attested_fields) = (None, false);
+    for (member, value) in members(event).map_err(|error| not_an_object("", &error))? {
+        match member.as_ref() {
+            "agent" => name = agent_id(value)?,
+            "at" | "org" => brings_attested_fields = true,
+            _ => {}
+        }
+    }
+    Ok((name.ok_or_else(|| Problem::field("agent.id", "is required"))?, brings_attested_fields))
+}
+
+fn agent_id(agent: &RawValue) -> Result<Option<Cow<'_, str>>, Problem> {
+    let members = members(agent).map_err(|error| not_an_object("agent", &error))?;
+    let Some((_, id)) = members.into_iter().find(|(member, _)| member == "id") else { return Ok(None) };
+    let id: JsonText<'_> = serde_json::from_str(id.get()).map_err(|_| Problem::field("agent.id", "must be a string"))?;
+    Ok(Some(id.0))
+}
+
+/// Names the member that comes twice, or says that it is no object at all.
+fn not_an_object(field: &str, error: &serde_json::Error) -> Problem {
+    let message = without_place(&error.to_string());
+    match message.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next()) {
+        Some(member) if field.is_empty() => Problem::field(member, "comes twice"),
+        Some(member) => Problem::field(&format!("{field}.{member}"), "comes twice"),
+        None => Problem::field(field, "must be an object"),
+    }
+}
+
+/// A JSON string, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -1,0 +1,170 @@
+//! `/api/v1/incidents`: what rules found worth a look.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::super::auth::{Editor, Reader};
+use super::super::problem::{Problem, ReadProblems, WriteProblems};
+use super::super::values::{Parameters, id};
+use crate::app::App;
+use crate::clock::rfc3339;
+use crate::db::IncidentFilter;
+use crate::draft::Refused;
+use crate::incidents::{Incident, Status, Touched, severity_named};
+
+/// An incident.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"incident_id": "0198c0de-0000-7000-8000-000000000000", "rule": "payment_controls.refund_burst",
+    "severity": "high", "status": "open", "agent_id": "0198c0de-0000-7000-8000-000000000001", "task_id": "t-1",
+    "title": "more than 20 refunds in an hour", "key": ["a-1"], "count": 3, "first_seen": "2026-11-21T12:00:00.000Z",
+    "last_seen": "2026-11-21T12:05:00.000Z", "witnesses": ["0198c0de-0000-7000-8000-000000000002"], "shadow": false}))]
+pub struct IncidentBody {
+    incident_id: Uuid,
+    /// `policy.rule`.
+    rule: String,
+    /// `low`, `medium`, `high` or `critical`: the worst of its hits.
+    severity: &'static str,
+    /// `open`, `acknowledged`, `resolved` or `ignored`.
+    status: &'static str,
+    agent_id: Uuid,
+    task_id: String,
+    title: String,
+    /// What its hits have in common.
+    key: Vec<String>,
+    /// How many hits it has.
+    count: i64,
+    first_seen: String,
+    last_seen: String,
+    /// The ledger entries behind it: the first ones and the latest.
+    witnesses: Vec<Uuid>,
+    /// Incidents of shadow rules are shown in decisions and not opened, so this is always false.
+    shadow: bool,
+}
+
+fn body(incident: &Incident) -> IncidentBody {
+    IncidentBody {
+        incident_id: incident.id,
+        rule: incident.rule.clone(),
+        severity: incident.severity.name(),
+        status: incident.status.name(),
+        agent_id: incident.agent,
+        task_id: incident.task.clone(),
+        title: incident.title.clone(),
+        key: incident.key.clone(),
+        count: incident.count,
+        first_seen: rfc3339(incident.first_seen_us),
+        last_seen: rfc3339(incident.last_seen_us),
+        witnesses: incident.witnesses.clone(),
+        shadow: false,
+    }
+}
+
+/// An incident as one decision touched it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TouchedIncident {
+    incident_id: Uuid,
+    /// `policy.rule`.
+    rule: String,
+    severity: &'static str,
+    key: Vec<String>,
+    title: String,
+    /// Whether this decision opened it.
+    new: bool,
+    /// How many hits it has now.
+    count: i64,
+}
+
+impl TouchedIncident {
+    /// How an answer shows it.
+    pub fn new(touched: &Touched) -> TouchedIncident {
+        let incident = &touched.incident;
+        TouchedIncident {
+            incident_id: incident.id,
+            rule: incident.rule.clone(),
+            severity: incident.severity.name(),
+            key: incident.key.clone(),
+            title: incident.title.clone(),
+            new: touched.new,
+            count: incident.count,
+        }
+    }
+}
+
+/// The incidents of the org.
+#[utoipa::path(get, path = "/api/v1/incidents", tag = "incidents",
+    params(("status" = Option<String>, Query, description = "open, acknowledged, resolved or ignored"),
+        ("severity" = Option<String>, Query, description = "low, medium, high or critical"),
+        ("agent_id" = Option<String>, Query, description = "An agent's id or name"),
+        ("before" = Option<String>, Query, description = "Continue after this incident's id"),
+        ("limit" = Option<i64>, Query, description = "1 to 1000, 100 if left out")),
+    responses((status = 200, description = "Newest first", body = Vec<IncidentBody>), ReadProblems))]
+pub async fn list_incidents(
+    State(app): State<Arc<App>>,
+    reader: Reader,
+    uri: Uri,
+) -> Result<(HeaderMap, axum::Json<Vec<IncidentBody>>), Problem> {
+    let parameters = Parameters::of(&uri)?;
+    let limit = parameters.limit()?;
+    let filter = IncidentFilter {
+        status: parameters.read("status", "open, acknowledged, resolved or ignored", Status::named)?,
+        severity: parameters.read("severity", "low, medium, high or critical", severity_named)?,
+        agent: match parameters.text("agent_id") {
+            None => None,
+            Some(name) => match reader.org.view.directory.find(name) {
+                Some(agent) => Some(agent.id),
+                None => return Ok((HeaderMap::new(), axum::Json(Vec::new()))),
+            },
+        },
+        before: parameters.read("before", "an incident's id", |text| Uuid::parse_str(text).ok())?,
+        limit,
+    };
+    let page: Vec<_> = app.database.incidents(reader.org.view.id, &filter).await?.iter().map(body).collect();
+    let last = page.last().map(|incident| incident.incident_id.to_string());
+    Ok((parameters.next_page("/api/v1/incidents", ("before", last), page.len(), limit), axum::Json(page)))
+}
+
+macro_rules! transition {
+    ($name:ident, $path:literal, $to:expr, $doc:literal) => {
+        #[doc = $doc]
+        #[utoipa::path(method(post, put), path = $path, tag = "incidents",
+            params(("id" = String, Path, description = "The incident's id")),
+            responses((status = 200, description = "The incident as it is now", body = IncidentBody), WriteProblems))]
+        pub async fn $name(editor: Editor, Path(incident): Path<String>) -> Result<axum::Json<IncidentBody>, Problem> {
+            change(editor, &incident, $to).await
+        }
+    };
+}
+
+transition!(
+    acknowledge,
+    "/api/v1/incidents/{id}/acknowledge",
+    Status::Acknowledged,
+    "Somebody is looking at it."
+);
+transition!(
+    resolve,
+    "/api/v1/incidents/{id}/resolve",
+    Status::Resolved,
+    "It is over. Another hit opens a new one."
+);
+transition!(
+    ignore,
+    "/api/v1/incidents/{id}/ignore",
+    Status::Ignored,
+    "It does not matter. Another hit opens a new one."
+);
+transition!(reactivate, "/api/v1/incidents/{id}/reactivate", Status::Open, "It is open again.");
+
+async fn change(editor: Editor, incident: &str, to: Status) -> Result<axum::Json<IncidentBody>, Problem> {
+    let incident = id(incident, "incident")?;
+    let changed = editor.org.queue.change_incident(incident, to, editor.actor()).await?;
+    changed.map(|incident| axum::Json(body(&incident))).map_err(|refused| match refused {
+        Refused::NotFound => Problem::not_found("incident"),
+        other => other.into(),
+    })
+}

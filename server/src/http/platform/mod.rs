@@ -1,0 +1,10 @@
+//! The platform, `/api/v1`: agents report here, and people look after them.
+
+pub mod agents;
+pub mod auth;
+pub mod decisions;
+pub mod incidents;
+pub mod ledger;
+pub mod logs;
+pub mod orgs;
+pub mod policies;

@@ -1,0 +1,315 @@
+//! Incidents: hits of one rule with one key, folded into one record while they keep coming.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lictor_engine::decision::{Decision, Outcome, Severity};
+use uuid::Uuid;
+
+/// How long a hit waits for the next one when no rule says, in seconds.
+pub const DEFAULT_FOLD_S: u64 = 24 * 60 * 60;
+/// Entries kept as witnesses of one incident; the first and the latest are the ones that tell most.
+const MAX_WITNESSES: usize = 50;
+
+/// Where an incident is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Nobody looked at it.
+    Open,
+    /// Somebody is looking at it.
+    Acknowledged,
+    /// It is over.
+    Resolved,
+    /// It does not matter.
+    Ignored,
+}
+
+impl Status {
+    /// The word in the database and in answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Open => "open",
+            Status::Acknowledged => "acknowledged",
+            Status::Resolved => "resolved",
+            Status::Ignored => "ignored",
+        }
+    }
+
+    /// The status with this name.
+    pub fn named(name: &str) -> Option<Status> {
+        [Status::Open, Status::Acknowledged, Status::Resolved, Status::Ignored]
+            .into_iter()
+            .find(|s| s.name() == name)
+    }
+
+    /// Whether an incident may go from this status to that one. Going where it is changes nothing and is allowed.
+    pub fn may_become(self, next: Status) -> bool {
+        match next {
+            Status::Acknowledged => matches!(self, Status::Open | Status::Acknowledged),
+            Status::Resolved | Status::Ignored => {
+                self == next || matches!(self, Status::Open | Status::Acknowledged)
+            }
+            Status::Open => true,
+        }
+    }
+
+    fn takes_hits(self) -> bool {
+        matches!(self, Status::Open | Status::Acknowledged)
+    }
+}
+
+/// The severity with this name.
+pub fn severity_named(name: &str) -> Option<Severity> {
+    [Severity::Low, Severity::Medium, Severity::High, Severity::Critical]
+        .into_iter()
+        .find(|s| s.name() == name)
+}
+
+/// One incident.
+#[derive(Debug, Clone)]
+pub struct Incident {
+    /// Its id.
+    pub id: Uuid,
+    /// The rule that opened it.
+    pub rule: String,
+    /// What its hits have in common.
+    pub key: Vec<String>,
+    /// The worst of its hits.
+    pub severity: Severity,
+    /// Where it is on its way.
+    pub status: Status,
+    /// The agent of its first hit.
+    pub agent: Uuid,
+    /// The task of its first hit.
+    pub task: String,
+    /// The title of its latest hit.
+    pub title: String,
+    /// How many hits it has.
+    pub count: i64,
+    /// When the first hit was.
+    pub first_seen_us: i64,
+    /// When the latest hit was.
+    pub last_seen_us: i64,
+    /// Until when another hit still adds to it.
+    pub fold_until_us: i64,
+    /// The ledger entries behind it.
+    pub witnesses: Vec<Uuid>,
+}
+
+/// An incident as one decision touched it.
+#[derive(Debug, Clone)]
+pub struct Touched {
+    /// The incident after the hit.
+    pub incident: Arc<Incident>,
+    /// Whether the hit opened it.
+    pub new: bool,
+}
+
+/// A hit that a decision asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    rule: String,
+    key: Vec<String>,
+    severity: Severity,
+    title: String,
+    fold_s: u64,
+}
+
+/// The hits of a decision. A denied log step that no incident covers is one of severity medium: it happened.
+pub fn hits(decision: &Decision, is_log: bool, agent: Uuid) -> Vec<Hit> {
+    let asked = decision.incidents.iter().filter(|incident| !incident.shadow);
+    let mut hits: Vec<Hit> = asked
+        .map(|incident| Hit {
+            rule: incident.rule.clone(),
+            key: incident.key.clone(),
+            severity: incident.severity,
+            title: incident.title.clone(),
+            fold_s: incident.fold_s,
+        })
+        .collect();
+    if hits.is_empty() && is_log && decision.decision == Outcome::Deny {
+        let denying = decision.rules.iter().find(|rule| rule.effect == Some(Outcome::Deny));
+        let rule = denying.map_or_else(|| decision.class.name().to_owned(), |rule| rule.rule.clone());
+        let title =
+            decision.reason.clone().unwrap_or_else(|| format!("{rule} denies a step that was logged"));
+        hits.push(Hit {
+            rule,
+            key: vec![agent.to_string()],
+            severity: Severity::Medium,
+            title,
+            fold_s: DEFAULT_FOLD_S,
+        });
+    }
+    hits
+}
+
+/// The incidents that may still change: those that take hits, and those that somebody is changing.
+#[derive(Debug, Clone, Default)]
+pub struct Open {
+    by_id: HashMap<Uuid, Arc<Incident>>,
+    folds: HashMap<(String, Vec<String>), Uuid>,
+}
+
+impl Open {
+    /// The incident with this id, if it is at hand.
+    pub fn get(&self, id: Uuid) -> Option<&Arc<Incident>> {
+        self.by_id.get(&id)
+    }
+
+    /// The incident that a hit with this rule and key would add to at this time.
+    fn folding(&self, hit: &Hit, at_us: i64) -> Option<&Arc<Incident>> {
+        let id = self.folds.get(&(hit.rule.clone(), hit.key.clone()))?;
+        self.by_id.get(id).filter(|incident| incident.status.takes_hits() && at_us < incident.fold_until_us)
+    }
+
+    /// Adds or replaces an incident.
+    pub fn put(&mut self, incident: Arc<Incident>) {
+        if incident.status.takes_hits() {
+            let (by_id, key) = (&self.by_id, (incident.rule.clone(), incident.key.clone()));
+            let folding = self.folds.entry(key).or_insert(incident.id);
+            // Of several with the same key, the one that waits longest takes the hits.
+            if by_id.get(folding).is_none_or(|other| {
+                other.fold_until_us <= incident.fold_until_us || !other.status.takes_hits()
+            }) {
+                *folding = incident.id;
+            }
+        }
+        self.by_id.insert(incident.id, incident);
+    }
+
+    /// Forgets what takes no more hits at this time. It stays in the database.
+    pub fn forget_finished(&mut self, at_us: i64) {
+        self.by_id.retain(|_, incident| incident.status.takes_hits() && at_us < incident.fold_until_us);
+        let by_id = &self.by_id;
+        self.folds.retain(|_, id| by_id.contains_key(id));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Every incident.
+    pub fn drain(&mut self) -> impl Iterator<Item = Arc<Incident>> + '_ {
+        self.folds.clear();
+        self.by_id.drain().map(|(_, incident)| incident)
+    }
+}
+
+/// What a hit comes with.
+#[derive(Debug, Clone, Copy)]
+pub struct Witness<'a> {
+    /// The ledger entry of the decision.
+    pub entry: Uuid,
+    /// Its time.
+    pub at_us: i64,
+    /// Its agent.
+    pub agent: Uuid,
+    /// Its task.
+    pub task: &'a str,
+}
+
+/// Adds a hit to the incident that it folds into (looked up in `draft`, then in `committed`), or opens one.
+pub fn fold(
+    draft: &Open,
+    committed: &Open,
+    hit: Hit,
+    witness: Witness<'_>,
+    new_id: impl FnOnce() -> Uuid,
+) -> Touched {
+    let earlier = draft.folding(&hit, witness.at_us).or_else(|| {
+        let found = committed.folding(&hit, witness.at_us)?;
+        // The draft knows it better, and there it takes no more hits.
+        draft.get(found.id).is_none().then_some(found)
+    });
+    let fold_until_us =
+        witness.at_us.saturating_add(i64::try_from(hit.fold_s).unwrap_or(i64::MAX).saturating_mul(1_000_000));
+    let incident = match earlier {
+        Some(earlier) => {
+            let mut incident = Incident::clone(earlier);
+            incident.count += 1;
+            incident.severity = incident.severity.max(hit.severity);
+            incident.title = hit.title;
+            incident.last_seen_us = witness.at_us;
+            incident.fold_until_us = fold_until_us;
+            if incident.witnesses.len() >= MAX_WITNESSES {
+                incident.witnesses.pop();
+            }
+            incident.witnesses.push(witness.entry);
+            incident
+        }
+        None => Incident {
+            id: new_id(),
+            rule: hit.rule,
+            key: hit.key,
+            severity: hit.severity,
+            status: Status::Open,
+            agent: witness.agent,
+            task: witness.task.to_owned(),
+            title: hit.title,
+            count: 1,
+            first_seen_us: witness.at_us,
+            last_seen_us: witness.at_us,
+            fold_until_us,
+            witnesses: vec![witness.entry],
+        },
+    };
+    Touched { new: incident.count == 1, incident: Arc::new(incident) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hit(key: &str) -> Hit {
+        let (rule, title) = ("p.r".to_owned(), "t".to_owned());
+        Hit { rule, key: vec![key.to_owned()], severity: Severity::High, title, fold_s: 10 }
+    }
+
+    fn witness(at_s: i64) -> Witness<'static> {
+        Witness {
+            entry: Uuid::from_u128(at_s as u128),
+            at_us: at_s * 1_000_000,
+            agent: Uuid::nil(),
+            task: "",
+        }
+    }
+
+    #[test]
+    fn hits_fold_for_as_long_as_they_keep_coming() {
+        let (mut open, draft) = (Open::default(), Open::default());
+        for (at_s, new, count) in [(1, true, 1), (10, false, 2), (19, false, 3), (29, true, 1)] {
+            let touched = fold(&draft, &open, hit("a"), witness(at_s), || Uuid::from_u128(at_s as u128));
+            assert_eq!((touched.new, touched.incident.count), (new, count), "at {at_s} s");
+            open.put(touched.incident);
+        }
+        assert!(fold(&draft, &open, hit("b"), witness(30), || Uuid::from_u128(99)).new);
+    }
+
+    #[test]
+    fn a_resolved_incident_takes_no_hits_even_if_only_the_draft_knows() {
+        let (mut open, mut draft) = (Open::default(), Open::default());
+        let first = fold(&draft, &open, hit("a"), witness(1), || Uuid::from_u128(1)).incident;
+        open.put(Arc::clone(&first));
+        draft.put(Arc::new(Incident { status: Status::Resolved, ..Incident::clone(&first) }));
+        assert!(fold(&draft, &open, hit("a"), witness(2), || Uuid::from_u128(2)).new);
+    }
+
+    #[test]
+    fn finished_incidents_are_forgotten() {
+        let mut open = Open::default();
+        open.put(fold(&Open::default(), &open, hit("a"), witness(1), || Uuid::from_u128(1)).incident);
+        open.forget_finished(5_000_000);
+        assert_eq!(open.len(), 1);
+        open.forget_finished(11_000_000);
+        assert_eq!(open.len(), 0);
+    }
+
+    #[test]
+    fn what_is_over_stays_over_until_it_is_reactivated() {
+        assert!(Status::Open.may_become(Status::Resolved));
+        assert!(!Status::Resolved.may_become(Status::Acknowledged));
+        assert!(!Status::Ignored.may_become(Status::Resolved));
+        assert!(Status::Ignored.may_become(Status::Open));
+    }
+}

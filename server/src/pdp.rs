@@ -1,0 +1,131 @@
+//! The path of one decision, on the thread of its request: event, payload, queue, answer.
+//!
+//! Everything that costs time and needs no order happens here; the sequencer only puts it in its place.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use lictor_engine::decision::Decision;
+use lictor_engine::event::{Event, FieldError, Origin};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::accounts::Caller;
+use crate::agents::{Agent, Profile};
+use crate::app::{App, Org};
+use crate::draft::{Answer, Prepared, Refused, judge, payload};
+use crate::http::members::members;
+use crate::intents::Declaration;
+use crate::registration::{Registered, Registration};
+use crate::sequencer::{BATCH_EVENTS, Unavailable};
+
+/// The longest JSON text of one field of an event, in bytes.
+pub const MAX_FIELD_BYTES: usize = 64 * 1024;
+
+/// Why an event was not judged. Nothing was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum PdpError {
+    /// The sequencer refused it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Nobody can decide now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// An event as it came, and who sent it.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// Who sent it.
+    pub caller: &'a Caller,
+    /// The API that took it.
+    pub source: &'static str,
+    /// The event's JSON.
+    pub json: &'a [u8],
+}
+
+/// Decodes an event, with the server's word on everything attested.
+pub fn decode(org: &Org, incoming: Incoming<'_>, agent: &Agent) -> Result<Event, Refused> {
+    let id = org.view.id.to_string();
+    let origin = Origin::Server { org: &id, source: incoming.source, agent: &agent.facts() };
+    let event = Event::decode(incoming.json, origin).map_err(|invalid| Refused::Invalid(invalid.errors))?;
+    refuse_oversized(incoming.json)?;
+    Ok(event)
+}
+
+/// Makes an event ready for the sequencer.
+pub fn prepare(
+    app: &App,
+    org: &Org,
+    incoming: Incoming<'_>,
+    agent: &Arc<Agent>,
+    declaration: Option<Declaration>,
+) -> Result<Prepared, Refused> {
+    let event = decode(org, incoming, agent)?;
+    let id = Uuid::now_v7();
+    let payload = payload(agent, incoming.json).map_err(|_| Refused::Unsealable)?;
+    let sealed = app.vault.seal(org.view.id, id, &payload).map_err(|_| Refused::Unsealable)?;
+    let (source, actor) = (incoming.source, incoming.caller.actor());
+    Ok(Prepared { id, event, source, agent: Arc::clone(agent), actor, sealed, declaration })
+}
+
+/// Judges one event and records the decision; answers when it is durable.
+pub async fn decide(org: &Org, prepared: Prepared) -> Result<Answer, PdpError> {
+    let answers = org.queue.judge(vec![prepared]).await?;
+    Ok(answers.into_iter().next().ok_or(Unavailable::NotDurable)??)
+}
+
+/// Judges many events in order. A run of them that could not be recorded ends the whole.
+pub async fn decide_all(
+    org: &Org,
+    events: Vec<Prepared>,
+) -> Result<Vec<Result<Answer, Refused>>, Unavailable> {
+    let mut answers = Vec::with_capacity(events.len());
+    let mut waiting = events.into_iter();
+    loop {
+        let run: Vec<_> = waiting.by_ref().take(BATCH_EVENTS / 2).collect();
+        if run.is_empty() {
+            return Ok(answers);
+        }
+        answers.extend(org.queue.judge(run).await?);
+    }
+}
+
+/// Judges on this thread, against the generation in force, and records nothing.
+pub fn dry_run(org: &Org, mut event: Event, at_us: Option<i64>) -> Decision {
+    if let Some(at_us) = at_us {
+        event.set_at(at_us);
+    }
+    judge(&org.view.active.snapshot(), &event)
+}
+
+/// Registers an agent, judged as `registration`.
+pub async fn register(
+    app: &App,
+    org: &Org,
+    caller: &Caller,
+    source: &'static str,
+    key: String,
+    profile: Profile,
+    declared: bool,
+) -> Result<Registered, PdpError> {
+    let live_keys = app.keys.of(org.view.id).iter().map(|key| key.id).collect();
+    let registration = Registration { key, profile, declared, caller: caller.clone(), source, live_keys };
+    Ok(org.queue.register(registration).await??)
+}
+
+/// Names every field of an event that is longer than a field may be.
+fn refuse_oversized(json: &[u8]) -> Result<(), Refused> {
+    if json.len() <= MAX_FIELD_BYTES {
+        return Ok(());
+    }
+    let invalid =
+        |field: &str, message: &str| FieldError { field: field.to_owned(), message: message.to_owned() };
+    let members: Vec<(Cow<'_, str>, &RawValue)> = serde_json::from_slice::<&RawValue>(json)
+        .ok()
+        .and_then(|object| members(object).ok())
+        .ok_or_else(|| Refused::Invalid(vec![invalid("", "is not a JSON object")]))?;
+    let too_long = members.iter().filter(|(_, value)| value.get().len() > MAX_FIELD_BYTES);
+    let errors: Vec<_> = too_long.map(|(name, _)| invalid(name, "is longer than 64 KiB")).collect();
+    if errors.is_empty() { Ok(()) } else { Err(Refused::Invalid(errors)) }
+}

@@ -1,0 +1,68 @@
+//! Policies: the sources that an org keeps, their versions, and which of them decide.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::ledger::sha256;
+use crate::vault::Bytes32;
+
+/// One policy of an org.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Its id.
+    pub id: Uuid,
+    /// The name in its header, unique in the org.
+    pub name: String,
+    /// Its title.
+    pub title: String,
+    /// Whether it takes part.
+    pub enabled: bool,
+    /// Whether it only reports.
+    pub shadow: bool,
+    /// Counts its sources.
+    pub version: i64,
+    /// Counts its changes of any kind; what an ETag shows.
+    pub revision: i64,
+    /// The text, byte for byte as it came.
+    pub source: Arc<str>,
+    /// When it was made.
+    pub created_at_us: i64,
+    /// When it was last changed.
+    pub updated_at_us: i64,
+}
+
+impl Policy {
+    /// What the source is kept under.
+    pub fn digest(&self) -> Bytes32 {
+        sha256(&[self.source.as_bytes()])
+    }
+
+    /// How it takes part: `enforce`, `shadow` or `disabled`.
+    pub fn mode(&self) -> &'static str {
+        match (self.enabled, self.shadow) {
+            (false, _) => "disabled",
+            (true, true) => "shadow",
+            (true, false) => "enforce",
+        }
+    }
+}
+
+/// All policies of an org, by name. Replaced whole.
+pub type Policies = Arc<Vec<Arc<Policy>>>;
+
+/// One earlier or present source of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Counted from 1.
+    pub version: i64,
+    /// Its text.
+    pub source: String,
+    /// Who saved it.
+    pub actor: String,
+    /// When.
+    pub created_at_us: i64,
+}
+
+/// The policy that a new org starts with: ordinary, so it can be read, changed and removed.
+pub const BASE: &str = include_str!("base.lictor");

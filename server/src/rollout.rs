@@ -1,0 +1,255 @@
+//! A new policy set: checked and compiled off the request path, put in force between two events, or refused whole.
+//!
+//! Changes of one org's policies go one after the other. What was in force stays in force until the new set is
+//! compiled and its entry is durable.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lictor_dsl::diagnostics::Report;
+use lictor_dsl::{Source, check};
+use lictor_engine::generation::{CompileError, Generation};
+use uuid::Uuid;
+
+use crate::app::Org;
+use crate::db::Change;
+use crate::draft::PolicyChange;
+use crate::policies::{Policies, Policy};
+use crate::sequencer::Unavailable;
+
+/// Why a change of the policies was not made. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RolloutError {
+    /// The sources have errors.
+    #[error("the policy set has errors")]
+    Rejected(Vec<Report>),
+    /// Another policy has that name.
+    #[error("there is a policy `{0}` already")]
+    NameTaken(String),
+    /// There is no such policy.
+    #[error("there is no such policy")]
+    NotFound,
+    /// It was changed meanwhile.
+    #[error("the policy is at revision {0}")]
+    Stale(i64),
+    /// It could not be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It could not be recorded.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The compiling thread died.
+    #[error("the compiler stopped")]
+    Crashed,
+}
+
+/// What to do with a policy.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    /// Take this source from now on.
+    Source(String),
+    /// Let it decide.
+    Enable,
+    /// Leave it out.
+    Disable,
+    /// Let it report and decide nothing.
+    Shadow,
+}
+
+impl Edit {
+    fn what(&self) -> &'static str {
+        match self {
+            Edit::Source(_) => "updated",
+            Edit::Enable => "enabled",
+            Edit::Disable => "disabled",
+            Edit::Shadow => "shadowed",
+        }
+    }
+}
+
+/// What a source says about itself, and what was found in it that does not stop it.
+#[derive(Debug, Clone)]
+pub struct Header {
+    /// Its name.
+    pub name: String,
+    /// Its title.
+    pub title: String,
+    /// Warnings and notes.
+    pub reports: Vec<Report>,
+}
+
+/// A change that was made, and what was found that did not stop it.
+#[derive(Debug)]
+pub struct Done {
+    /// The policy as it is now.
+    pub policy: Arc<Policy>,
+    /// Warnings and notes about its source.
+    pub reports: Vec<Report>,
+}
+
+/// Adds a policy and puts it in force.
+pub async fn create(org: &Org, source: String, actor: String, now_us: i64) -> Result<Done, RolloutError> {
+    let _one_at_a_time = org.rollout.lock().await;
+    let policies = org.view.policies();
+    let header = read_header(&policies, None, source.clone()).await?;
+    let policy = Arc::new(Policy {
+        id: Uuid::now_v7(),
+        name: header.name,
+        title: header.title,
+        enabled: true,
+        shadow: false,
+        version: 1,
+        revision: 1,
+        source: Arc::from(source),
+        created_at_us: now_us,
+        updated_at_us: now_us,
+    });
+    let change = Change::Policy { policy: Arc::clone(&policy), new_source_by: Some(actor.clone()) };
+    roll_out(org, "created", &policy, with(&policies, &policy), change, actor).await?;
+    Ok(Done { policy, reports: header.reports })
+}
+
+/// Changes a policy. With `if_revision`, only if it is still at that revision.
+pub async fn edit(
+    org: &Org,
+    id: Uuid,
+    edit: Edit,
+    if_revision: Option<i64>,
+    actor: String,
+    now_us: i64,
+) -> Result<Done, RolloutError> {
+    let _one_at_a_time = org.rollout.lock().await;
+    let policies = org.view.policies();
+    let before = find(&policies, id, if_revision)?;
+    let what = edit.what();
+    let mut policy = Policy { revision: before.revision + 1, updated_at_us: now_us, ..Policy::clone(before) };
+    let mut reports = Vec::new();
+    let mut new_source_by = None;
+    match edit {
+        Edit::Source(source) => {
+            let header = read_header(&policies, Some(id), source.clone()).await?;
+            reports = header.reports;
+            policy = Policy { name: header.name, title: header.title, source: Arc::from(source), ..policy };
+            policy.version += 1;
+            new_source_by = Some(actor.clone());
+        }
+        Edit::Enable => (policy.enabled, policy.shadow) = (true, false),
+        Edit::Disable => policy.enabled = false,
+        Edit::Shadow => (policy.enabled, policy.shadow) = (true, true),
+    }
+    let policy = Arc::new(policy);
+    let change = Change::Policy { policy: Arc::clone(&policy), new_source_by };
+    roll_out(org, what, &policy, with(&policies, &policy), change, actor).await?;
+    Ok(Done { policy, reports })
+}
+
+/// Removes a policy.
+pub async fn remove(
+    org: &Org,
+    id: Uuid,
+    if_revision: Option<i64>,
+    actor: String,
+) -> Result<(), RolloutError> {
+    let _one_at_a_time = org.rollout.lock().await;
+    let policies = org.view.policies();
+    let policy = Arc::clone(find(&policies, id, if_revision)?);
+    let rest = Arc::new(policies.iter().filter(|other| other.id != id).cloned().collect());
+    roll_out(org, "removed", &policy, rest, Change::PolicyRemoved(id), actor).await
+}
+
+/// What a source would be, beside the policies that the org has.
+pub async fn inspect(policies: &Policies, source: String) -> Result<Header, RolloutError> {
+    match read_header(policies, None, source.clone()).await {
+        // To check a policy that is there already is fine.
+        Err(RolloutError::NameTaken(name)) => {
+            let same = policies.iter().find(|policy| policy.name == name).map(|policy| policy.id);
+            read_header(policies, same, source).await
+        }
+        result => result,
+    }
+}
+
+/// Compiles the policies that take part. Slow: not for threads that serve requests.
+pub fn compile(policies: &[Arc<Policy>]) -> Result<Generation, RolloutError> {
+    let active: Vec<&Arc<Policy>> = policies.iter().filter(|policy| policy.enabled).collect();
+    let sources =
+        active.iter().map(|policy| Source::new(policy.name.clone(), policy.source.to_string())).collect();
+    let mut checked = check(sources);
+    if checked.has_errors() {
+        return Err(RolloutError::Rejected(checked.reports()));
+    }
+    for policy in &mut checked.set.policies {
+        policy.shadow |= active.iter().any(|ours| ours.name == policy.name && ours.shadow);
+    }
+    Ok(Generation::compile(&checked.set)?)
+}
+
+async fn roll_out(
+    org: &Org,
+    what: &'static str,
+    policy: &Policy,
+    policies: Policies,
+    change: Change,
+    actor: String,
+) -> Result<(), RolloutError> {
+    let to_compile = Arc::clone(&policies);
+    let generation = off_the_request_path(move || compile(&to_compile)).await?;
+    let name = policy.name.clone();
+    let change = PolicyChange { what, name, policies, generation: Arc::new(generation), change };
+    Ok(org.queue.change_policies(change, actor).await?)
+}
+
+/// Checks a source beside the others of the org, of which it may replace one, and finds the name in its header.
+async fn read_header(
+    policies: &Policies,
+    replaces: Option<Uuid>,
+    source: String,
+) -> Result<Header, RolloutError> {
+    let others: Vec<_> = policies.iter().filter(|policy| Some(policy.id) != replaces).cloned().collect();
+    off_the_request_path(move || header_of(&others, source)).await
+}
+
+fn header_of(others: &[Arc<Policy>], source: String) -> Result<Header, RolloutError> {
+    const NEW: &str = "policy";
+    if let [policy] = check(vec![Source::new(NEW, source.clone())]).set.policies.as_slice()
+        && others.iter().any(|other| other.name == policy.name)
+    {
+        return Err(RolloutError::NameTaken(policy.name.clone()));
+    }
+    let active = others.iter().filter(|other| other.enabled);
+    let names: BTreeSet<&str> = active.clone().map(|other| other.name.as_str()).collect();
+    let mut sources: Vec<_> =
+        active.map(|other| Source::new(other.name.clone(), other.source.to_string())).collect();
+    sources.push(Source::new(NEW, source));
+    let checked = check(sources);
+    if checked.has_errors() {
+        return Err(RolloutError::Rejected(checked.reports()));
+    }
+    let reports = checked.reports().into_iter().filter(|report| report.file == NEW).collect();
+    match checked.set.policies.iter().find(|policy| !names.contains(policy.name.as_str())) {
+        Some(policy) => Ok(Header { name: policy.name.clone(), title: policy.title.clone(), reports }),
+        None => Err(RolloutError::Rejected(reports)),
+    }
+}
+
+async fn off_the_request_path<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RolloutError> + Send + 'static,
+) -> Result<T, RolloutError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(RolloutError::Crashed))
+}
+
+fn find(policies: &Policies, id: Uuid, if_revision: Option<i64>) -> Result<&Arc<Policy>, RolloutError> {
+    let policy = policies.iter().find(|policy| policy.id == id).ok_or(RolloutError::NotFound)?;
+    match if_revision {
+        Some(revision) if revision != policy.revision => Err(RolloutError::Stale(policy.revision)),
+        _ => Ok(policy),
+    }
+}
+
+/// The policies with this one added or replaced, by name.
+fn with(policies: &Policies, policy: &Arc<Policy>) -> Policies {
+    let mut all: Vec<_> = policies.iter().filter(|other| other.id != policy.id).cloned().collect();
+    all.push(Arc::clone(policy));
+    all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Arc::new(all)
+}

@@ -1,0 +1,353 @@
+//! One per org: takes everything that waits, gives it its order and its time, judges and records it, commits it as
+//! one batch, and only then answers.
+//!
+//! While a batch commits, the next ones queue up; the more load, the larger the batches. A commit that fails leaves
+//! nothing behind: the draft is dropped and everybody in it is told that nothing happened.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use crate::accounts::keys::{ApiKey, Keyring};
+use crate::clock::Clock;
+use crate::db::{Store, StoreError};
+use crate::draft::{Answer, Draft, Memory, PolicyChange, Prepared, Refused, View};
+use crate::incidents::{Incident, Status};
+use crate::registration::{Registered, Registration};
+use crate::vault::Vault;
+use lictor_dsl::events::EventKind;
+
+/// Events that may wait for one org.
+const QUEUE_EVENTS: usize = 4_096;
+/// How long one may wait for its turn before its caller is told to come back.
+const QUEUE_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Events in one batch, and so in one transaction.
+pub const BATCH_EVENTS: usize = 512;
+/// Tasks whose state is kept at hand; past it all are forgotten and read again when asked for.
+const MAX_TASKS: usize = 100_000;
+/// Incidents at hand above which finished ones are forgotten.
+const MANY_INCIDENTS: usize = 10_000;
+
+/// The server can't decide now. The caller may come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Too much waits already.
+    #[error("too many requests are waiting")]
+    Busy,
+    /// What was decided could not be made durable, so it counts for nothing.
+    #[error("the decision could not be recorded")]
+    NotDurable,
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, Unavailable>>;
+
+/// Something for the sequencer to do.
+enum Work {
+    Judge(Vec<Prepared>, Reply<Vec<Result<Answer, Refused>>>),
+    Register(Box<Registration>, Reply<Result<Registered, Refused>>),
+    Policies(Box<PolicyChange>, String, Reply<()>),
+    AddKey(Arc<ApiKey>, String, Reply<()>),
+    RevokeKey(Uuid, String, Reply<()>),
+    Incident(Uuid, Status, String, Reply<Result<Arc<Incident>, Refused>>),
+    Stop,
+}
+
+impl Work {
+    fn events(&self) -> usize {
+        match self {
+            Work::Judge(events, _) => events.len(),
+            _ => 1,
+        }
+    }
+
+    /// Nobody waits for the answer any more, so it need not happen.
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Work::Judge(_, reply) => reply.is_closed(),
+            Work::Register(_, reply) => reply.is_closed(),
+            Work::Policies(_, _, reply) | Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) => {
+                reply.is_closed()
+            }
+            Work::Incident(_, _, _, reply) => reply.is_closed(),
+            Work::Stop => false,
+        }
+    }
+}
+
+/// Work with its place in the queue.
+struct Job {
+    work: Work,
+    claim: Arc<Claim>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// Who got to a job first: the sequencer that does it, or the caller that gave up waiting.
+#[derive(Debug, Default)]
+struct Claim(AtomicU8);
+
+impl Claim {
+    const TAKEN: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    fn set(&self, state: u8) -> bool {
+        self.0.compare_exchange(0, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// The way to an org's sequencer.
+#[derive(Debug)]
+pub struct Queue {
+    jobs: mpsc::UnboundedSender<Job>,
+    places: Arc<Semaphore>,
+}
+
+impl Queue {
+    /// Judges events in this order, recording each. At most [`BATCH_EVENTS`].
+    pub async fn judge(&self, events: Vec<Prepared>) -> Result<Vec<Result<Answer, Refused>>, Unavailable> {
+        self.submit(|reply| Work::Judge(events, reply)).await
+    }
+
+    /// Registers an agent.
+    pub async fn register(
+        &self,
+        registration: Registration,
+    ) -> Result<Result<Registered, Refused>, Unavailable> {
+        self.submit(|reply| Work::Register(Box::new(registration), reply)).await
+    }
+
+    /// Puts a policy set in force.
+    pub async fn change_policies(&self, change: PolicyChange, actor: String) -> Result<(), Unavailable> {
+        self.submit(|reply| Work::Policies(Box::new(change), actor, reply)).await
+    }
+
+    /// Makes a key good.
+    pub async fn add_key(&self, key: Arc<ApiKey>, actor: String) -> Result<(), Unavailable> {
+        self.submit(|reply| Work::AddKey(key, actor, reply)).await
+    }
+
+    /// Makes a key worthless.
+    pub async fn revoke_key(&self, id: Uuid, actor: String) -> Result<(), Unavailable> {
+        self.submit(|reply| Work::RevokeKey(id, actor, reply)).await
+    }
+
+    /// Moves an incident on.
+    pub async fn change_incident(
+        &self,
+        id: Uuid,
+        to: Status,
+        actor: String,
+    ) -> Result<Result<Arc<Incident>, Refused>, Unavailable> {
+        self.submit(|reply| Work::Incident(id, to, actor, reply)).await
+    }
+
+    /// Lets the sequencer finish what waits, and end.
+    pub fn stop(&self) {
+        // It is fine if it ended already.
+        let _ = self.jobs.send(Job { work: Work::Stop, claim: Arc::default(), _place: None });
+    }
+
+    async fn submit<T>(&self, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, Unavailable> {
+        let deadline = Instant::now() + QUEUE_TIMEOUT;
+        let (reply, mut answer) = oneshot::channel();
+        let work = work(reply);
+        let places = u32::try_from(work.events().min(QUEUE_EVENTS)).unwrap_or(u32::MAX);
+        let place = Arc::clone(&self.places).acquire_many_owned(places);
+        let place = match timeout_at(deadline, place).await {
+            Ok(Ok(place)) => place,
+            Ok(Err(_)) => return Err(Unavailable::Stopping),
+            Err(_) => return Err(Unavailable::Busy),
+        };
+        let claim = Arc::<Claim>::default();
+        let job = Job { work, claim: Arc::clone(&claim), _place: Some(place) };
+        self.jobs.send(job).map_err(|_| Unavailable::Stopping)?;
+        let answer = match timeout_at(deadline, &mut answer).await {
+            Ok(answer) => answer,
+            Err(_) if claim.set(Claim::GIVEN_UP) => return Err(Unavailable::Busy),
+            // It is being done: what comes of it has to be told.
+            Err(_) => answer.await,
+        };
+        answer.unwrap_or(Err(Unavailable::NotDurable))
+    }
+}
+
+/// What a sequencer works with.
+pub struct Parts {
+    /// What HTTP threads see of the org.
+    pub view: Arc<View>,
+    /// Every API key.
+    pub keys: Arc<Keyring>,
+    /// Where batches go.
+    pub store: Arc<dyn Store>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Encrypts what registrations say.
+    pub vault: Arc<Vault>,
+}
+
+/// Starts the sequencer of an org that stands where `memory` says.
+pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<()>) {
+    let (jobs, waiting) = mpsc::unbounded_channel();
+    let task = tokio::spawn(Sequencer { parts, memory, waiting, stopping: false }.run());
+    (Queue { jobs, places: Arc::new(Semaphore::new(QUEUE_EVENTS)) }, task)
+}
+
+struct Sequencer {
+    parts: Parts,
+    memory: Memory,
+    waiting: mpsc::UnboundedReceiver<Job>,
+    stopping: bool,
+}
+
+/// Told to a caller once the batch is durable, or failed.
+type Told = Box<dyn FnOnce(Result<(), Unavailable>) + Send>;
+
+fn told<T: Send + 'static>(reply: Reply<T>, value: T) -> Told {
+    Box::new(move |durable| {
+        // A caller that left does not hear it.
+        let _ = reply.send(durable.map(|()| value));
+    })
+}
+
+impl Sequencer {
+    async fn run(mut self) {
+        while !self.stopping {
+            let Some(batch) = self.take().await else { return };
+            self.process(batch).await;
+        }
+    }
+
+    /// Waits for work and takes all that is there, up to a batch.
+    async fn take(&mut self) -> Option<Vec<Work>> {
+        let mut batch = Vec::new();
+        let mut events = 0;
+        let mut next = Some(self.waiting.recv().await?);
+        while let Some(job) = next {
+            let wanted = !job.work.is_abandoned() && job.claim.set(Claim::TAKEN);
+            match job.work {
+                Work::Stop => self.stopping = true,
+                work if wanted => {
+                    events += work.events();
+                    batch.push(work);
+                }
+                _ => {}
+            }
+            next = if events < BATCH_EVENTS && !self.stopping { self.waiting.try_recv().ok() } else { None };
+        }
+        Some(batch)
+    }
+
+    async fn process(&mut self, batch: Vec<Work>) {
+        let Parts { view, keys, store, clock, vault } = &self.parts;
+        let mut draft = Draft::new(view, &self.memory, vault);
+        let result = match prefetch(store.as_ref(), &self.memory, &mut draft, &batch).await {
+            Ok(()) => {
+                let tell: Vec<Told> =
+                    batch.into_iter().filter_map(|work| apply(&mut draft, clock.as_ref(), work)).collect();
+                let (writes, new) = draft.finish();
+                let written = match &writes {
+                    Some(writes) => store.commit(writes).await,
+                    None => Ok(()),
+                };
+                match written {
+                    Ok(()) => {
+                        new.publish(view, keys, &mut self.memory);
+                        tell.into_iter().for_each(|tell| tell(Ok(())));
+                        Ok(())
+                    }
+                    Err(error) => {
+                        tell.into_iter().for_each(|tell| tell(Err(Unavailable::NotDurable)));
+                        Err(error)
+                    }
+                }
+            }
+            // Dropping the batch tells its callers.
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            tracing::error!(org = %view.id, error = &error as &dyn std::error::Error, "a batch could not be recorded");
+        }
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
+        if self.memory.tasks.len() > MAX_TASKS {
+            self.memory.tasks.clear();
+        }
+        if self.memory.incidents.len() > MANY_INCIDENTS {
+            self.memory.incidents.forget_finished(self.memory.head.at_us);
+        }
+    }
+}
+
+/// Reads what the batch needs and the memory does not hold.
+async fn prefetch(
+    store: &dyn Store,
+    memory: &Memory,
+    draft: &mut Draft<'_>,
+    batch: &[Work],
+) -> Result<(), StoreError> {
+    let org = draft.org();
+    for work in batch {
+        match work {
+            Work::Judge(events, _) => {
+                for prepared in events {
+                    let task = prepared.event.text("task");
+                    let is_step = prepared.event.kind() == EventKind::Log && !task.is_empty();
+                    if is_step && !memory.tasks.contains_key(task) && !draft.knows_task(task) {
+                        draft.know_task(task.to_owned(), store.task(org, task).await?);
+                    }
+                    if let Some(key) = prepared.declaration.as_ref().and_then(|d| d.idempotency_key.as_ref())
+                    {
+                        draft.know_intent(key.clone(), store.intent_by_key(org, key).await?);
+                    }
+                }
+            }
+            Work::Incident(id, ..) if !draft.knows_incident(*id) => {
+                if let Some(incident) = store.incident(org, *id).await? {
+                    draft.know_incident(incident);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, work: Work) -> Option<Told> {
+    let now_us = clock.now_us();
+    match work {
+        Work::Judge(events, reply) => {
+            let answers = events.into_iter().map(|prepared| draft.judge(clock.now_us(), prepared)).collect();
+            Some(told(reply, answers))
+        }
+        Work::Register(registration, reply) => {
+            let registered = draft.register(now_us, *registration);
+            Some(told(reply, registered))
+        }
+        Work::Policies(change, actor, reply) => {
+            draft.change_policies(now_us, *change, actor);
+            Some(told(reply, ()))
+        }
+        Work::AddKey(key, actor, reply) => {
+            draft.add_key(now_us, key, actor);
+            Some(told(reply, ()))
+        }
+        Work::RevokeKey(id, actor, reply) => {
+            draft.revoke_key(now_us, id, actor);
+            Some(told(reply, ()))
+        }
+        Work::Incident(id, to, actor, reply) => {
+            let changed = draft.change_incident(now_us, id, to, actor);
+            Some(told(reply, changed))
+        }
+        Work::Stop => None,
+    }
+}

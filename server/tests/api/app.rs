@@ -1,0 +1,183 @@
+//! TestApp: a server on a fresh database and a free port, and a client that speaks its language.
+
+use std::path::{Path, PathBuf};
+
+use lictor_server::Server;
+use lictor_server::config::Config;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub(crate) const EMAIL: &str = "owner@example.com";
+pub(crate) const PASSWORD: &str = "correct horse";
+
+/// A server under test. Its files go when it is dropped.
+pub(crate) struct TestApp {
+    server: Option<Server>,
+    folder: TempDir,
+    pub(crate) client: Client,
+    pub(crate) base: String,
+    /// The owner's access token.
+    pub(crate) token: String,
+    /// The id of the org.
+    pub(crate) org: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The body, after checking the status.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        self.body
+    }
+
+    /// The problem, after checking that it is one and that it names this field.
+    #[track_caller]
+    pub(crate) fn expect_problem(self, status: u16, field: &str) -> Value {
+        let content_type = self.headers.get("content-type").map(|v| v.to_str().unwrap().to_owned());
+        assert_eq!(content_type.as_deref(), Some("application/problem+json"), "{}", self.body);
+        let body = self.expect(status);
+        for member in ["type", "title", "detail", "code", "message", "request_id"] {
+            assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "no {member} in {body}");
+        }
+        assert_eq!(body["status"], status);
+        assert_eq!(body["error"]["code"], body["code"]);
+        if !field.is_empty() {
+            let errors = body["errors"].as_array().unwrap_or_else(|| panic!("no errors in {body}"));
+            assert!(errors.iter().any(|error| error["field"] == field), "{field} is not named in {body}");
+        }
+        body
+    }
+}
+
+impl TestApp {
+    pub(crate) async fn start() -> TestApp {
+        let folder = tempfile::tempdir().unwrap();
+        TestApp::start_in(folder).await
+    }
+
+    async fn start_in(folder: TempDir) -> TestApp {
+        let server = Server::start(&config(&folder.path().join("lictor.db"))).await.unwrap();
+        let base = format!("http://{}", server.address());
+        let client = Client::builder().build().unwrap();
+        let mut app =
+            TestApp { server: Some(server), folder, client, base, token: String::new(), org: String::new() };
+        let login = app
+            .send(Method::POST, "/api/v1/auth/login", None, json!({"email": EMAIL, "password": PASSWORD}))
+            .await;
+        app.token = text(&login.expect(200)["access_token"]);
+        app.org = text(&app.get("/api/v1/orgs").await.expect(200)[0]["id"]);
+        app
+    }
+
+    /// Stops the server and starts it again on the same files.
+    pub(crate) async fn restart(mut self) -> TestApp {
+        self.server.take().unwrap().stop().await;
+        let TestApp { folder, .. } = self;
+        TestApp::start_in(folder).await
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.path().join("lictor.db")
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str, credential: Option<&str>) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.base));
+        match credential {
+            Some(credential) => request.bearer_auth(credential),
+            None => request,
+        }
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, credential: Option<&str>, body: Value) -> Answer {
+        answer(self.request(method, path, credential).json(&body)).await
+    }
+
+    /// A body that need not be JSON.
+    pub(crate) async fn send_text(&self, path: &str, credential: &str, body: impl Into<reqwest::Body>) -> Answer {
+        answer(self.request(Method::POST, path, Some(credential)).body(body)).await
+    }
+
+    /// As the owner.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        answer(self.request(Method::GET, path, Some(&self.token))).await
+    }
+
+    /// As the owner.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::POST, path, Some(&self.token), body).await
+    }
+
+    /// A new API key.
+    pub(crate) async fn key(&self) -> String {
+        text(&self.post("/api/v1/auth/api-keys", json!({"name": "test"})).await.expect(201)["key"])
+    }
+
+    /// An agent registered with this key: its id.
+    pub(crate) async fn agent(&self, key: &str, name: &str) -> String {
+        let body = json!({"agent_key": name});
+        text(&self.send(Method::POST, "/api/v1/agents", Some(key), body).await.expect(201)["agent_id"])
+    }
+
+    /// With the headers of `/api/v3`.
+    pub(crate) async fn send_v3(&self, path: &str, credential: &str, agent: &str, body: Value) -> Answer {
+        let request = self.request(Method::POST, path, Some(credential));
+        answer(request.header("x-org-id", &self.org).header("x-agent-id", agent).json(&body)).await
+    }
+
+    /// Where the ledger stands: its last entry's number and hash.
+    pub(crate) async fn head(&self) -> (i64, String) {
+        let mut last = (-1, String::new());
+        loop {
+            let page = self.get(&format!("/api/v1/ledger?limit=1000&after={}", last.0)).await.expect(200);
+            match page.as_array().unwrap().last() {
+                Some(entry) => last = (entry["seq"].as_i64().unwrap(), text(&entry["hash"])),
+                None => return last,
+            }
+        }
+    }
+
+    /// Every entry of the ledger.
+    pub(crate) async fn ledger(&self) -> Vec<Value> {
+        let mut entries: Vec<Value> = Vec::new();
+        loop {
+            let after = entries.last().map_or(-1, |entry| entry["seq"].as_i64().unwrap());
+            let page = self.get(&format!("/api/v1/ledger?limit=1000&after={after}")).await.expect(200);
+            match page {
+                Value::Array(page) if !page.is_empty() => entries.extend(page),
+                _ => return entries,
+            }
+        }
+    }
+}
+
+pub(crate) async fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await.unwrap();
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    Answer { status, headers, body }
+}
+
+pub(crate) fn config(database: &Path) -> Config {
+    Config {
+        listen: "127.0.0.1:0".to_owned(),
+        database: database.display().to_string(),
+        owner_email: Some(EMAIL.to_owned()),
+        owner_password: Some(PASSWORD.to_owned()),
+        ..Config::default()
+    }
+}
+
+#[track_caller]
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not text: {value}")).to_owned()
+}

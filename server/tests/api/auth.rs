@@ -1,0 +1,147 @@
+//! Logging in, API keys, and who may call what.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::app::{EMAIL, PASSWORD, TestApp, answer, text};
+
+#[tokio::test]
+async fn a_wrong_login_is_the_same_for_everybody() {
+    let app = TestApp::start().await;
+    let login = |email: &str, password: &str| {
+        app.send(Method::POST, "/api/v1/auth/login", None, json!({"email": email, "password": password}))
+    };
+    let mut known = login(EMAIL, "wrong").await.expect_problem(401, "");
+    let mut unknown = login("nobody@example.com", PASSWORD).await.expect_problem(401, "");
+    for body in [&mut known, &mut unknown] {
+        body["request_id"] = Value::Null;
+    }
+    assert_eq!(known, unknown);
+    let token = login("  Owner@Example.COM ", PASSWORD).await.expect(200);
+    assert_eq!((&token["token_type"], &token["expires_in"]), (&json!("bearer"), &json!(86400)));
+}
+
+#[tokio::test]
+async fn guessing_has_to_wait() {
+    let app = TestApp::start().await;
+    let login = |email: &'static str| {
+        app.send(Method::POST, "/api/v1/auth/login", None, json!({"email": email, "password": "wrong"}))
+    };
+    for email in ["nobody@example.com", EMAIL] {
+        for _ in 0..10 {
+            login(email).await.expect(401);
+        }
+        let answer = login(email).await;
+        assert!(answer.headers.contains_key("retry-after"));
+        answer.expect_problem(429, "");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_shown_once_listed_and_revoked_at_once() {
+    let app = TestApp::start().await;
+    let made =
+        app.post("/api/v1/auth/api-keys", json!({"name": "bot", "prefix": "ka_live_"})).await.expect(201);
+    let (key, id) = (text(&made["key"]), text(&made["id"]));
+    assert!(key.starts_with("ka_live_"));
+    app.agent(&key, "bot").await;
+    let listed = app.get("/api/v1/auth/api-keys").await.expect(200);
+    assert_eq!(
+        (&listed[0]["name"], &listed[0]["prefix"], &listed[0]["id"]),
+        (&json!("bot"), &json!("ka_live_"), &json!(id))
+    );
+    assert!(listed[0]["last_used_at"].is_string());
+    assert!(!listed.to_string().contains(&key));
+    answer(app.request(Method::DELETE, &format!("/api/v1/auth/api-keys/{id}"), Some(&app.token)))
+        .await
+        .expect(204);
+    app.send(Method::POST, "/api/v1/agents", Some(&key), json!({"agent_key": "bot"}))
+        .await
+        .expect_problem(401, "");
+    answer(app.request(Method::DELETE, &format!("/api/v1/auth/api-keys/{id}"), Some(&app.token)))
+        .await
+        .expect_problem(404, "");
+    assert_eq!(app.get("/api/v1/auth/api-keys").await.expect(200), json!([]));
+}
+
+#[tokio::test]
+async fn a_made_up_key_is_refused() {
+    let app = TestApp::start().await;
+    app.post("/api/v1/auth/api-keys", json!({"name": "a", "prefix": "sk_"}))
+        .await
+        .expect_problem(400, "prefix");
+    app.post("/api/v1/auth/api-keys", json!({"name": "a", "role": "owner"}))
+        .await
+        .expect_problem(400, "role");
+    app.post("/api/v1/auth/api-keys", json!({"name": "a", "agent_id": "nobody"}))
+        .await
+        .expect_problem(400, "agent_id");
+}
+
+#[tokio::test]
+async fn every_route_needs_a_credential_of_the_right_kind() {
+    let app = TestApp::start().await;
+    let key = app.key().await;
+    let for_people = [
+        (Method::GET, "/api/v1/orgs"),
+        (Method::GET, "/api/v1/auth/api-keys"),
+        (Method::POST, "/api/v1/auth/api-keys"),
+        (Method::DELETE, "/api/v1/auth/api-keys/x"),
+        (Method::GET, "/api/v1/policies"),
+        (Method::POST, "/api/v1/policies"),
+        (Method::POST, "/api/v1/policies/check"),
+        (Method::GET, "/api/v1/policies/base"),
+        (Method::PUT, "/api/v1/policies/base"),
+        (Method::DELETE, "/api/v1/policies/base"),
+        (Method::POST, "/api/v1/policies/base/disable"),
+        (Method::GET, "/api/v1/policies/base/versions"),
+        (Method::GET, "/api/v1/incidents"),
+        (Method::POST, "/api/v1/incidents/x/resolve"),
+        (Method::GET, "/api/v1/ledger"),
+    ];
+    let for_agents = [
+        (Method::GET, "/api/v1/agents"),
+        (Method::GET, "/api/v1/agents/x"),
+        (Method::POST, "/api/v1/agents"),
+        (Method::POST, "/api/v1/logs"),
+        (Method::POST, "/api/v1/decisions"),
+        (Method::POST, "/api/v3/intents"),
+        (Method::POST, "/api/v3/policy/evaluate"),
+    ];
+    let before = app.head().await;
+    for (method, path) in for_people.iter().chain(&for_agents) {
+        for credential in
+            [None, Some(""), Some("nonsense"), Some("KvKey-nonsense"), Some("eyJhbGciOiJub25lIn0.e30.")]
+        {
+            let answer = app.send(method.clone(), path, credential, json!({})).await;
+            assert!(answer.headers.contains_key("www-authenticate"), "{method} {path}");
+            answer.expect_problem(401, "");
+        }
+    }
+    for (method, path) in &for_people {
+        app.send(method.clone(), path, Some(&key), json!({})).await.expect_problem(403, "");
+    }
+    assert_eq!(app.head().await, before);
+}
+
+#[tokio::test]
+async fn a_key_sees_and_drives_its_own_agents_only() {
+    let app = TestApp::start().await;
+    let (one, other) = (app.key().await, app.key().await);
+    let agent = app.agent(&one, "mine").await;
+    let get = |key: String, path: String| async move { (key, path) };
+    let (other_key, path) = get(other.clone(), format!("/api/v1/agents/{agent}")).await;
+    answer(app.request(Method::GET, &path, Some(&other_key))).await.expect_problem(404, "");
+    answer(app.request(Method::GET, &path, Some(&one))).await.expect(200);
+    assert_eq!(answer(app.request(Method::GET, "/api/v1/agents", Some(&other))).await.expect(200), json!([]));
+    let before = app.head().await;
+    let step = json!({"agent_id": agent, "task_id": "t", "node_type": "TOOL_CALL"});
+    app.send(Method::POST, "/api/v1/logs", Some(&other), step).await.expect_problem(403, "agent_id");
+    let event = json!({"event": "intent", "agent": {"id": "mine"}, "action": "x"});
+    app.send(Method::POST, "/api/v1/decisions", Some(&other), event).await.expect_problem(403, "agent.id");
+    app.send(Method::POST, "/api/v1/agents", Some(&other), json!({"agent_key": "mine"}))
+        .await
+        .expect_problem(409, "");
+    app.send_v3("/api/v3/intents", &other, &agent, json!({})).await.expect_problem(403, "x-agent-id");
+    assert_eq!(app.head().await, before);
+}

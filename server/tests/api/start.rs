@@ -1,0 +1,96 @@
+//! Starting, stopping, and what is there from the start.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::app::{TestApp, answer, config, text};
+use lictor_server::{ServeError, Server};
+
+#[tokio::test]
+async fn a_fresh_server_is_healthy_and_has_a_base_policy() {
+    let app = TestApp::start().await;
+    let health = answer(app.request(Method::GET, "/health", None)).await.expect(200);
+    assert_eq!((&health["status"], &health["database"]), (&json!("ok"), &json!("ok")));
+    let policies = app.get("/api/v1/policies").await.expect(200);
+    assert_eq!((&policies[0]["name"], &policies[0]["mode"]), (&json!("base"), &json!("enforce")));
+    let kinds: Vec<_> = app.ledger().await.iter().map(|entry| text(&entry["kind"])).collect();
+    assert_eq!(kinds, ["org", "policy"]);
+}
+
+#[tokio::test]
+async fn without_a_named_owner_credentials_are_made_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(&folder.path().join("lictor.db"));
+    (config.owner_email, config.owner_password) = (None, None);
+    let server = Server::start(&config).await.unwrap();
+    let made = server.credentials().unwrap().clone();
+    let client = reqwest::Client::new();
+    let url = |server: &Server, path: &str| format!("http://{}{path}", server.address());
+    let login = client
+        .post(url(&server, "/api/v1/auth/login"))
+        .json(&json!({"email": made.email, "password": made.password}));
+    answer(login).await.expect(200);
+    let agent = client
+        .post(url(&server, "/api/v1/agents"))
+        .bearer_auth(&made.api_key)
+        .json(&json!({"agent_key": "a"}));
+    answer(agent).await.expect(201);
+    server.stop().await;
+    let again = Server::start(&config).await.unwrap();
+    assert!(again.credentials().is_none());
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn a_taken_address_is_an_error() {
+    let app = TestApp::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(&folder.path().join("lictor.db"));
+    config.listen = app.base.trim_start_matches("http://").to_owned();
+    assert!(matches!(Server::start(&config).await, Err(ServeError::Listen { .. })));
+}
+
+#[tokio::test]
+async fn the_documentation_describes_every_route() {
+    let app = TestApp::start().await;
+    let api = answer(app.request(Method::GET, "/openapi.json", None)).await.expect(200);
+    let paths = api["paths"].as_object().unwrap();
+    for path in [
+        "/health",
+        "/api/v1/auth/login",
+        "/api/v1/auth/api-keys",
+        "/api/v1/auth/api-keys/{id}",
+        "/api/v1/orgs",
+        "/api/v1/agents",
+        "/api/v1/agents/{agent}",
+        "/api/v1/logs",
+        "/api/v1/decisions",
+        "/api/v1/policies",
+        "/api/v1/policies/check",
+        "/api/v1/policies/{id}",
+        "/api/v1/policies/{id}/enable",
+        "/api/v1/policies/{id}/disable",
+        "/api/v1/policies/{id}/shadow",
+        "/api/v1/policies/{id}/versions",
+        "/api/v1/incidents",
+        "/api/v1/incidents/{id}/acknowledge",
+        "/api/v1/ledger",
+        "/api/v3/intents",
+        "/api/v3/policy/evaluate",
+    ] {
+        assert!(paths.contains_key(path), "{path}");
+    }
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(operation["summary"].is_string(), "{method} {path} has no summary");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path} has no success");
+            let problems =
+                responses.values().filter(|r| r["content"]["application/problem+json"].is_object()).count();
+            assert!(path == "/health" || problems > 0, "{method} {path} has no problems");
+        }
+    }
+    let docs = app.client.get(format!("{}/docs/", app.base)).send().await.unwrap();
+    assert_eq!(docs.status().as_u16(), 200);
+    assert!(docs.text().await.unwrap().contains("swagger"));
+}
