@@ -1,22 +1,33 @@
 //! `lictor serve`: runs the server.
 
+use std::io;
+
 use clap::Args;
+use lictor_server::config::Config;
 
 use crate::Outcome;
 
-/// Runs the server.
+/// Runs the server until it is told to stop (SIGTERM or Ctrl-C).
+///
+/// Everything is kept in one SQLite file. The first start makes an org and its owner: the one of LICTOR_OWNER_EMAIL and
+/// LICTOR_OWNER_PASSWORD, or one that is made up and printed once together with an API key.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Where it listens.
-    #[arg(long, env = "LICTOR_LISTEN", default_value = "127.0.0.1:8000")]
-    listen: String,
-    /// Where everything is kept: `sqlite:///absolute/path.db`, or a path.
-    #[arg(long, env = "LICTOR_DATABASE", default_value = "lictor.db")]
-    database: String,
+    /// Where it listens, as host:port [env: LICTOR_LISTEN] [default: 127.0.0.1:8000].
+    #[arg(long)]
+    listen: Option<String>,
+    /// Where everything is kept: `sqlite:///absolute/path.db`, or a path [env: LICTOR_DATABASE] [default: lictor.db].
+    #[arg(long)]
+    database: Option<String>,
 }
 
 impl Serve {
     pub(crate) fn run(self) -> anyhow::Result<Outcome> {
-        anyhow::bail!("{} {}", self.listen, self.database)
+        let mut config = Config::from_environment();
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.database = self.database.unwrap_or(config.database);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(lictor_server::serve(config, &mut io::stdout()))?;
+        Ok(Outcome::Clean)
     }
 }

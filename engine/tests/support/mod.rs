@@ -42,7 +42,7 @@ pub(crate) fn policy(choices: &mut Choices) -> String {
             writeln!(text, "default on {kind} {effect}").expect("strings take writes");
         }
     }
-    for number in 0..1 + choices.below(7) {
+    for number in 0..2 + choices.below(9) {
         rule(choices, number, &mut text);
     }
     if choices.chance(20) {
