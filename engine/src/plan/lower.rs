@@ -61,7 +61,7 @@ impl Builder {
         let places = params.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
         let values = params.iter().map(|(_, value)| value.clone()).collect();
         let plan = Plan {
-            digest: digest(set),
+            digest: digest(set).into(),
             params,
             values,
             texts: HashMap::new(),
