@@ -68,6 +68,7 @@ impl Builder {
             predicates: Vec::new(),
             rules: Vec::new(),
             kinds: EventKind::ALL.iter().map(|_| KindPlan::default()).collect(),
+            schemas: super::schema::Schemas::new(set),
         };
         Builder { plan, known: HashMap::new(), places }
     }

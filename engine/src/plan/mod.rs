@@ -2,6 +2,7 @@
 
 mod lower;
 pub(crate) mod node;
+mod schema;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub struct Plan {
     pub(crate) predicates: Vec<Predicate>,
     pub(crate) rules: Vec<RulePlan>,
     pub(crate) kinds: Vec<KindPlan>,
+    pub(crate) schemas: schema::Schemas,
 }
 
 /// What concerns one kind of event.
