@@ -8,7 +8,11 @@ pub(crate) const STRAY: &str = "L0106";
 
 /// The parser expected something else.
 pub(crate) fn unexpected(span: Span, found: &str, expected: &str, help: &str) -> Diagnostic {
-    let message = if found.is_empty() { "this declaration ends too early".to_owned() } else { format!("unexpected `{found}`") };
+    let message = if found.is_empty() {
+        "this declaration ends too early".to_owned()
+    } else {
+        format!("unexpected `{found}`")
+    };
     error("L0101", message, span, format!("expected {expected}"), help)
 }
 
@@ -30,12 +34,24 @@ pub(crate) fn unclosed(span: Span, sign: char) -> Diagnostic {
         '[' => ']',
         _ => '}',
     };
-    error("L0103", format!("this `{sign}` is never closed"), span, "opened here", format!("add the missing `{closing}`"))
+    error(
+        "L0103",
+        format!("this `{sign}` is never closed"),
+        span,
+        "opened here",
+        format!("add the missing `{closing}`"),
+    )
 }
 
 /// A closing bracket that nothing opened.
 pub(crate) fn unmatched(span: Span, sign: char) -> Diagnostic {
-    error("L0103", format!("this `{sign}` closes nothing"), span, "no matching bracket", "remove it, or open its partner before it")
+    error(
+        "L0103",
+        format!("this `{sign}` closes nothing"),
+        span,
+        "no matching bracket",
+        "remove it, or open its partner before it",
+    )
 }
 
 /// Brackets nested too deeply.
@@ -82,7 +98,13 @@ pub(crate) fn not_available(span: Span, what: &str, help: &str) -> Diagnostic {
 
 /// A file over the size limit.
 pub(crate) fn file_too_large(span: Span, limit: usize) -> Diagnostic {
-    error("L0109", format!("the file is larger than {limit} bytes"), span, "too large", "split it into several policies")
+    error(
+        "L0109",
+        format!("the file is larger than {limit} bytes"),
+        span,
+        "too large",
+        "split it into several policies",
+    )
 }
 
 /// The header is missing or there are several.

@@ -8,7 +8,9 @@ pub(super) fn describe(expected: &[Rule]) -> String {
     names.sort_unstable();
     names.dedup();
     if names.contains(&"an expression") {
-        names.retain(|name| *name == "an expression" || name.starts_with('`') && !is_start_of_expression(name));
+        names.retain(|name| {
+            *name == "an expression" || name.starts_with('`') && !is_start_of_expression(name)
+        });
     }
     names.truncate(8);
     match names.split_last() {
@@ -22,18 +24,27 @@ pub(super) fn describe(expected: &[Rule]) -> String {
 pub(super) fn help(found: &str, expected: &[Rule]) -> String {
     let has = |rule| expected.contains(&rule);
     match found {
-        "=" if has(Rule::comparison) => return "compare with `==`; a single `=` only gives a value a name".to_owned(),
+        "=" if has(Rule::comparison) => {
+            return "compare with `==`; a single `=` only gives a value a name".to_owned();
+        }
         "&" if has(Rule::and) => return "write `and`".to_owned(),
         "|" if has(Rule::or) => return "write `or`".to_owned(),
         "!" if has(Rule::not) => return "write `not`".to_owned(),
         "\'" => return "strings stand in double quotes".to_owned(),
         ";" => return "no semicolons are needed: remove it".to_owned(),
-        "block" | "forbid" | "reject" => return "the effects are `deny`, `require approval`, `warn` and `allow`".to_owned(),
+        "block" | "forbid" | "reject" => {
+            return "the effects are `deny`, `require approval`, `warn` and `allow`".to_owned();
+        }
         "permit" => return "write `allow`".to_owned(),
-        "null" | "nil" | "None" => return "there is no null: ask `has field`, or give a default with `else`".to_owned(),
+        "null" | "nil" | "None" => {
+            return "there is no null: ask `has field`, or give a default with `else`".to_owned();
+        }
         _ => {}
     }
-    let keywords = ["when", "unless", "deny", "require", "warn", "allow", "score", "incident", "because", "controls", "applies", "mode", "expect"];
+    let keywords = [
+        "when", "unless", "deny", "require", "warn", "allow", "score", "incident", "because", "controls",
+        "applies", "mode", "expect",
+    ];
     if let Some(word) = crate::diagnostics::nearest(found, keywords.into_iter())
         && word != found
     {
@@ -46,10 +57,12 @@ pub(super) fn help(found: &str, expected: &[Rule]) -> String {
         return "write a span of time as `500ms`, `10s`, `60m`, `24h`, `7d` or `2w`".to_owned();
     }
     if has(Rule::when) || has(Rule::deny) {
-        return "a rule reads `rule name on kind { when condition  deny  because \"…\" }`; `}` ends it".to_owned();
+        return "a rule reads `rule name on kind { when condition  deny  because \"…\" }`; `}` ends it"
+            .to_owned();
     }
     if has(Rule::kw_expect) {
-        return "a test holds `agent { … }`, one event such as `intent { … }`, and `expect …` lines".to_owned();
+        return "a test holds `agent { … }`, one event such as `intent { … }`, and `expect …` lines"
+            .to_owned();
     }
     format!("write {} here", describe(expected))
 }
@@ -67,8 +80,18 @@ fn name(rule: Rule) -> Option<&'static str> {
         Rule::date => "a date such as `2025-08-02`",
         Rule::kind | Rule::kinds => "a kind of event",
         Rule::severity => "a severity",
-        Rule::group | Rule::list_literal | Rule::regex | Rule::call | Rule::truth | Rule::expr | Rule::expr_plain | Rule::quantified
-        | Rule::conditional | Rule::zoned | Rule::quantifier | Rule::key_expr => "an expression",
+        Rule::group
+        | Rule::list_literal
+        | Rule::regex
+        | Rule::call
+        | Rule::truth
+        | Rule::expr
+        | Rule::expr_plain
+        | Rule::quantified
+        | Rule::conditional
+        | Rule::zoned
+        | Rule::quantifier
+        | Rule::key_expr => "an expression",
         Rule::value | Rule::object | Rule::literal => "a value",
         Rule::value_list => "a list in `[ ]`",
         Rule::param_type => "a type: `number`, `string`, `duration` or `list<string>`",
