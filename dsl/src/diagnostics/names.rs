@@ -22,6 +22,9 @@ fn with_suggestion<'a>(
     }
 }
 
+/// Stands for the kinds of event where no event can be read.
+pub(crate) const NO_EVENT: &str = "no event here";
+
 /// A name that is no field, parameter, list, macro or variable.
 pub(crate) fn unknown_name<'a>(
     span: Span,
@@ -29,6 +32,20 @@ pub(crate) fn unknown_name<'a>(
     known: impl Iterator<Item = &'a str>,
     kinds: &str,
 ) -> Diagnostic {
+    if matches!(name, "null" | "nil" | "None" | "undefined") {
+        let help = "ask whether a field is there with `has field`, or give a default with `else`";
+        return error("L0201", format!("there is no `{name}`"), span, "unknown", help);
+    }
+    if kinds == NO_EVENT {
+        return with_suggestion(
+            "L0201",
+            span,
+            "name",
+            name,
+            known,
+            "no event is read here: write the value out; a text needs double quotes",
+        );
+    }
     let help = format!(
         "use a field of {kinds}, or declare it with `param`, `list`, `def` or `let`; a text needs double quotes"
     );
@@ -142,8 +159,9 @@ pub(crate) fn unknown_word<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str> + Clone,
 ) -> Diagnostic {
+    let words = known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let help =
-        format!("it can be {}", known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "));
+        if words.is_empty() { "this policy declares none".to_owned() } else { format!("it can be {words}") };
     with_suggestion("L0211", span, what, name, known, &help)
 }
 
