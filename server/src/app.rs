@@ -163,7 +163,8 @@ impl App {
 
 fn restore(rows: OrgRows) -> Result<(View, Memory), LoadError> {
     let policies: Vec<_> = rows.policies.into_iter().map(Arc::new).collect();
-    let generation = compile(&policies).map_err(|source| LoadError::Policies { org: rows.id, source })?;
+    let generation =
+        compile(&policies, None).map_err(|source| LoadError::Policies { org: rows.id, source })?;
     let mut incidents = Open::default();
     for incident in rows.incidents {
         incidents.put(Arc::new(incident));

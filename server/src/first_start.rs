@@ -75,14 +75,14 @@ pub async fn first_start(
     };
     let base = base_policy(now_us);
     let policies = Arc::new(vec![Arc::clone(&base)]);
-    let generation = Arc::new(compile(&policies)?);
+    let generation = Arc::new(compile(&policies, None)?);
     let view = View {
         id: org,
         name: "default".to_owned(),
         created_at_us: now_us,
         directory: Directory::default(),
         policies: RwLock::default(),
-        active: Active::new(compile(&[])?),
+        active: Active::new(compile(&[], None)?),
     };
     let memory = Memory { head: Head::EMPTY, incidents: Open::default(), tasks: HashMap::new() };
     let mut draft = Draft::new(&view, &memory, vault);

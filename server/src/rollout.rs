@@ -3,7 +3,6 @@
 //! Changes of one org's policies go one after the other. What was in force stays in force until the new set is
 //! compiled and its entry is durable.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lictor_dsl::diagnostics::Report;
@@ -169,8 +168,9 @@ pub async fn inspect(policies: &Policies, source: String) -> Result<Header, Roll
     }
 }
 
-/// Compiles the policies that take part. Slow: not for threads that serve requests.
-pub fn compile(policies: &[Arc<Policy>]) -> Result<Generation, RolloutError> {
+/// Compiles the policies that take part, keeping the code of what stays the same. Slow: not for threads that
+/// serve requests.
+pub fn compile(policies: &[Arc<Policy>], previous: Option<&Generation>) -> Result<Generation, RolloutError> {
     let active: Vec<&Arc<Policy>> = policies.iter().filter(|policy| policy.enabled).collect();
     let sources =
         active.iter().map(|policy| Source::new(policy.name.clone(), policy.source.to_string())).collect();
@@ -181,7 +181,7 @@ pub fn compile(policies: &[Arc<Policy>]) -> Result<Generation, RolloutError> {
     for policy in &mut checked.set.policies {
         policy.shadow |= active.iter().any(|ours| ours.name == policy.name && ours.shadow);
     }
-    Ok(Generation::compile(&checked.set)?)
+    Ok(Generation::replacing(&checked.set, previous)?)
 }
 
 async fn roll_out(
@@ -192,8 +192,8 @@ async fn roll_out(
     change: Change,
     actor: String,
 ) -> Result<(), RolloutError> {
-    let to_compile = Arc::clone(&policies);
-    let generation = off_the_request_path(move || compile(&to_compile)).await?;
+    let (to_compile, previous) = (Arc::clone(&policies), org.view.active.snapshot());
+    let generation = off_the_request_path(move || compile(&to_compile, Some(&previous))).await?;
     let name = policy.name.clone();
     let change = PolicyChange { what, name, policies, generation: Arc::new(generation), change };
     Ok(org.queue.change_policies(change, actor).await?)
@@ -211,22 +211,25 @@ async fn read_header(
 
 fn header_of(others: &[Arc<Policy>], source: String) -> Result<Header, RolloutError> {
     const NEW: &str = "policy";
-    if let [policy] = check(vec![Source::new(NEW, source.clone())]).set.policies.as_slice()
-        && others.iter().any(|other| other.name == policy.name)
-    {
-        return Err(RolloutError::NameTaken(policy.name.clone()));
-    }
+    let is_taken = |name: &str| others.iter().any(|other| other.name == name);
     let active = others.iter().filter(|other| other.enabled);
-    let names: BTreeSet<&str> = active.clone().map(|other| other.name.as_str()).collect();
     let mut sources: Vec<_> =
         active.map(|other| Source::new(other.name.clone(), other.source.to_string())).collect();
-    sources.push(Source::new(NEW, source));
+    sources.push(Source::new(NEW, source.clone()));
     let checked = check(sources);
     if checked.has_errors() {
-        return Err(RolloutError::Rejected(checked.reports()));
+        let alone = check(vec![Source::new(NEW, source)]);
+        return match alone.set.policies.first() {
+            Some(policy) if !alone.has_errors() && is_taken(&policy.name) => {
+                Err(RolloutError::NameTaken(policy.name.clone()))
+            }
+            _ => Err(RolloutError::Rejected(checked.reports())),
+        };
     }
     let reports = checked.reports().into_iter().filter(|report| report.file == NEW).collect();
-    match checked.set.policies.iter().find(|policy| !names.contains(policy.name.as_str())) {
+    // The set is in the order of its sources.
+    match checked.set.policies.last() {
+        Some(policy) if is_taken(&policy.name) => Err(RolloutError::NameTaken(policy.name.clone())),
         Some(policy) => Ok(Header { name: policy.name.clone(), title: policy.title.clone(), reports }),
         None => Err(RolloutError::Rejected(reports)),
     }

@@ -66,6 +66,11 @@ impl TestApp {
 
     async fn start_in(folder: TempDir) -> TestApp {
         let server = Server::start(&config(&folder.path().join("lictor.db"))).await.unwrap();
+        TestApp::over(server, folder).await
+    }
+
+    /// Over a server that runs on the files of this folder.
+    pub(crate) async fn over(server: Server, folder: TempDir) -> TestApp {
         let base = format!("http://{}", server.address());
         let client = Client::builder().build().unwrap();
         let mut app =
@@ -79,10 +84,14 @@ impl TestApp {
     }
 
     /// Stops the server and starts it again on the same files.
-    pub(crate) async fn restart(mut self) -> TestApp {
+    pub(crate) async fn restart(self) -> TestApp {
+        TestApp::start_in(self.stop().await).await
+    }
+
+    /// Stops the server and keeps its files.
+    pub(crate) async fn stop(mut self) -> TempDir {
         self.server.take().unwrap().stop().await;
-        let TestApp { folder, .. } = self;
-        TestApp::start_in(folder).await
+        self.folder
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -97,12 +106,23 @@ impl TestApp {
         }
     }
 
-    pub(crate) async fn send(&self, method: Method, path: &str, credential: Option<&str>, body: Value) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        credential: Option<&str>,
+        body: Value,
+    ) -> Answer {
         answer(self.request(method, path, credential).json(&body)).await
     }
 
     /// A body that need not be JSON.
-    pub(crate) async fn send_text(&self, path: &str, credential: &str, body: impl Into<reqwest::Body>) -> Answer {
+    pub(crate) async fn send_text(
+        &self,
+        path: &str,
+        credential: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
         answer(self.request(Method::POST, path, Some(credential)).body(body)).await
     }
 

@@ -1,5 +1,14 @@
 //! The server over HTTP, as its callers see it: a real port, a fresh database, real requests.
 
+mod agents;
 mod app;
 mod auth;
+mod bad_input;
+mod decisions;
+mod hot_swap;
+mod incidents;
+mod intents;
+mod ledger;
+mod logs;
+mod policies;
 mod start;

@@ -257,7 +257,8 @@ fn envelope(event: &RawValue) -> Result<(Cow<'_, str>, bool), Problem> {
 fn agent_id(agent: &RawValue) -> Result<Option<Cow<'_, str>>, Problem> {
     let members = members(agent).map_err(|error| not_an_object("agent", &error))?;
     let Some((_, id)) = members.into_iter().find(|(member, _)| member == "id") else { return Ok(None) };
-    let id: JsonText<'_> = serde_json::from_str(id.get()).map_err(|_| Problem::field("agent.id", "must be a string"))?;
+    let id: JsonText<'_> =
+        serde_json::from_str(id.get()).map_err(|_| Problem::field("agent.id", "must be a string"))?;
     Ok(Some(id.0))
 }
 

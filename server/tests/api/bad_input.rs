@@ -1,0 +1,142 @@
+//! What can't be read is refused, by name, and nothing of it is stored.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::app::{TestApp, answer};
+
+const BODIES: [&str; 6] = [
+    "/api/v1/agents",
+    "/api/v1/logs",
+    "/api/v1/decisions",
+    "/api/v1/policies",
+    "/api/v1/policies/check",
+    "/api/v1/auth/api-keys",
+];
+
+#[tokio::test]
+async fn broken_json_is_refused_everywhere() {
+    let app = TestApp::start().await;
+    let before = app.head().await;
+    let broken: [&[u8]; 9] = [
+        b"",
+        b"{",
+        b"{\"a\":}",
+        b"nonsense",
+        b"{} {}",
+        b"{\"a\": NaN}",
+        b"{\"a\": 01}",
+        b"\xff\xfe",
+        b"{\"a\": \"\x01\"}",
+    ];
+    for path in BODIES {
+        for body in broken {
+            let problem = app.send_text(path, &app.token, body).await.expect_problem(400, "");
+            assert_eq!(problem["code"], "invalid_json", "{path} {body:?}");
+        }
+        for body in ["[]", "null", "7", "\"x\"", "[\"a\",\"b\",\"c\",\"d\"]"] {
+            app.send_text(path, &app.token, body).await.expect_problem(400, "");
+        }
+    }
+    assert_eq!(app.head().await, before);
+}
+
+#[tokio::test]
+async fn bodies_over_the_limit_are_413() {
+    let app = TestApp::start().await;
+    let before = app.head().await;
+    for path in BODIES {
+        let body = format!("{{\"x\":\"{}\"}}", "y".repeat(10_000_000));
+        app.send_text(path, &app.token, body).await.expect_problem(413, "");
+    }
+    let batch = format!("{{\"events\":[\"{}\"]}}", "y".repeat(17_000_000));
+    app.send_text("/api/v1/decisions", &app.token, batch).await.expect_problem(413, "");
+    assert_eq!(app.head().await, before);
+}
+
+#[tokio::test]
+async fn depth_bombs_are_refused_by_name() {
+    let app = TestApp::start().await;
+    let before = app.head().await;
+    let bomb = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    for levels in [129, 10_000, 400_000] {
+        let event =
+            format!(r#"{{"event":"intent","agent":{{"id":"bot"}},"action":"x","payload":{}}}"#, bomb(levels));
+        app.send_text("/api/v1/decisions", &app.token, event).await.expect_problem(400, "payload");
+        let step =
+            format!(r#"{{"agent_id":"bot","task_id":"t","node_type":"X","input_data":{}}}"#, bomb(levels));
+        app.send_text("/api/v1/logs", &app.token, step).await.expect_problem(400, "input_data");
+    }
+    let unclosed = format!("{{\"payload\":{}", "{\"a\":".repeat(100_000));
+    app.send_text("/api/v1/decisions", &app.token, unclosed).await.expect_problem(400, "payload");
+    assert_eq!(app.head().await, before);
+}
+
+#[tokio::test]
+async fn an_event_that_breaks_the_table_is_400_by_name() {
+    let app = TestApp::start().await;
+    let before = app.head().await;
+    let long = "x".repeat(70_000);
+    for (field, event) in [
+        ("agent.id", r#"{"event":"intent","action":"x"}"#),
+        ("agent.id", r#"{"event":"intent","agent":{"id":7},"action":"x"}"#),
+        ("agent", r#"{"event":"intent","agent":["bot"],"action":"x"}"#),
+        ("agent.id", r#"{"event":"intent","agent":{"id":"two words"},"action":"x"}"#),
+        ("event", r#"{"agent":{"id":"bot"},"action":"x"}"#),
+        ("event", r#"{"event":"wish","agent":{"id":"bot"},"action":"x"}"#),
+        ("action", r#"{"event":"intent","agent":{"id":"bot"}}"#),
+        ("action", r#"{"event":"intent","agent":{"id":"bot"},"action":7}"#),
+        ("amount", r#"{"event":"intent","agent":{"id":"bot"},"action":"x","amount":"5"}"#),
+        ("amount", r#"{"event":"intent","agent":{"id":"bot"},"action":"x","amount":1e40}"#),
+        ("action", r#"{"event":"intent","agent":{"id":"bot"},"action":"x","action":"y"}"#),
+        (
+            "payload",
+            &format!(
+                r#"{{"event":"intent","agent":{{"id":"bot"}},"action":"x","payload":{{"x":"{long}"}}}}"#
+            ),
+        ),
+        ("target", r#"{"event":"action","agent":{"id":"bot"},"kind":"http","tool":"x"}"#),
+    ] {
+        app.send_text("/api/v1/decisions", &app.token, event.to_owned()).await.expect_problem(400, field);
+    }
+    let duplicate = r#"{"event":"intent","agent":{"id":"bot"},"action":"x","payload":{"a":{"b":1,"b":2}}}"#;
+    app.send_text("/api/v1/decisions", &app.token, duplicate).await.expect_problem(400, "");
+    for (field, body) in [("events", r#"{"events":{}}"#), ("dry_run", r#"{"events":[],"dry_run":"yes"}"#)] {
+        app.send_text("/api/v1/decisions", &app.token, body).await.expect_problem(400, field);
+    }
+    assert_eq!(app.head().await, before);
+    app.get("/api/v1/agents/bot").await.expect_problem(404, "");
+}
+
+#[tokio::test]
+async fn the_content_type_does_not_matter() {
+    let app = TestApp::start().await;
+    for content_type in
+        ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"]
+    {
+        let request = app
+            .request(Method::POST, "/api/v1/agents", Some(&app.token))
+            .header("content-type", content_type);
+        assert!(answer(request.body(r#"{"agent_key":"bot"}"#)).await.status.is_success());
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems_too() {
+    let app = TestApp::start().await;
+    app.get("/nothing").await.expect_problem(404, "");
+    app.get("/api/v1/nothing").await.expect_problem(404, "");
+    app.send(Method::DELETE, "/api/v1/policies", Some(&app.token), json!({})).await.expect_problem(405, "");
+    app.send(Method::GET, "/api/v3/intents", Some(&app.token), json!({})).await.expect_problem(405, "");
+}
+
+#[tokio::test]
+async fn the_request_id_comes_back() {
+    let app = TestApp::start().await;
+    let given = answer(app.request(Method::GET, "/nothing", None).header("x-request-id", "my-id-1")).await;
+    assert_eq!(given.headers["x-request-id"], "my-id-1");
+    assert_eq!(given.expect(404)["request_id"], "my-id-1");
+    let made = answer(app.request(Method::GET, "/health", None).header("x-request-id", "not good")).await;
+    assert_eq!(made.headers["x-request-id"].len(), 36);
+    assert_eq!(made.status, StatusCode::OK);
+}

@@ -1,0 +1,86 @@
+//! Policies are swapped under load: every answer agrees with the policy set that it names.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::app::{TestApp, answer, text};
+
+const THREADS: usize = 8;
+const ANSWERS: usize = 200_000;
+const BATCH: usize = 250;
+
+fn source(effect: &str) -> Value {
+    json!({"source": format!("policy switch {{}}\nrule all on intent {{ when action == \"x\" {effect} }}")})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_answer_agrees_with_the_generation_that_it_names() {
+    let app = Arc::new(TestApp::start().await);
+    let key = app.key().await;
+    app.agent(&key, "bot").await;
+    let path = text(&app.post("/api/v1/policies", source("deny")).await.expect(201)["id"]);
+    let path = format!("/api/v1/policies/{path}");
+    let event = json!({"event": "intent", "agent": {"id": "bot"}, "action": "x"});
+    let batch = Arc::new(json!({"events": vec![event; BATCH]}).to_string());
+    let (left, done) = (Arc::new(AtomicUsize::new(ANSWERS)), Arc::new(AtomicBool::new(false)));
+    let mut readers = Vec::new();
+    for _ in 0..THREADS {
+        let (app, key, batch, left) = (Arc::clone(&app), key.clone(), Arc::clone(&batch), Arc::clone(&left));
+        readers.push(tokio::spawn(async move {
+            let mut seen: HashMap<(String, String), usize> = HashMap::new();
+            while left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(BATCH))
+                .is_ok()
+            {
+                let request = app
+                    .request(Method::POST, "/api/v1/decisions", Some(&key))
+                    .body(batch.as_str().to_owned());
+                let body = answer(request).await.expect(200);
+                let decisions = body["decisions"].as_array().unwrap();
+                assert_eq!(decisions.len(), BATCH);
+                for decision in decisions {
+                    *seen.entry((text(&decision["policy_set"]), text(&decision["decision"]))).or_default() +=
+                        1;
+                }
+            }
+            seen
+        }));
+    }
+    let swapper = {
+        let (app, done) = (Arc::clone(&app), Arc::clone(&done));
+        tokio::spawn(async move {
+            let mut outcomes = HashMap::new();
+            let mut swaps = 0;
+            let mut ticks = tokio::time::interval(Duration::from_millis(50));
+            for effect in ["allow", "deny"].into_iter().cycle() {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                ticks.tick().await;
+                let put = app.request(Method::PUT, &path, Some(&app.token)).json(&source(effect));
+                outcomes.insert(text(&answer(put).await.expect(200)["policy_set"]), effect);
+                swaps += 1;
+            }
+            (outcomes, swaps)
+        })
+    };
+    let mut answers: HashMap<(String, String), usize> = HashMap::new();
+    for reader in readers {
+        for (answer, count) in reader.await.unwrap() {
+            *answers.entry(answer).or_default() += count;
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    let (outcomes, swaps) = swapper.await.unwrap();
+    assert_eq!(answers.values().sum::<usize>(), ANSWERS);
+    assert_eq!(answers.len(), 2, "each set answered, and one way only: {answers:?}");
+    for ((policy_set, decision), _) in answers {
+        assert_eq!(outcomes.get(&policy_set), Some(&decision.as_str()), "{policy_set}");
+    }
+    assert!(swaps >= 20, "only {swaps} swaps");
+}

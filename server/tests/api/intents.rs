@@ -1,0 +1,141 @@
+//! `/api/v3`: intents and their evaluation, as the seed says.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::app::{TestApp, answer, text};
+use crate::decisions::REFUNDS;
+
+async fn app() -> (TestApp, String, String) {
+    let app = TestApp::start().await;
+    app.post("/api/v1/policies", json!({"source": REFUNDS})).await.expect(201);
+    let key = app.key().await;
+    let agent = app.agent(&key, "bot").await;
+    (app, key, agent)
+}
+
+fn intent(app: &TestApp, agent: &str, more: Value) -> Value {
+    let mut body = json!({"agent_id": agent, "org_id": app.org, "action": "refund"});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+#[tokio::test]
+async fn an_intent_is_declared_scored_and_evaluated() {
+    let (app, key, agent) = app().await;
+    let body = intent(&app, &agent, json!({"amount": 5000, "payload": {"order": "o-1"}, "target": {"a": 1}}));
+    let declared = app.send_v3("/api/v3/intents", &key, &agent, body).await.expect(201);
+    assert_eq!((&declared["status"], &declared["risk_score"]), (&json!("pending"), &json!(0.35)));
+    assert!(text(&declared["created_at"]).ends_with('Z'));
+    let before = app.head().await;
+    let body = json!({"intent_id": declared["intent_id"], "org_id": app.org});
+    let evaluated = app.send_v3("/api/v3/policy/evaluate", &key, &agent, body.clone()).await.expect(200);
+    let want = json!({"decision": "require_approval", "risk_score": 0.35, "reason": "refund of 5000 is above 1000",
+        "matched_rules": ["large"]});
+    assert_eq!(evaluated, want);
+    assert_eq!(app.head().await, before, "evaluating is not remembered");
+    app.send(Method::POST, "/api/v1/policies/refunds/disable", Some(&app.token), json!({})).await.expect(200);
+    let evaluated = app.send_v3("/api/v3/policy/evaluate", &app.token, &agent, body).await.expect(200);
+    assert_eq!((&evaluated["decision"], &evaluated["matched_rules"]), (&json!("allow"), &json!([])));
+    assert!(!text(&evaluated["reason"]).is_empty());
+}
+
+#[tokio::test]
+async fn the_same_key_declares_nothing_twice() {
+    let (app, key, agent) = app().await;
+    let with_key = |amount: i64| intent(&app, &agent, json!({"amount": amount, "idempotency_key": "k-1"}));
+    let first = app.send_v3("/api/v3/intents", &key, &agent, with_key(5)).await.expect(201);
+    let head = app.head().await;
+    let again = futures(20, || app.send_v3("/api/v3/intents", &key, &agent, with_key(5))).await;
+    assert!(again.into_iter().all(|answer| answer.expect(201) == first));
+    app.send_v3("/api/v3/intents", &key, &agent, with_key(6)).await.expect_problem(409, "");
+    assert_eq!(app.head().await, head);
+    let (body, other_body) = (with_key(5), with_key(6));
+    let app = app.restart().await;
+    assert_eq!(app.send_v3("/api/v3/intents", &key, &agent, body).await.expect(201), first);
+    app.send_v3("/api/v3/intents", &key, &agent, other_body).await.expect_problem(409, "");
+}
+
+#[tokio::test]
+async fn concurrent_first_uses_of_a_key_make_one_intent() {
+    let (app, key, agent) = app().await;
+    let before = app.head().await.0;
+    let body = intent(&app, &agent, json!({"idempotency_key": "k-2"}));
+    let answers = futures(50, || app.send_v3("/api/v3/intents", &key, &agent, body.clone())).await;
+    let bodies: Vec<_> = answers.into_iter().map(|answer| answer.expect(201)).collect();
+    assert!(bodies.iter().all(|body| *body == bodies[0]));
+    assert_eq!(app.head().await.0, before + 1);
+}
+
+/// That many at once.
+async fn futures<F: Future>(count: usize, make: impl Fn() -> F) -> Vec<F::Output> {
+    let mut set: Vec<_> = (0..count).map(|_| Box::pin(make())).collect();
+    let mut out: Vec<Option<F::Output>> = (0..count).map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, place) in set.iter_mut().zip(&mut out) {
+            if place.is_none()
+                && let std::task::Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *place = Some(value);
+            }
+        }
+        if out.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    out.into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn headers_are_required_and_must_agree() {
+    let (app, key, agent) = app().await;
+    let before = app.head().await;
+    let body = intent(&app, &agent, json!({}));
+    let post = |headers: &[(&'static str, String)]| {
+        let mut request = app.request(Method::POST, "/api/v3/intents", Some(&key)).json(&body);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        answer(request)
+    };
+    let none = post(&[]).await.expect_problem(400, "x-org-id");
+    assert_eq!(none["errors"].as_array().unwrap().len(), 2);
+    post(&[("x-org-id", app.org.clone())]).await.expect_problem(400, "x-agent-id");
+    post(&[("x-org-id", agent.clone()), ("x-agent-id", agent.clone())]).await.expect_problem(403, "x-org-id");
+    post(&[("x-org-id", app.org.clone()), ("x-agent-id", app.org.clone())])
+        .await
+        .expect_problem(403, "x-agent-id");
+    let mut other = body.clone();
+    other["org_id"] = json!(agent);
+    app.send_v3("/api/v3/intents", &key, &agent, other).await.expect_problem(403, "org_id");
+    let mut other = body.clone();
+    other["agent_id"] = json!(app.org);
+    app.send_v3("/api/v3/intents", &key, &agent, other).await.expect_problem(403, "agent_id");
+    assert_eq!(app.head().await, before);
+}
+
+#[tokio::test]
+async fn wrong_fields_and_unknown_intents() {
+    let (app, key, agent) = app().await;
+    let before = app.head().await;
+    let empty = app.send_v3("/api/v3/intents", &key, &agent, json!({})).await.expect_problem(400, "action");
+    assert_eq!(empty["errors"].as_array().unwrap().len(), 3);
+    for (field, value) in [
+        ("action", json!("x".repeat(201))),
+        ("action", json!("")),
+        ("amount", json!("a lot")),
+        ("amount", json!({})),
+        ("payload", json!("text")),
+        ("payload", json!({"x": "y".repeat(65_536)})),
+        ("target", json!(7)),
+        ("idempotency_key", json!("x".repeat(256))),
+    ] {
+        let body = intent(&app, &agent, json!({field: value}));
+        app.send_v3("/api/v3/intents", &key, &agent, body).await.expect_problem(400, field);
+    }
+    let evaluate = |intent: &str| json!({"intent_id": intent, "org_id": app.org});
+    app.send_v3("/api/v3/policy/evaluate", &key, &agent, evaluate("x"))
+        .await
+        .expect_problem(400, "intent_id");
+    app.send_v3("/api/v3/policy/evaluate", &key, &agent, evaluate(&agent)).await.expect_problem(404, "");
+    assert_eq!(app.head().await, before);
+}

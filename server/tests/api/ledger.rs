@@ -1,0 +1,81 @@
+//! The ledger: dense, chained, the same after a restart.
+
+use std::sync::Arc;
+
+use lictor_server::clock::{Clock, SystemClock};
+use lictor_server::db::Database;
+use lictor_server::ledger::{Head, Verified, verify};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::app::{TestApp, config};
+use lictor_server::{ServeError, Server};
+
+async fn some_traffic(app: &TestApp) {
+    let event = json!({"event": "intent", "agent": {"id": "bot"}, "action": "x", "amount": 1});
+    for size in [1, 40, 3] {
+        app.post("/api/v1/decisions", json!({"events": vec![event.clone(); size]})).await.expect(200);
+    }
+    app.post("/api/v1/logs", json!({"agent_id": "bot", "task_id": "t", "node_type": "TOOL_CALL"}))
+        .await
+        .expect(201);
+}
+
+#[tokio::test]
+async fn the_ledger_survives_a_restart_and_verifies() {
+    let app = TestApp::start().await;
+    some_traffic(&app).await;
+    let before = app.ledger().await;
+    let app = app.restart().await;
+    assert_eq!(app.ledger().await, before);
+    some_traffic(&app).await;
+    let after = app.ledger().await;
+    assert_eq!(&after[..before.len()], before.as_slice());
+    let seqs: Vec<_> = after.iter().map(|entry| entry["seq"].as_i64().unwrap()).collect();
+    assert_eq!(seqs, (0..after.len() as i64).collect::<Vec<_>>());
+    let (database, org) =
+        (Database::open(&app.database()).await.unwrap(), Uuid::parse_str(&app.org).unwrap());
+    let stored = database.stored_entries(org, -1, 1_000).await.unwrap();
+    assert_eq!(stored.len(), after.len());
+    assert!(matches!(verify(Head::EMPTY, stored), Verified::Ok(head) if head.next_seq == after.len() as i64));
+}
+
+#[tokio::test]
+async fn a_server_does_not_go_on_from_a_ledger_that_was_changed() {
+    let app = TestApp::start().await;
+    some_traffic(&app).await;
+    let (path, folder) = (app.database(), app.stop().await);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+    let sql = "UPDATE entries SET canonical = CAST(REPLACE(canonical, '\"outcome\":\"allow\"', '\"outcome\":\"deny\"') AS BLOB)";
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    assert!(matches!(Server::start(&config(&path)).await, Err(ServeError::Load(_))));
+    drop(folder);
+}
+
+/// A clock that stands still, or jumps back.
+#[derive(Debug)]
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now_us(&self) -> i64 {
+        1_000_000
+    }
+}
+
+#[tokio::test]
+async fn ledger_time_moves_on_when_the_clock_goes_back() {
+    let app = TestApp::start().await;
+    some_traffic(&app).await;
+    let before = app.head().await.0;
+    let (path, folder) = (app.database(), app.stop().await);
+    let server = Server::start_at(&config(&path), Arc::new(Stopped)).await.unwrap();
+    let app = TestApp::over(server, folder).await;
+    some_traffic(&app).await;
+    assert!(app.head().await.0 > before);
+    let org = Uuid::parse_str(&app.org).unwrap();
+    let stored = Database::open(&app.database()).await.unwrap().stored_entries(org, -1, 1_000).await.unwrap();
+    assert!(
+        matches!(verify(Head::EMPTY, stored), Verified::Ok(head) if head.at_us < SystemClock::new().now_us() + 1)
+    );
+}
