@@ -2,6 +2,8 @@
 //!
 //! Both engines end here: they differ only in how they find the truths.
 
+use std::sync::Arc;
+
 use lictor_dsl::events::EventKind;
 use lictor_dsl::hir::{self, Effect};
 use lictor_dsl::number::Number;
@@ -47,7 +49,7 @@ pub(crate) fn risk<'e>(plan: &'e Plan, scene: &Scene<'e>, hits: &[Hit]) -> Numbe
 }
 
 /// A decision that only says what is wrong with the event.
-pub(crate) fn invalid(policy_set: &str, errors: Vec<FieldError>) -> Decision {
+pub(crate) fn invalid(policy_set: &Arc<str>, errors: Vec<FieldError>) -> Decision {
     let reason = errors.first().map(|error| match error.field.as_str() {
         "" => error.message.clone(),
         field => format!("{field}: {}", error.message),
@@ -55,7 +57,7 @@ pub(crate) fn invalid(policy_set: &str, errors: Vec<FieldError>) -> Decision {
     Decision { reason, errors, ..bare(Outcome::Deny, Class::InvalidInput, policy_set) }
 }
 
-fn bare(decision: Outcome, class: Class, policy_set: &str) -> Decision {
+fn bare(decision: Outcome, class: Class, policy_set: &Arc<str>) -> Decision {
     Decision {
         decision,
         class,
@@ -67,7 +69,7 @@ fn bare(decision: Outcome, class: Class, policy_set: &str) -> Decision {
         obligations: Vec::new(),
         nearest: None,
         errors: Vec::new(),
-        policy_set: policy_set.to_owned(),
+        policy_set: Arc::clone(policy_set),
     }
 }
 
@@ -195,7 +197,10 @@ fn reason(decision: &Decision, carriers: &[&&Part]) -> Option<String> {
     let report = decision.rules.iter().find(|report| Some(report.rule.as_str()) == first);
     match (report, decision.class) {
         (Some(RuleReport { because: Some(because), .. }), _) => Some(because.clone()),
-        (Some(report), class) if class != Class::Allowed => Some(format!("rule {}", report.rule)),
+        (Some(report), class) if class != Class::Allowed => Some(match report.truth {
+            ReportedTruth::True => format!("rule {} applies", report.rule),
+            ReportedTruth::Unknown => format!("rule {} can't be ruled out without {}", report.rule, report.missing.join(", ")),
+        }),
         (None, Class::NotPermitted) => Some("no rule allows this".to_owned()),
         (None, Class::ApprovalRequired) => Some("the default asks for approval".to_owned()),
         _ => None,

@@ -1,5 +1,7 @@
 //! What a policy set answers about one event.
 
+use std::sync::Arc;
+
 use lictor_dsl::number::Number;
 use serde::{Serialize, Serializer};
 
@@ -95,7 +97,7 @@ pub struct Decision {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<crate::event::FieldError>,
     /// The digest of the policy set that decided.
-    pub policy_set: String,
+    pub policy_set: Arc<str>,
 }
 
 /// One rule's part in a decision.

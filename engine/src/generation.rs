@@ -108,6 +108,10 @@ impl Generation {
 
     /// Judges one event with the engine of choice. Both give the same decision on every event.
     pub fn judge_with(&self, event: &Event, engine: Engine) -> Decision {
+        let faults = self.plan.schemas.faults(event);
+        if !faults.is_empty() {
+            return combine::invalid(&self.plan.digest, faults);
+        }
         FRAME.with_borrow_mut(|frame| {
             frame.fill(&self.plan, event);
             let scene = Scene::new(event, &self.plan.values);

@@ -533,7 +533,7 @@ pub fn judge(generation: &Generation, event: &Event) -> Decision {
             obligations: Vec::new(),
             nearest: None,
             errors: Vec::new(),
-            policy_set: generation.digest().to_owned(),
+            policy_set: generation.digest().into(),
         }
     })
 }

@@ -5,6 +5,7 @@
 
 mod expr;
 mod rule;
+mod schema;
 mod scope;
 mod tests;
 mod unknowns;
@@ -38,10 +39,11 @@ pub(crate) fn check(sources: &[Source]) -> (hir::PolicySet, Vec<Diagnostic>) {
     let files: Vec<ast::File> =
         (0u32..).zip(sources).map(|(number, source)| crate::parse::parse(number, source, &mut diagnostics)).collect();
     let rules = name_rules(&files);
+    let schemas = schema::all(&files);
     let mut set = hir::PolicySet::default();
     let mut policies: BTreeMap<String, usize> = BTreeMap::new();
     for ((number, file), source) in (0u32..).zip(&files).zip(sources) {
-        let policy = policy(number, file, sources, source, &rules, &mut diagnostics);
+        let policy = policy(number, file, sources, source, (&rules, &schemas), &mut diagnostics);
         let Some(policy) = policy else { continue };
         if let Some(first) = policies.insert(policy.name.clone(), set.policies.len()) {
             let span = header(file).map_or(Span { source: number, ..Span::default() }, |header| header.name.span);
@@ -83,7 +85,7 @@ fn policy<'a>(
     file: &'a ast::File,
     sources: &'a [Source],
     source: &Source,
-    rules: &Rules,
+    (rules, schemas): (&Rules, &'a schema::Schemas),
     out: &'a mut Vec<Diagnostic>,
 ) -> Option<hir::Policy> {
     let mut headers = file.items.iter().filter_map(|item| match &item.kind {
@@ -100,7 +102,7 @@ fn policy<'a>(
         out.push(syntax::header(span, "this file has no `policy` header", help));
     }
     let name = first.map_or_else(|| UNNAMED.to_owned(), |header| header.name.value.clone());
-    let mut scope = Scope::new(name, &file.broken, out);
+    let mut scope = Scope::new(name, &file.broken, schemas, out);
     let mut policy = hir::Policy {
         name: scope.policy.clone(),
         title: scope.policy.clone(),
@@ -111,6 +113,7 @@ fn policy<'a>(
         params: Vec::new(),
         defaults: Vec::new(),
         rules: Vec::new(),
+        schemas: Vec::new(),
         exemptions: Vec::new(),
         tests: Vec::new(),
     };
@@ -135,6 +138,7 @@ fn policy<'a>(
                     policy.defaults.push(hir::Default { kinds, effect });
                 }
             }
+            ItemKind::Schema(written) => policy.schemas.extend(schema::schema(&mut scope, written, sources)),
             ItemKind::Exempt(written) => {
                 if let Some(name) = full_rule_name(&mut scope, &written.rule, &known) {
                     let kinds = rules.get(&name).cloned().unwrap_or_default();

@@ -192,7 +192,7 @@ fn conjunction(mut conditions: Vec<Expr>, span: Span) -> Expr {
 
 /// Reports what can make a condition unknown; false if that is an error for this effect.
 fn unknown_parts(scope: &mut Scope, condition: &Expr, effect: &Effect, span: Span) -> bool {
-    let found = unknowns::of(condition);
+    let found = unknowns::of(condition, scope.schemas);
     if *effect != Effect::Allow {
         if effect.restricts() {
             let word = if *effect == Effect::Deny { "deny" } else { "require approval" };

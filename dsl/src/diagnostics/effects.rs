@@ -69,3 +69,8 @@ pub(crate) fn always(span: Span, name: &str, kinds: &str) -> Diagnostic {
 pub(crate) fn test(span: Span, message: &str, help: &str) -> Diagnostic {
     error("L0701", message, span, "this test", help)
 }
+
+/// A schema that can hold for nothing.
+pub(crate) fn schema(span: Span, message: &str, help: &str) -> Diagnostic {
+    error("L0801", message, span, "this schema", help)
+}

@@ -92,17 +92,9 @@ type P<'i> = Pair<'i, Rule>;
 
 impl Reader<'_> {
     fn item(&mut self, raw: &RawItem) -> Option<ItemKind> {
-        match raw.keyword {
-            "template" => {
-                self.diagnostics.push(syntax::not_available(raw.span, "templates", "write a `policy` with `param`s instead"));
-                return None;
-            }
-            "schema" => {
-                let help = "guard the fields in your rules instead: `has payload.amount and …`";
-                self.diagnostics.push(syntax::not_available(raw.span, "schemas", help));
-                return None;
-            }
-            _ => {}
+        if raw.keyword == "template" {
+            self.diagnostics.push(syntax::not_available(raw.span, "templates", "write a `policy` with `param`s instead"));
+            return None;
         }
         let text = self.text.get(raw.span.start as usize..raw.span.end as usize)?;
         self.offset = raw.span.start as usize;
@@ -113,6 +105,7 @@ impl Reader<'_> {
             "def" => Rule::def,
             "default" => Rule::default_for,
             "rule" => Rule::rule_item,
+            "schema" => Rule::schema,
             "exempt" => Rule::exempt,
             _ => Rule::test,
         };
@@ -137,6 +130,7 @@ impl Reader<'_> {
             Rule::def => ItemKind::Def(self.def(pair)?),
             Rule::default_for => ItemKind::Default(self.default_for(pair)?),
             Rule::rule_item => ItemKind::Rule(self.rule(pair)?),
+            Rule::schema => ItemKind::Schema(self.schema(pair)?),
             Rule::exempt => ItemKind::Exempt(self.exempt(pair)?),
             Rule::test => ItemKind::Test(self.test(pair)?),
             _ => return None,
@@ -254,6 +248,25 @@ impl Reader<'_> {
             clauses.push(Spanned { value: self.clause(part)?, span });
         }
         Some(crate::ast::Rule { name, kinds, clauses })
+    }
+
+    fn schema(&mut self, pair: P) -> Option<Schema> {
+        let mut inner = words(pair);
+        let kind = self.name(&inner.next()?);
+        let value = inner.next()?;
+        let value = Spanned { span: self.span(value.as_span()), value: self.plain_string(&value)? };
+        let mut fields = Vec::new();
+        for field in inner {
+            let mut parts = field.into_inner();
+            let name = parts.next()?;
+            let span = self.span(name.as_span());
+            let name = match name.as_rule() {
+                Rule::string => Spanned { span, value: self.plain_string(&name)? },
+                _ => self.name(&name),
+            };
+            fields.push((name, self.name(&parts.next()?), parts.next().is_some()));
+        }
+        Some(Schema { kind, value, fields })
     }
 
     fn exempt(&mut self, pair: P) -> Option<Exempt> {
@@ -698,6 +711,7 @@ fn is_keyword(rule: Rule) -> bool {
             | Rule::kw_def
             | Rule::kw_default
             | Rule::kw_rule
+            | Rule::kw_schema
             | Rule::kw_exempt
             | Rule::kw_test
             | Rule::kw_on

@@ -61,13 +61,14 @@ impl Builder {
         let places = params.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
         let values = params.iter().map(|(_, value)| value.clone()).collect();
         let plan = Plan {
-            digest: digest(set),
+            digest: digest(set).into(),
             params,
             values,
             texts: HashMap::new(),
             predicates: Vec::new(),
             rules: Vec::new(),
             kinds: EventKind::ALL.iter().map(|_| KindPlan::default()).collect(),
+            schemas: super::schema::Schemas::new(set),
         };
         Builder { plan, known: HashMap::new(), places }
     }

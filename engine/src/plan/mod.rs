@@ -2,8 +2,10 @@
 
 mod lower;
 pub(crate) mod node;
+mod schema;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use lictor_dsl::events::{EventKind, FIELD_COUNT, FieldId};
 use lictor_dsl::hir::{self, Comparison, Const, Effect};
@@ -17,7 +19,7 @@ use node::{Node, lower as lower_expr};
 /// Everything that judging needs, without code.
 #[derive(Debug)]
 pub struct Plan {
-    pub(crate) digest: String,
+    pub(crate) digest: Arc<str>,
     /// The parameter block: full names and values in force.
     pub(crate) params: Vec<(String, Const)>,
     pub(crate) values: Vec<Const>,
@@ -26,6 +28,7 @@ pub struct Plan {
     pub(crate) predicates: Vec<Predicate>,
     pub(crate) rules: Vec<RulePlan>,
     pub(crate) kinds: Vec<KindPlan>,
+    pub(crate) schemas: schema::Schemas,
 }
 
 /// What concerns one kind of event.
@@ -212,7 +215,7 @@ impl Plan {
             })
         });
         json!({
-            "policy_set": self.digest,
+            "policy_set": &*self.digest,
             "fields": self.fields(),
             "params": self.params.iter().map(|(name, value)| json!({"param": name, "value": value.to_string()})).collect::<Vec<_>>(),
             "predicates": predicates.collect::<Vec<_>>(),
