@@ -22,8 +22,18 @@ fn with_suggestion<'a>(
     }
 }
 
+/// Stands for the kinds of event where no event can be read.
+pub(crate) const NO_EVENT: &str = "no event here";
+
 /// A name that is no field, parameter, list, macro or variable.
 pub(crate) fn unknown_name<'a>(span: Span, name: &str, known: impl Iterator<Item = &'a str>, kinds: &str) -> Diagnostic {
+    if matches!(name, "null" | "nil" | "None" | "undefined") {
+        let help = "ask whether a field is there with `has field`, or give a default with `else`";
+        return error("L0201", format!("there is no `{name}`"), span, "unknown", help);
+    }
+    if kinds == NO_EVENT {
+        return with_suggestion("L0201", span, "name", name, known, "no event is read here: write the value out; a text needs double quotes");
+    }
     let help = format!("use a field of {kinds}, or declare it with `param`, `list`, `def` or `let`; a text needs double quotes");
     with_suggestion("L0201", span, "field or name", name, known, &help)
 }
@@ -101,7 +111,8 @@ pub(crate) fn unknown_rule<'a>(span: Span, name: &str, known: impl Iterator<Item
 
 /// A word where only certain words may stand.
 pub(crate) fn unknown_word<'a>(span: Span, what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Diagnostic {
-    let help = format!("it can be {}", known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "));
+    let words = known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let help = if words.is_empty() { "this policy declares none".to_owned() } else { format!("it can be {words}") };
     with_suggestion("L0211", span, what, name, known, &help)
 }
 

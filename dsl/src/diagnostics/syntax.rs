@@ -8,7 +8,11 @@ pub(crate) const STRAY: &str = "L0106";
 
 /// The parser expected something else.
 pub(crate) fn unexpected(span: Span, found: &str, expected: &str, help: &str) -> Diagnostic {
-    let message = if found.is_empty() { "this declaration ends too early".to_owned() } else { format!("unexpected `{found}`") };
+    let message = match found {
+        "" => "this declaration ends too early".to_owned(),
+        "policy" | "param" | "list" | "def" | "default" | "rule" | "exempt" | "test" => format!("this `{found}` can't be read"),
+        _ => format!("unexpected `{found}`"),
+    };
     error("L0101", message, span, format!("expected {expected}"), help)
 }
 
@@ -62,12 +66,16 @@ pub(crate) fn too_large(span: Span, what: &str, limit: usize) -> Diagnostic {
 
 /// Something that begins no declaration.
 pub(crate) fn stray(span: Span, text: &str) -> Diagnostic {
+    error(STRAY, format!("`{text}` begins no declaration"), span, "not a declaration", declarations(text))
+}
+
+/// What to write where a declaration should begin.
+pub(crate) fn declarations(found: &str) -> String {
     let words = ["policy", "param", "list", "def", "default", "rule", "exempt", "test"];
-    let help = match super::nearest(text, words.into_iter()) {
+    match super::nearest(found, words.into_iter()) {
         Some(word) => format!("did you mean `{word}`?"),
         None => "a file holds `policy`, `param`, `list`, `def`, `default`, `rule`, `exempt` and `test` declarations".to_owned(),
-    };
-    error(STRAY, format!("`{text}` begins no declaration"), span, "not a declaration", help)
+    }
 }
 
 /// A literal that can't be what it looks like.

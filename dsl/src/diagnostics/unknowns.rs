@@ -26,7 +26,7 @@ pub(crate) fn unknown_in_allow(span: Span, what: &str) -> Diagnostic {
         format!("`{what}` can be unknown, and then this `allow` does not apply"),
         span,
         "can be unknown",
-        "give a default with `else`, or test for it in a rule of its own",
+        "that is safe; to say that you meant it, put `?` behind the operand that can fail, or give a default with `else`",
     )
 }
 
