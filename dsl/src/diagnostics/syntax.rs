@@ -8,7 +8,13 @@ pub(crate) const STRAY: &str = "L0106";
 
 /// The parser expected something else.
 pub(crate) fn unexpected(span: Span, found: &str, expected: &str, help: &str) -> Diagnostic {
-    let message = if found.is_empty() { "this declaration ends too early".to_owned() } else { format!("unexpected `{found}`") };
+    let message = match found {
+        "" => "this declaration ends too early".to_owned(),
+        "policy" | "param" | "list" | "def" | "default" | "rule" | "exempt" | "test" => {
+            format!("this `{found}` can't be read")
+        }
+        _ => format!("unexpected `{found}`"),
+    };
     error("L0101", message, span, format!("expected {expected}"), help)
 }
 
@@ -30,12 +36,24 @@ pub(crate) fn unclosed(span: Span, sign: char) -> Diagnostic {
         '[' => ']',
         _ => '}',
     };
-    error("L0103", format!("this `{sign}` is never closed"), span, "opened here", format!("add the missing `{closing}`"))
+    error(
+        "L0103",
+        format!("this `{sign}` is never closed"),
+        span,
+        "opened here",
+        format!("add the missing `{closing}`"),
+    )
 }
 
 /// A closing bracket that nothing opened.
 pub(crate) fn unmatched(span: Span, sign: char) -> Diagnostic {
-    error("L0103", format!("this `{sign}` closes nothing"), span, "no matching bracket", "remove it, or open its partner before it")
+    error(
+        "L0103",
+        format!("this `{sign}` closes nothing"),
+        span,
+        "no matching bracket",
+        "remove it, or open its partner before it",
+    )
 }
 
 /// Brackets nested too deeply.
@@ -62,12 +80,16 @@ pub(crate) fn too_large(span: Span, what: &str, limit: usize) -> Diagnostic {
 
 /// Something that begins no declaration.
 pub(crate) fn stray(span: Span, text: &str) -> Diagnostic {
+    error(STRAY, format!("`{text}` begins no declaration"), span, "not a declaration", declarations(text))
+}
+
+/// What to write where a declaration should begin.
+pub(crate) fn declarations(found: &str) -> String {
     let words = ["policy", "param", "list", "def", "default", "rule", "exempt", "test"];
-    let help = match super::nearest(text, words.into_iter()) {
+    match super::nearest(found, words.into_iter()) {
         Some(word) => format!("did you mean `{word}`?"),
         None => "a file holds `policy`, `param`, `list`, `def`, `default`, `rule`, `exempt` and `test` declarations".to_owned(),
-    };
-    error(STRAY, format!("`{text}` begins no declaration"), span, "not a declaration", help)
+    }
 }
 
 /// A literal that can't be what it looks like.
@@ -82,7 +104,13 @@ pub(crate) fn not_available(span: Span, what: &str, help: &str) -> Diagnostic {
 
 /// A file over the size limit.
 pub(crate) fn file_too_large(span: Span, limit: usize) -> Diagnostic {
-    error("L0109", format!("the file is larger than {limit} bytes"), span, "too large", "split it into several policies")
+    error(
+        "L0109",
+        format!("the file is larger than {limit} bytes"),
+        span,
+        "too large",
+        "split it into several policies",
+    )
 }
 
 /// The header is missing or there are several.

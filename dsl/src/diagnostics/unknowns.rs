@@ -8,9 +8,19 @@ pub(crate) fn absent_in_allow(span: Span, what: &str) -> Diagnostic {
     let help = format!(
         "an `allow` must know: guard it with `has {what} and …`, give a default with `({what} else …)`, or write `{what}?` to count absence as false"
     );
-    let mut diagnostic = error("L0401", format!("`{what}` may be absent, and then this `allow` is undecided"), span, "may be absent", help);
+    let mut diagnostic = error(
+        "L0401",
+        format!("`{what}` may be absent, and then this `allow` is undecided"),
+        span,
+        "may be absent",
+        help,
+    );
     let end = Span { start: span.end, ..span };
-    diagnostic.fixes.push(Fix { title: "count absence as false".to_owned(), span: end, text: "?".to_owned() });
+    diagnostic.fixes.push(Fix {
+        title: "count absence as false".to_owned(),
+        span: end,
+        text: "?".to_owned(),
+    });
     diagnostic.fixes.push(Fix {
         title: "guard it".to_owned(),
         span: Span { end: span.start, ..span },
@@ -26,7 +36,7 @@ pub(crate) fn unknown_in_allow(span: Span, what: &str) -> Diagnostic {
         format!("`{what}` can be unknown, and then this `allow` does not apply"),
         span,
         "can be unknown",
-        "give a default with `else`, or test for it in a rule of its own",
+        "that is safe; to say that you meant it, put `?` behind the operand that can fail, or give a default with `else`",
     )
 }
 

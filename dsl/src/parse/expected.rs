@@ -4,11 +4,21 @@ use super::Rule;
 
 /// Names what could have stood here, most telling first.
 pub(super) fn describe(expected: &[Rule]) -> String {
+    if let [only] = expected
+        && let Some(shape) = shape(*only)
+    {
+        return format!("`{shape}`");
+    }
+    if let [Rule::EOI] = expected {
+        return "the next declaration".to_owned();
+    }
     let mut names: Vec<&str> = expected.iter().filter_map(|rule| name(*rule)).collect();
     names.sort_unstable();
     names.dedup();
     if names.contains(&"an expression") {
-        names.retain(|name| *name == "an expression" || name.starts_with('`') && !is_start_of_expression(name));
+        names.retain(|name| {
+            *name == "an expression" || name.starts_with('`') && !is_start_of_expression(name)
+        });
     }
     names.truncate(8);
     match names.split_last() {
@@ -22,18 +32,44 @@ pub(super) fn describe(expected: &[Rule]) -> String {
 pub(super) fn help(found: &str, expected: &[Rule]) -> String {
     let has = |rule| expected.contains(&rule);
     match found {
-        "=" if has(Rule::comparison) => return "compare with `==`; a single `=` only gives a value a name".to_owned(),
+        "=" if has(Rule::comparison) => {
+            return "compare with `==`; a single `=` only gives a value a name".to_owned();
+        }
         "&" if has(Rule::and) => return "write `and`".to_owned(),
         "|" if has(Rule::or) => return "write `or`".to_owned(),
-        "!" if has(Rule::not) => return "write `not`".to_owned(),
+        "!" => return "write `not`; for unequal write `!=`".to_owned(),
         "\'" => return "strings stand in double quotes".to_owned(),
         ";" => return "no semicolons are needed: remove it".to_owned(),
-        "block" | "forbid" | "reject" => return "the effects are `deny`, `require approval`, `warn` and `allow`".to_owned(),
+        "is" | "equals" | "eq" => return "compare with `==`".to_owned(),
+        "block" | "forbid" | "reject" | "refuse" => {
+            return "the effects are `deny`, `require approval`, `warn` and `allow`".to_owned();
+        }
         "permit" => return "write `allow`".to_owned(),
-        "null" | "nil" | "None" => return "there is no null: ask `has field`, or give a default with `else`".to_owned(),
+        "null" | "nil" | "None" => {
+            return "there is no null: ask `has field`, or give a default with `else`".to_owned();
+        }
+        "where" | "per" | "since" => {
+            return format!(
+                "rules of this version look at one event at a time: `{found}` belongs to operators over earlier events"
+            );
+        }
         _ => {}
     }
-    let keywords = ["when", "unless", "deny", "require", "warn", "allow", "score", "incident", "because", "controls", "applies", "mode", "expect"];
+    if let [Rule::EOI] = expected {
+        return crate::diagnostics::syntax::declarations(found);
+    }
+    if let [only] = expected
+        && let Some(shape) = shape(*only)
+    {
+        return format!("write it as `{shape}`");
+    }
+    if has(Rule::name) && !names_expression(expected) && is_reserved(found) {
+        return format!("`{found}` is a word of the language: choose another name, such as `my_{found}`");
+    }
+    let keywords = [
+        "when", "unless", "deny", "require", "warn", "allow", "score", "incident", "because", "controls",
+        "applies", "mode", "expect",
+    ];
     if let Some(word) = crate::diagnostics::nearest(found, keywords.into_iter())
         && word != found
     {
@@ -46,12 +82,60 @@ pub(super) fn help(found: &str, expected: &[Rule]) -> String {
         return "write a span of time as `500ms`, `10s`, `60m`, `24h`, `7d` or `2w`".to_owned();
     }
     if has(Rule::when) || has(Rule::deny) {
-        return "a rule reads `rule name on kind { when condition  deny  because \"…\" }`; `}` ends it".to_owned();
+        return "a rule reads `rule name on kind { when condition  deny  because \"…\" }`; `}` ends it"
+            .to_owned();
     }
-    if has(Rule::kw_expect) {
-        return "a test holds `agent { … }`, one event such as `intent { … }`, and `expect …` lines".to_owned();
+    if has(Rule::kw_approval) {
+        return "write `require approval`, and behind it `from \"role\"`, `by 2` or `within 60m` as needed"
+            .to_owned();
+    }
+    if has(Rule::kw_on) && expected.len() == 1 {
+        return "name the kinds of event it is about: `on intent`, or `on action, log`".to_owned();
+    }
+    if has(Rule::expect_outcome) || has(Rule::expect_decision) || has(Rule::deny) && has(Rule::kw_risk) {
+        return "write `expect deny by my_rule`, `expect no match`, `expect incident high`, `expect risk >= 0.5` or `expect because \"…\"`".to_owned();
+    }
+    if has(Rule::kw_expect) || expected == [Rule::object] {
+        return "a test holds `agent { … }`, one event such as `intent { … }`, and `expect …` lines"
+            .to_owned();
+    }
+    if expected == [Rule::string] && found.starts_with(char::is_alphabetic) {
+        return "texts stand in double quotes; inside `{ }` a field reads `field = value`".to_owned();
+    }
+    if found.starts_with(|c: char| c.is_ascii_digit()) {
+        return "a number is written `1_000` or `0.35`, a span of time `500ms`, `10s`, `60m`, `24h`, `7d` or `2w`".to_owned();
+    }
+    if names_expression(expected) {
+        return "something is missing before this: write a field, a value in double quotes or a number"
+            .to_owned();
     }
     format!("write {} here", describe(expected))
+}
+
+fn names_expression(expected: &[Rule]) -> bool {
+    expected.iter().any(|rule| name(*rule) == Some("an expression"))
+}
+
+/// How a declaration reads, for one that goes wrong at a sign, which the parser does not name.
+fn shape(item: Rule) -> Option<&'static str> {
+    Some(match item {
+        Rule::header => "policy name { title = \"…\" }",
+        Rule::param => "param name: number = 10 in 0..100 \"what it is for\"",
+        Rule::list => "list name: domain = [\"bank.example\"]",
+        Rule::def => "def name(x) = x > 10",
+        Rule::default_for => "default on intent deny",
+        Rule::rule_item => "rule name on intent { when … deny }",
+        Rule::exempt => "exempt rule for condition until 2027-01-31 because \"…\"",
+        Rule::test => "test \"what it shows\" { intent { … } expect deny by rule }",
+        _ => return None,
+    })
+}
+
+/// Whether a word can't be a name, because it means something else.
+fn is_reserved(word: &str) -> bool {
+    use pest::Parser;
+    super::Grammar::parse(Rule::word, word).is_ok_and(|pairs| pairs.as_str() == word)
+        && super::Grammar::parse(Rule::name, word).is_err()
 }
 
 fn is_start_of_expression(name: &str) -> bool {
@@ -67,9 +151,20 @@ fn name(rule: Rule) -> Option<&'static str> {
         Rule::date => "a date such as `2025-08-02`",
         Rule::kind | Rule::kinds => "a kind of event",
         Rule::severity => "a severity",
-        Rule::group | Rule::list_literal | Rule::regex | Rule::call | Rule::truth | Rule::expr | Rule::expr_plain | Rule::quantified
-        | Rule::conditional | Rule::zoned | Rule::quantifier | Rule::key_expr => "an expression",
-        Rule::value | Rule::object | Rule::literal => "a value",
+        Rule::group
+        | Rule::list_literal
+        | Rule::regex
+        | Rule::call
+        | Rule::truth
+        | Rule::expr
+        | Rule::expr_plain
+        | Rule::quantified
+        | Rule::conditional
+        | Rule::zoned
+        | Rule::quantifier
+        | Rule::key_expr => "an expression",
+        Rule::object => "`{ field = value }`",
+        Rule::value | Rule::literal => "a value",
         Rule::value_list => "a list in `[ ]`",
         Rule::param_type => "a type: `number`, `string`, `duration` or `list<string>`",
         Rule::list_kind => "a kind of list",

@@ -1,0 +1,137 @@
+//! Texts that no author would write: reading them ends soon, in diagnostics, with the stack intact.
+
+use std::time::{Duration, Instant};
+
+use lictor_dsl::{Checked, Source, check};
+
+/// Checks a text on a stack as small as a server's worker has, and says how long it took.
+fn timed(text: String) -> (Checked, Duration) {
+    let work = move || {
+        let start = Instant::now();
+        let checked = check(vec![Source::new("p.lictor", text)]);
+        (checked, start.elapsed())
+    };
+    std::thread::Builder::new()
+        .stack_size(2 << 20)
+        .spawn(work)
+        .unwrap()
+        .join()
+        .expect("no panic and no overflow")
+}
+
+fn rule(condition: &str) -> String {
+    format!("policy p {{}}\nrule r on intent {{ when {condition} deny }}\n")
+}
+
+/// An unoptimised build on a busy machine; the work itself takes a tenth of it.
+const SOON: Duration = Duration::from_secs(8);
+
+#[test]
+fn hostile_texts_are_refused_soon() {
+    let noise: String = {
+        // A fixed sequence of printable characters, signs far more often than in a real text.
+        let alphabet: Vec<char> = "(){}[]\"/\\.,:=<>?-+*%!&|;#@~^ \n\tabcxyz019_é汉".chars().collect();
+        let mut state = 1_u64;
+        std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            alphabet[(state >> 33) as usize % alphabet.len()]
+        })
+        .take(900_000)
+        .collect()
+    };
+    let megabyte = 1_000_000;
+    let cases = [
+        ("open parentheses", rule(&"(".repeat(100_000))),
+        ("nested parentheses", rule(&format!("{}amount > 1{}", "(".repeat(100_000), ")".repeat(100_000)))),
+        ("nested lists", rule(&format!("action in {}{}", "[".repeat(100_000), "]".repeat(100_000)))),
+        ("nested objects", format!("policy p {{}}\ntest \"t\" {}", "intent { payload = ".repeat(50_000))),
+        ("nots", rule(&format!("{}agent.declared", "not ".repeat(100_000)))),
+        ("minuses", rule(&format!("{}amount > 1", "-".repeat(100_000)))),
+        ("sums", rule(&format!("amount > 1{}", " + 1".repeat(100_000)))),
+        ("members", rule(&format!("payload{} == 1", ".a".repeat(100_000)))),
+        ("questions", rule(&format!("payload{} == 1", "?".repeat(100_000)))),
+        ("ifs", rule(&"if agent.declared then true else ".repeat(30_000))),
+        ("quantifiers", rule(&"any x in payload.xs: ".repeat(40_000))),
+        (
+            "unclosed everything",
+            "policy p {\nrule r on intent {\nwhen (action in [\"x\nrule s on log {\n".repeat(10_000),
+        ),
+        ("closing everything", "policy p {}\n".to_owned() + &")]}".repeat(100_000)),
+        ("quotes", "\"".repeat(megabyte)),
+        ("slashes", format!("rule r on intent {{ when x matches {} }}", "/ ".repeat(megabyte / 2))),
+        ("backslashes", format!("policy p {{ title = \"{} }}", "\\".repeat(megabyte))),
+        ("one long word", "x".repeat(megabyte)),
+        ("words that begin declarations", "rule ".repeat(20_000)),
+        ("braces in a string", rule(&format!("action == \"{}\"", "{".repeat(100_001)))),
+        ("nul bytes", "\0".repeat(megabyte)),
+        ("noise", noise),
+    ];
+    for (name, text) in cases {
+        let (checked, time) = timed(text);
+        assert!(checked.has_errors(), "{name}");
+        assert!(time < SOON, "{name} took {time:?}");
+    }
+}
+
+/// What is large but means something is read.
+#[test]
+fn large_texts_are_read_soon() {
+    let hosts: Vec<String> = (0..40_000).map(|number| format!("\"h{number}.example\"")).collect();
+    let rules: String = (0..5_000)
+        .map(|number| format!("rule r{number} on intent {{ when action == \"a{number}\" deny }}\n"))
+        .collect();
+    let cases = [
+        ("a chain of and", rule(&vec!["true"; 1_000].join(" and "))),
+        ("a chain of or", rule(&vec!["true"; 1_000].join(" or "))),
+        (
+            "a long list",
+            format!(
+                "policy p {{}}\nlist hosts: domain = [{}]\nrule r on action {{ when target in hosts deny }}",
+                hosts.join(", ")
+            ),
+        ),
+        ("many rules", format!("policy p {{}}\n{rules}")),
+        ("a long comment", format!("policy p {{}}\n// {}\ndefault on intent deny", "x".repeat(1_000_000))),
+        ("a long string", rule(&format!("action == \"{}\"", "x".repeat(1_000_000)))),
+    ];
+    for (name, text) in cases {
+        let (checked, time) = timed(text);
+        assert!(!checked.has_errors(), "{name}: {:?}", checked.diagnostics.first());
+        assert!(time < SOON, "{name} took {time:?}");
+    }
+}
+
+/// The fastest of many runs, which is the one that says most about the work itself.
+fn fastest(text: &str) -> Duration {
+    (0..20).map(|_| timed(text.to_owned()).1).min().unwrap()
+}
+
+#[test]
+fn time_grows_with_depth_and_not_faster() {
+    for (open, close) in
+        [("(", ")"), ("not (", ")"), ("if agent.declared then (", ") else false"), ("amount > 1 and (", ")")]
+    {
+        let nested =
+            |depth: usize| rule(&format!("{}agent.declared{}", open.repeat(depth), close.repeat(depth)));
+        let (shallow, deep) = (fastest(&nested(32)), fastest(&nested(64)));
+        // A millisecond is what a busy machine may add.
+        assert!(
+            deep < shallow * 3 + Duration::from_millis(1),
+            "{open}: {shallow:?} at depth 32, {deep:?} at 64"
+        );
+    }
+}
+
+#[test]
+fn mistakes_anywhere_end_in_diagnostics() {
+    let good = include_str!("ui/L04/also_applies.lictor");
+    for (at, _) in good.char_indices() {
+        let cut = &good[..at];
+        let without = format!("{}{}", cut, good[at..].chars().skip(1).collect::<String>());
+        for sign in ["", "\"", "(", "}", "é", "and "] {
+            let (head, tail) = good.split_at(at);
+            check(vec![Source::new("p", format!("{head}{sign}{tail}"))]);
+        }
+        check(vec![Source::new("p", cut), Source::new("q", without)]);
+    }
+}
