@@ -52,6 +52,8 @@ pub enum ItemKind {
     Default(Default),
     /// `rule name on kinds { … }`
     Rule(Rule),
+    /// `schema kind "value" { field: type }`
+    Schema(Schema),
     /// `exempt rule for condition until time because "…"`
     Exempt(Exempt),
     /// `test "…" { … }`
@@ -200,6 +202,17 @@ pub enum Obligation {
     Redact(String),
     /// `do pause`, `do freeze`, `do judge`
     Plain(Name),
+}
+
+/// What the payload of some events looks like.
+#[derive(Debug, Clone)]
+pub struct Schema {
+    /// The kind of event.
+    pub kind: Name,
+    /// The value of the field that selects this schema.
+    pub value: Name,
+    /// The fields: name, type, and whether it may be left out.
+    pub fields: Vec<(Name, Name, bool)>,
 }
 
 /// An exemption.

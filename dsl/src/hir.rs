@@ -39,6 +39,8 @@ pub struct Policy {
     pub defaults: Vec<Default>,
     /// Its rules.
     pub rules: Vec<Rule>,
+    /// What it says of payloads. Holds for the whole policy set.
+    pub schemas: Vec<Schema>,
     /// Its exemptions.
     pub exemptions: Vec<Exemption>,
     /// Its tests.
@@ -80,7 +82,9 @@ pub struct Param {
 impl Param {
     /// Whether it may have this value; if not, why.
     pub fn accepts(&self, value: &Const) -> Result<(), String> {
-        if value.ty() != Some(self.ty) && !matches!((value, self.ty), (Const::List(values), Type::List(_)) if values.is_empty()) {
+        if value.ty() != Some(self.ty)
+            && !matches!((value, self.ty), (Const::List(values), Type::List(_)) if values.is_empty())
+        {
             return Err(format!("`{}` takes a {}, not `{value}`", self.name, self.ty));
         }
         match &self.range {
@@ -207,6 +211,28 @@ pub enum Obligation {
     Freeze,
     /// Ask the org's reasoning model.
     Judge,
+}
+
+/// What the payload of some events looks like. An event that breaks it is denied as `invalid_input`.
+#[derive(Debug, Clone)]
+pub struct Schema {
+    /// The kind of event.
+    pub kind: EventKind,
+    /// The value of the field that selects it (see [`EventKind::payload`]).
+    pub value: String,
+    /// Its fields. Others are allowed.
+    pub fields: Vec<SchemaField>,
+}
+
+/// One field of a schema.
+#[derive(Debug, Clone)]
+pub struct SchemaField {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: Type,
+    /// Whether it may be left out.
+    pub optional: bool,
 }
 
 /// A bounded loosening of one rule.
@@ -551,7 +577,11 @@ impl Expr {
     /// The expressions directly below this one.
     pub fn children(&self) -> Vec<&Expr> {
         match &self.kind {
-            ExprKind::Const(_) | ExprKind::Field(_) | ExprKind::Param(_) | ExprKind::Risk | ExprKind::Var(_) => Vec::new(),
+            ExprKind::Const(_)
+            | ExprKind::Field(_)
+            | ExprKind::Param(_)
+            | ExprKind::Risk
+            | ExprKind::Var(_) => Vec::new(),
             ExprKind::Member(a, _)
             | ExprKind::Take(a)
             | ExprKind::Not(a)

@@ -39,13 +39,29 @@ pub(super) struct Scope<'a> {
     used: BTreeSet<String>,
     /// Names whose declarations could not be read: what uses them is not to blame.
     pub broken: &'a [String],
+    /// What policies say of payloads.
+    pub schemas: &'a super::schema::Schemas,
     variables: u32,
     out: &'a mut Vec<Diagnostic>,
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(policy: String, broken: &'a [String], out: &'a mut Vec<Diagnostic>) -> Scope<'a> {
-        Scope { policy, broken, declared: BTreeMap::new(), macros: BTreeMap::new(), used: BTreeSet::new(), variables: 0, out }
+    pub(super) fn new(
+        policy: String,
+        broken: &'a [String],
+        schemas: &'a super::schema::Schemas,
+        out: &'a mut Vec<Diagnostic>,
+    ) -> Scope<'a> {
+        Scope {
+            policy,
+            broken,
+            schemas,
+            declared: BTreeMap::new(),
+            macros: BTreeMap::new(),
+            used: BTreeSet::new(),
+            variables: 0,
+            out,
+        }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use super::schema::{self, Schemas};
 use crate::hir::*;
 use crate::source::Span;
 use crate::types::Type;
@@ -25,24 +26,20 @@ pub(super) struct Unknowns {
 type Facts = BTreeSet<String>;
 
 /// Finds the unguarded unknowns of a condition.
-pub(super) fn of(condition: &Expr) -> Unknowns {
-    let mut found = Unknowns::default();
-    truth(condition, &Facts::new(), false, &mut found);
-    found
+pub(super) fn of(condition: &Expr, schemas: &Schemas) -> Unknowns {
+    let mut walk = Walk { schemas, found: Unknowns::default() };
+    walk.truth(condition, &Facts::new(), false);
+    walk.found
+}
+
+/// The walk over one condition.
+struct Walk<'s> {
+    schemas: &'s Schemas,
+    found: Unknowns,
 }
 
 fn key(expr: &Expr) -> String {
     format!("{expr:#}")
-}
-
-/// What is known to be there when the condition is this.
-fn facts(expr: &Expr, when: bool) -> Facts {
-    match (&expr.kind, when) {
-        (ExprKind::Present(inner), true) => Facts::from([key(strip(inner))]),
-        (ExprKind::Not(inner), _) => facts(inner, !when),
-        (ExprKind::And(parts), true) | (ExprKind::Or(parts), false) => parts.iter().flat_map(|part| facts(part, when)).collect(),
-        _ => Facts::new(),
-    }
 }
 
 /// An expression without the conversions that the checker put around it.
@@ -53,149 +50,170 @@ fn strip(expr: &Expr) -> &Expr {
     }
 }
 
-fn truth(expr: &Expr, known: &Facts, negated: bool, found: &mut Unknowns) {
-    match &expr.kind {
-        ExprKind::Not(inner) => truth(inner, known, !negated, found),
-        ExprKind::And(parts) | ExprKind::Or(parts) => {
-            let is_and = matches!(expr.kind, ExprKind::And(_));
-            for (number, part) in parts.iter().enumerate() {
-                let others = parts.iter().enumerate().filter(|(other, _)| *other != number);
-                let mut known = known.clone();
-                known.extend(others.flat_map(|(_, other)| facts(other, is_and)));
-                truth(part, &known, negated, found);
+impl Walk<'_> {
+    /// What is known to be there when the condition is this.
+    fn facts(&self, expr: &Expr, when: bool) -> Facts {
+        match (&expr.kind, when) {
+            (ExprKind::Present(inner), true) => Facts::from([key(strip(inner))]),
+            (ExprKind::Not(inner), _) => self.facts(inner, !when),
+            (ExprKind::And(parts), true) | (ExprKind::Or(parts), false) => {
+                parts.iter().flat_map(|part| self.facts(part, when)).collect()
             }
-        }
-        ExprKind::Lenient { soft, hard, test } => {
-            if negated {
-                found.lenient_under_not.push(test.span);
-            }
-            for operand in hard {
-                value(operand, known, found);
-            }
-            // What `?` softens can't make the test unknown; what is inside the soft operand's own tests can.
-            for operand in soft {
-                nested(operand, known, found);
-            }
-        }
-        ExprKind::Present(inner) => presence(inner, known, found),
-        ExprKind::If(condition, then, otherwise) if expr.ty == Type::Bool => {
-            truth(condition, known, negated, found);
-            for (branch, when) in [(then, true), (otherwise, false)] {
-                let mut known = known.clone();
-                known.extend(facts(condition, when));
-                truth(branch, &known, negated, found);
-            }
-        }
-        ExprKind::Quantified(_, _, list, body) => {
-            value(list, known, found);
-            truth(body, known, negated, found);
-        }
-        _ => value(expr, known, found),
-    }
-}
-
-/// Tests inside a soft operand (a quantifier, an `if`).
-fn nested(expr: &Expr, known: &Facts, found: &mut Unknowns) {
-    for child in expr.children() {
-        if child.ty == Type::Bool { truth(child, known, false, found) } else { nested(child, known, found) }
-    }
-}
-
-/// `has x` is unknown only where an index inside of x is.
-fn presence(expr: &Expr, known: &Facts, found: &mut Unknowns) {
-    match &strip(expr).kind {
-        ExprKind::Field(_) => {}
-        ExprKind::Member(base, _) => presence(base, known, found),
-        ExprKind::Item(base, index) => {
-            presence(base, known, found);
-            value(index, known, found);
-        }
-        _ => value(expr, known, found),
-    }
-}
-
-fn value(expr: &Expr, known: &Facts, found: &mut Unknowns) {
-    let absent = |found: &mut Unknowns| {
-        found.absent.entry(expr.to_string()).or_insert(expr.span);
-    };
-    match &expr.kind {
-        ExprKind::Const(_) | ExprKind::Param(_) | ExprKind::Risk | ExprKind::Var(_) => {}
-        ExprKind::Field(field) => {
-            if field.def().optional && !known.contains(&key(expr)) {
-                absent(found);
-            }
-        }
-        ExprKind::Member(base, _) => {
-            if !known.contains(&key(expr)) {
-                // Naming the whole path is enough: a guard for it covers what is above it.
-                absent(found);
-                index_only(base, known, found);
-            }
-        }
-        ExprKind::Item(base, index) => {
-            if !known.contains(&key(expr)) {
-                absent(found);
-            }
-            index_only(base, known, found);
-            value(index, known, found);
-        }
-        ExprKind::Otherwise(_, default) => value(default, known, found),
-        ExprKind::Arithmetic(Arithmetic::Over | Arithmetic::Modulo, left, right) => {
-            let never_zero = matches!(&right.kind, ExprKind::Const(Const::Number(number)) if *number != crate::number::Number::ZERO);
-            if !never_zero {
-                found.other.entry(expr.to_string()).or_insert(expr.span);
-            }
-            value(left, known, found);
-            value(right, known, found);
-        }
-        ExprKind::Call(Builtin::Host | Builtin::Port | Builtin::Ip | Builtin::Time, arguments) => {
-            found.other.entry(expr.to_string()).or_insert(expr.span);
-            for argument in arguments {
-                value(argument, known, found);
-            }
-        }
-        ExprKind::InPatterns(x, patterns) => {
-            if patterns.kind != PatternKind::Glob && x.ty != Type::Ip {
-                found.other.entry(expr.to_string()).or_insert(expr.span);
-            }
-            value(x, known, found);
-        }
-        ExprKind::InAs(x, xs, _) => {
-            found.other.entry(expr.to_string()).or_insert(expr.span);
-            value(x, known, found);
-            value(xs, known, found);
-        }
-        ExprKind::Not(_)
-        | ExprKind::And(_)
-        | ExprKind::Or(_)
-        | ExprKind::Lenient { .. }
-        | ExprKind::Present(_)
-        | ExprKind::Quantified(..) => truth(expr, known, false, found),
-        ExprKind::If(condition, then, otherwise) => {
-            truth(condition, known, false, found);
-            for (branch, when) in [(then, true), (otherwise, false)] {
-                let mut known = known.clone();
-                known.extend(facts(condition, when));
-                value(branch, &known, found);
-            }
-        }
-        _ => {
-            for child in expr.children() {
-                value(child, known, found);
-            }
+            (ExprKind::Compare(Comparison::Equal, left, right), true) => match (&left.kind, &right.kind) {
+                (ExprKind::Field(selector), ExprKind::Const(Const::Text(value))) => {
+                    schema::promised(self.schemas, *selector, value)
+                }
+                _ => Facts::new(),
+            },
+            _ => Facts::new(),
         }
     }
-}
 
-/// The indexes inside a path whose absence is already reported.
-fn index_only(expr: &Expr, known: &Facts, found: &mut Unknowns) {
-    match &expr.kind {
-        ExprKind::Member(base, _) => index_only(base, known, found),
-        ExprKind::Item(base, index) => {
-            index_only(base, known, found);
-            value(index, known, found);
+    fn absent(&mut self, expr: &Expr) {
+        self.found.absent.entry(expr.to_string()).or_insert(expr.span);
+    }
+
+    fn truth(&mut self, expr: &Expr, known: &Facts, negated: bool) {
+        match &expr.kind {
+            ExprKind::Not(inner) => self.truth(inner, known, !negated),
+            ExprKind::And(parts) | ExprKind::Or(parts) => {
+                let is_and = matches!(expr.kind, ExprKind::And(_));
+                for (number, part) in parts.iter().enumerate() {
+                    let others = parts.iter().enumerate().filter(|(other, _)| *other != number);
+                    let mut known = known.clone();
+                    known.extend(others.flat_map(|(_, other)| self.facts(other, is_and)));
+                    self.truth(part, &known, negated);
+                }
+            }
+            ExprKind::Lenient { soft, hard, test } => {
+                if negated {
+                    self.found.lenient_under_not.push(test.span);
+                }
+                for operand in hard {
+                    self.value(operand, known);
+                }
+                // What `?` softens can't make the test unknown; what is inside the soft operand's own tests can.
+                for operand in soft {
+                    self.nested(operand, known);
+                }
+            }
+            ExprKind::Present(inner) => self.presence(inner, known),
+            ExprKind::If(condition, then, otherwise) if expr.ty == Type::Bool => {
+                self.truth(condition, known, negated);
+                for (branch, when) in [(then, true), (otherwise, false)] {
+                    let mut known = known.clone();
+                    known.extend(self.facts(condition, when));
+                    self.truth(branch, &known, negated);
+                }
+            }
+            ExprKind::Quantified(_, _, list, body) => {
+                self.value(list, known);
+                self.truth(body, known, negated);
+            }
+            _ => self.value(expr, known),
         }
-        ExprKind::Field(_) | ExprKind::Var(_) | ExprKind::Take(_) => {}
-        _ => value(expr, known, found),
+    }
+
+    /// Tests inside a soft operand (a quantifier, an `if`).
+    fn nested(&mut self, expr: &Expr, known: &Facts) {
+        for child in expr.children() {
+            if child.ty == Type::Bool { self.truth(child, known, false) } else { self.nested(child, known) }
+        }
+    }
+
+    /// `has x` is unknown only where an index inside of x is.
+    fn presence(&mut self, expr: &Expr, known: &Facts) {
+        match &strip(expr).kind {
+            ExprKind::Field(_) => {}
+            ExprKind::Member(base, _) => self.presence(base, known),
+            ExprKind::Item(base, index) => {
+                self.presence(base, known);
+                self.value(index, known);
+            }
+            _ => self.value(expr, known),
+        }
+    }
+
+    fn value(&mut self, expr: &Expr, known: &Facts) {
+        match &expr.kind {
+            ExprKind::Const(_) | ExprKind::Param(_) | ExprKind::Risk | ExprKind::Var(_) => {}
+            ExprKind::Field(field) => {
+                if field.def().optional && !known.contains(&key(expr)) {
+                    self.absent(expr);
+                }
+            }
+            ExprKind::Member(base, _) => {
+                if !known.contains(&key(expr)) {
+                    // Naming the whole path is enough: a guard for it covers what is above it.
+                    self.absent(expr);
+                    self.index_only(base, known);
+                }
+            }
+            ExprKind::Item(base, index) => {
+                if !known.contains(&key(expr)) {
+                    self.absent(expr);
+                }
+                self.index_only(base, known);
+                self.value(index, known);
+            }
+            ExprKind::Otherwise(_, default) => self.value(default, known),
+            ExprKind::Arithmetic(Arithmetic::Over | Arithmetic::Modulo, left, right) => {
+                let never_zero = matches!(&right.kind, ExprKind::Const(Const::Number(number)) if *number != crate::number::Number::ZERO);
+                if !never_zero {
+                    self.found.other.entry(expr.to_string()).or_insert(expr.span);
+                }
+                self.value(left, known);
+                self.value(right, known);
+            }
+            ExprKind::Call(Builtin::Host | Builtin::Port | Builtin::Ip | Builtin::Time, arguments) => {
+                self.found.other.entry(expr.to_string()).or_insert(expr.span);
+                for argument in arguments {
+                    self.value(argument, known);
+                }
+            }
+            ExprKind::InPatterns(x, patterns) => {
+                if patterns.kind != PatternKind::Glob && x.ty != Type::Ip {
+                    self.found.other.entry(expr.to_string()).or_insert(expr.span);
+                }
+                self.value(x, known);
+            }
+            ExprKind::InAs(x, xs, _) => {
+                self.found.other.entry(expr.to_string()).or_insert(expr.span);
+                self.value(x, known);
+                self.value(xs, known);
+            }
+            ExprKind::Not(_)
+            | ExprKind::And(_)
+            | ExprKind::Or(_)
+            | ExprKind::Lenient { .. }
+            | ExprKind::Present(_)
+            | ExprKind::Quantified(..) => self.truth(expr, known, false),
+            ExprKind::If(condition, then, otherwise) => {
+                self.truth(condition, known, false);
+                for (branch, when) in [(then, true), (otherwise, false)] {
+                    let mut known = known.clone();
+                    known.extend(self.facts(condition, when));
+                    self.value(branch, &known);
+                }
+            }
+            _ => {
+                for child in expr.children() {
+                    self.value(child, known);
+                }
+            }
+        }
+    }
+
+    /// The indexes inside a path whose absence is already reported.
+    fn index_only(&mut self, expr: &Expr, known: &Facts) {
+        match &expr.kind {
+            ExprKind::Member(base, _) => self.index_only(base, known),
+            ExprKind::Item(base, index) => {
+                self.index_only(base, known);
+                self.value(index, known);
+            }
+            ExprKind::Field(_) | ExprKind::Var(_) | ExprKind::Take(_) => {}
+            _ => self.value(expr, known),
+        }
     }
 }

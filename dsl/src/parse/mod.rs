@@ -92,17 +92,13 @@ type P<'i> = Pair<'i, Rule>;
 
 impl Reader<'_> {
     fn item(&mut self, raw: &RawItem) -> Option<ItemKind> {
-        match raw.keyword {
-            "template" => {
-                self.diagnostics.push(syntax::not_available(raw.span, "templates", "write a `policy` with `param`s instead"));
-                return None;
-            }
-            "schema" => {
-                let help = "guard the fields in your rules instead: `has payload.amount and …`";
-                self.diagnostics.push(syntax::not_available(raw.span, "schemas", help));
-                return None;
-            }
-            _ => {}
+        if raw.keyword == "template" {
+            self.diagnostics.push(syntax::not_available(
+                raw.span,
+                "templates",
+                "write a `policy` with `param`s instead",
+            ));
+            return None;
         }
         let text = self.text.get(raw.span.start as usize..raw.span.end as usize)?;
         self.offset = raw.span.start as usize;
@@ -113,12 +109,13 @@ impl Reader<'_> {
             "def" => Rule::def,
             "default" => Rule::default_for,
             "rule" => Rule::rule_item,
+            "schema" => Rule::schema,
             "exempt" => Rule::exempt,
             _ => Rule::test,
         };
-        let pairs = Grammar::parse(Rule::declaration, text).or_else(|error| {
+        let pairs = Grammar::parse(Rule::declaration, text).map_err(|error| {
             // The whole-declaration rule knows all alternatives; the single one says more precisely what was expected.
-            Err(Grammar::parse(rule, text).err().unwrap_or(error))
+            Grammar::parse(rule, text).err().unwrap_or(error)
         });
         match pairs {
             Ok(mut pairs) => self.declaration(pairs.next()?),
@@ -137,6 +134,7 @@ impl Reader<'_> {
             Rule::def => ItemKind::Def(self.def(pair)?),
             Rule::default_for => ItemKind::Default(self.default_for(pair)?),
             Rule::rule_item => ItemKind::Rule(self.rule(pair)?),
+            Rule::schema => ItemKind::Schema(self.schema(pair)?),
             Rule::exempt => ItemKind::Exempt(self.exempt(pair)?),
             Rule::test => ItemKind::Test(self.test(pair)?),
             _ => return None,
@@ -160,7 +158,8 @@ impl Reader<'_> {
         let rest = text.get(at..).unwrap_or_default();
         let word = rest.find(|c: char| c != '_' && !c.is_alphanumeric()).filter(|length| *length > 0);
         let first = rest.chars().next().map_or(0, char::len_utf8);
-        let found = rest.get(..word.unwrap_or(if rest.is_empty() { 0 } else { first.max(1) })).unwrap_or_default();
+        let found =
+            rest.get(..word.unwrap_or(if rest.is_empty() { 0 } else { first.max(1) })).unwrap_or_default();
         let start = (self.offset + at) as u32;
         let span = Span { source: self.source, start, end: start + found.len().max(1) as u32 };
         match &error.variant {
@@ -170,7 +169,11 @@ impl Reader<'_> {
                 self.diagnostics.push(syntax::unexpected(span, found, &expected, &help));
             }
             ErrorVariant::CustomError { message } => {
-                self.diagnostics.push(syntax::too_large(span, &format!("this declaration ({message})"), CALL_LIMIT.get()));
+                self.diagnostics.push(syntax::too_large(
+                    span,
+                    &format!("this declaration ({message})"),
+                    CALL_LIMIT.get(),
+                ));
             }
         }
     }
@@ -202,7 +205,10 @@ impl Reader<'_> {
         for part in inner {
             if part.as_rule() == Rule::range {
                 let mut bounds = part.into_inner();
-                range = Some((self.pratt(bounds.next()?.into_inner())?, self.pratt(bounds.next()?.into_inner())?));
+                range = Some((
+                    self.pratt(bounds.next()?.into_inner())?,
+                    self.pratt(bounds.next()?.into_inner())?,
+                ));
             } else {
                 help = Some(Spanned { span: self.span(part.as_span()), value: self.plain_string(&part)? });
             }
@@ -256,6 +262,25 @@ impl Reader<'_> {
         Some(crate::ast::Rule { name, kinds, clauses })
     }
 
+    fn schema(&mut self, pair: P) -> Option<Schema> {
+        let mut inner = words(pair);
+        let kind = self.name(&inner.next()?);
+        let value = inner.next()?;
+        let value = Spanned { span: self.span(value.as_span()), value: self.plain_string(&value)? };
+        let mut fields = Vec::new();
+        for field in inner {
+            let mut parts = field.into_inner();
+            let name = parts.next()?;
+            let span = self.span(name.as_span());
+            let name = match name.as_rule() {
+                Rule::string => Spanned { span, value: self.plain_string(&name)? },
+                _ => self.name(&name),
+            };
+            fields.push((name, self.name(&parts.next()?), parts.next().is_some()));
+        }
+        Some(Schema { kind, value, fields })
+    }
+
     fn exempt(&mut self, pair: P) -> Option<Exempt> {
         let mut inner = words(pair);
         let rule = self.name(&inner.next()?);
@@ -266,7 +291,12 @@ impl Reader<'_> {
             Rule::string => self.plain_string(&until)?,
             _ => until.as_str().to_owned(),
         };
-        Some(Exempt { rule, condition, until: Spanned { value, span }, because: self.string(&inner.next()?)? })
+        Some(Exempt {
+            rule,
+            condition,
+            until: Spanned { value, span },
+            because: self.string(&inner.next()?)?,
+        })
     }
 
     // ---- clauses ----
@@ -468,7 +498,9 @@ impl Reader<'_> {
                 let rule = operator.as_rule();
                 let kind = match (rule, words(operator).next()) {
                     (Rule::member_of, Some(word)) => ExprKind::Member(base, cell.borrow().name(&word)),
-                    (Rule::item_of, Some(index)) => ExprKind::Item(base, Box::new(cell.borrow_mut().expr(index)?)),
+                    (Rule::item_of, Some(index)) => {
+                        ExprKind::Item(base, Box::new(cell.borrow_mut().expr(index)?))
+                    }
                     (Rule::matched_as, Some(word)) => ExprKind::As(base, cell.borrow().name(&word)),
                     _ => ExprKind::Lenient(base),
                 };
@@ -530,7 +562,8 @@ impl Reader<'_> {
                 match parts.next() {
                     None => ExprKind::Name(name.value),
                     Some(list) => {
-                        let arguments = list.into_inner().map(|value| self.expr(value)).collect::<Option<_>>()?;
+                        let arguments =
+                            list.into_inner().map(|value| self.expr(value)).collect::<Option<_>>()?;
                         ExprKind::Call(name, arguments)
                     }
                 }
@@ -549,7 +582,11 @@ impl Reader<'_> {
             Ok(number) => Some(if text.starts_with('-') { number.negated() } else { number }),
             Err(error) => {
                 let help = "numbers have at most nine decimal digits and are below 1.7e29";
-                self.diagnostics.push(syntax::bad_literal(self.span(pair.as_span()), format!("`{text}` is {error}"), help));
+                self.diagnostics.push(syntax::bad_literal(
+                    self.span(pair.as_span()),
+                    format!("`{text}` is {error}"),
+                    help,
+                ));
                 None
             }
         }
@@ -613,14 +650,22 @@ impl Reader<'_> {
                 '{' if chars.next_if(|(_, next)| *next == '{').is_some() => text.push('{'),
                 '}' => {
                     if chars.next_if(|(_, next)| *next == '}').is_none() {
-                        return self.string_error(base + at, "this `}` closes nothing", "write `}}` for a brace");
+                        return self.string_error(
+                            base + at,
+                            "this `}` closes nothing",
+                            "write `}}` for a brace",
+                        );
                     }
                     text.push('}');
                 }
                 '{' => {
                     let rest = body.get(at + 1..)?;
                     let Some(length) = rest.find('}') else {
-                        return self.string_error(base + at, "this `{` is never closed", "write `{{` for a brace, or `{name}` for a value");
+                        return self.string_error(
+                            base + at,
+                            "this `{` is never closed",
+                            "write `{{` for a brace, or `{name}` for a value",
+                        );
                     };
                     if !text.is_empty() {
                         pieces.push(Piece::Text(std::mem::take(&mut text)));
@@ -698,6 +743,7 @@ fn is_keyword(rule: Rule) -> bool {
             | Rule::kw_def
             | Rule::kw_default
             | Rule::kw_rule
+            | Rule::kw_schema
             | Rule::kw_exempt
             | Rule::kw_test
             | Rule::kw_on

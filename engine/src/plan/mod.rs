@@ -2,6 +2,7 @@
 
 mod lower;
 pub(crate) mod node;
+mod schema;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub struct Plan {
     pub(crate) predicates: Vec<Predicate>,
     pub(crate) rules: Vec<RulePlan>,
     pub(crate) kinds: Vec<KindPlan>,
+    pub(crate) schemas: schema::Schemas,
 }
 
 /// What concerns one kind of event.
@@ -171,7 +173,9 @@ impl Plan {
 
     /// A condition as text.
     pub(crate) fn show(&self, condition: &Cond) -> String {
-        let joined = |parts: &[Cond], word: &str| parts.iter().map(|part| self.show_part(part)).collect::<Vec<_>>().join(word);
+        let joined = |parts: &[Cond], word: &str| {
+            parts.iter().map(|part| self.show_part(part)).collect::<Vec<_>>().join(word)
+        };
         match condition {
             Cond::Const(value) => value.to_string(),
             Cond::Predicate(number) => self.predicate(*number).map(|p| p.text.clone()).unwrap_or_default(),

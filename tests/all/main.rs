@@ -1,0 +1,16 @@
+//! The whole from outside: the built command, a running server, policies with their tests, the README, the layers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it did not expect should stop right there"
+)]
+
+mod airline;
+mod cli;
+mod command;
+mod corpus;
+mod durability;
+mod layering;
+mod readme;
+mod running;

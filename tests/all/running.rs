@@ -1,0 +1,203 @@
+//! A running server, started from the built command, and a client that speaks to it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::command::command;
+
+pub(crate) const EMAIL: &str = "owner@example.com";
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// How long a busy machine may take to start a server.
+const START: Duration = Duration::from_secs(60);
+/// How long a server may take to end once it is told to.
+const END: Duration = Duration::from_secs(60);
+
+/// A server in a process of its own. Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    process: Child,
+    /// Where it listens, as `http://host:port`.
+    pub(crate) base: String,
+}
+
+impl Server {
+    /// Starts a server on this database, on a free port. The first start makes the owner with [`EMAIL`] and [`PASSWORD`].
+    pub(crate) fn start(database: &Path) -> Server {
+        Server::start_with(database, EMAIL, PASSWORD)
+    }
+
+    /// Starts a server whose first start makes this owner.
+    pub(crate) fn start_with(database: &Path, email: &str, password: &str) -> Server {
+        let mut command = command();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(database);
+        command.env("LICTOR_OWNER_EMAIL", email).env("LICTOR_OWNER_PASSWORD", password);
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let (found, address) = mpsc::channel();
+        // Goes on to the end, so that the server can always write.
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if let Some(base) = line.strip_prefix("Lictor listens on ") {
+                    let _ = found.send(base.to_owned());
+                }
+            }
+        });
+        let mut server = Server { process, base: String::new() };
+        server.base = address.recv_timeout(START).unwrap_or_else(|_| panic!("the server did not start"));
+        server
+    }
+
+    /// A client that has said nothing about itself yet.
+    pub(crate) fn client(&self) -> Client {
+        Client { http: reqwest::Client::new(), base: self.base.clone(), credential: None }
+    }
+
+    /// A client logged in as the owner.
+    pub(crate) async fn owner(&self) -> Client {
+        let client = self.client();
+        let login = client.post("/api/v1/auth/login", &json!({"email": EMAIL, "password": PASSWORD})).await;
+        client.with(text(&login.expect(200)["access_token"]))
+    }
+
+    /// Waits until it says that it is well.
+    pub(crate) async fn healthy(&self) {
+        let (client, started) = (self.client(), Instant::now());
+        while client.get("/health").await.status != 200 {
+            assert!(started.elapsed() < START, "the server does not get well");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Ends it at once (SIGKILL): it can't do anything about it.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Asks it to end, and waits until it did.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        // The shell has a `kill` of its own, on every machine.
+        let kill = format!("kill -TERM {}", self.process.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let asked = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(asked.elapsed() < END, "the server does not end");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Speaks to a server, as whoever the credential belongs to.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+    credential: Option<String>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The body, after checking the status.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        self.body
+    }
+}
+
+impl Client {
+    /// The same with another credential: an API key or an access token.
+    pub(crate) fn with(&self, credential: impl Into<String>) -> Client {
+        Client { credential: Some(credential.into()), ..self.clone() }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path, &[], None).await.unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.try_post(path, &[], body).await.unwrap()
+    }
+
+    /// An error where no whole answer came.
+    pub(crate) async fn try_post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> reqwest::Result<Answer> {
+        self.request(Method::POST, path, headers, Some(body)).await
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> reqwest::Result<Answer> {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(credential) = &self.credential {
+            request = request.bearer_auth(credential);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await?;
+        let status = response.status().as_u16();
+        let text = response.text().await?;
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Ok(Answer { status, body })
+    }
+
+    /// A new API key of the caller.
+    pub(crate) async fn key(&self) -> String {
+        text(&self.post("/api/v1/auth/api-keys", &json!({"name": "test"})).await.expect(201)["key"])
+    }
+
+    /// The entries of the ledger after this one, in order.
+    pub(crate) async fn ledger_after(&self, mut after: i64) -> Vec<Value> {
+        let mut entries = Vec::new();
+        loop {
+            let page = self.get(&format!("/api/v1/ledger?limit=1000&after={after}")).await.expect(200);
+            match page {
+                Value::Array(page) if !page.is_empty() => entries.extend(page),
+                _ => return entries,
+            }
+            after = entries.last().map_or(after, |entry: &Value| entry["seq"].as_i64().unwrap());
+        }
+    }
+}
+
+#[track_caller]
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not text: {value}")).to_owned()
+}
