@@ -17,9 +17,13 @@ fn compile(c: &mut Criterion) {
     for rules in [10, 100, 1_000] {
         let sources = workload::sources(Shape::Indexable, rules, 0);
         let set = workload::policies(Shape::Indexable, rules);
-        group.bench_function(BenchmarkId::new("check", rules), |b| b.iter(|| black_box(lictor_dsl::check(sources.clone()))));
+        group.bench_function(BenchmarkId::new("check", rules), |b| {
+            b.iter(|| black_box(lictor_dsl::check(sources.clone())))
+        });
         group.bench_function(BenchmarkId::new("plan", rules), |b| b.iter(|| black_box(Plan::new(&set))));
-        group.bench_function(BenchmarkId::new("plan_and_machine_code", rules), |b| b.iter(|| black_box(Generation::compile(&set))));
+        group.bench_function(BenchmarkId::new("plan_and_machine_code", rules), |b| {
+            b.iter(|| black_box(Generation::compile(&set)))
+        });
     }
     group.finish();
 }

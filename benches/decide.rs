@@ -2,7 +2,12 @@
 //!
 //! Before anything is timed, all three are shown to agree on every event.
 
-#![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, reason = "a bench that can't go on should say so")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a bench that can't go on should say so"
+)]
 
 mod workload;
 
@@ -69,7 +74,8 @@ fn from_bytes(c: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("decode_and_judge", rules), |b| {
             b.iter(|| {
-                let event = Event::decode(black_box(events[turn()].as_bytes()), Origin::Event).expect("valid");
+                let event =
+                    Event::decode(black_box(events[turn()].as_bytes()), Origin::Event).expect("valid");
                 black_box(generation.judge(&event))
             });
         });

@@ -11,7 +11,7 @@ use lictor_engine::event::{Event, Origin};
 
 /// Two shapes of rules: with an equality that an index can use, and without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// `action == A and amount > K and payload.host endswith S and agent.tags has any […]`
     Indexable,
     /// `amount > K and agent.trust < T and agent.tags has any […]`
@@ -19,7 +19,8 @@ pub enum Shape {
 }
 
 impl Shape {
-    pub const ALL: [(&'static str, Shape); 2] = [("indexable", Shape::Indexable), ("noindex", Shape::NoIndex)];
+    pub(crate) const ALL: [(&'static str, Shape); 2] =
+        [("indexable", Shape::Indexable), ("noindex", Shape::NoIndex)];
 }
 
 /// One rule with its numbers: everything follows from its place, so text and Rust can't drift apart.
@@ -43,7 +44,7 @@ fn numbers(rule: usize, rules: usize) -> Numbers {
 }
 
 /// The rules as policy text, 1,000 to a file.
-pub fn sources(shape: Shape, rules: usize, changed: usize) -> Vec<Source> {
+pub(crate) fn sources(shape: Shape, rules: usize, changed: usize) -> Vec<Source> {
     let mut sources = Vec::new();
     for first in (0..rules).step_by(1_000) {
         let mut text = format!("policy p{} {{}}\ndefault on intent allow\n", first / 1_000);
@@ -59,10 +60,15 @@ pub fn sources(shape: Shape, rules: usize, changed: usize) -> Vec<Source> {
                     tags.join(", ")
                 ),
                 Shape::NoIndex => {
-                    format!("amount > {amount} and agent.trust < 0.{:02} and agent.tags has any [{}]", n.trust, tags.join(", "))
+                    format!(
+                        "amount > {amount} and agent.trust < 0.{:02} and agent.tags has any [{}]",
+                        n.trust,
+                        tags.join(", ")
+                    )
                 }
             };
-            writeln!(text, "rule r{rule} on intent {{ when {condition} deny }}").expect("strings take writes");
+            writeln!(text, "rule r{rule} on intent {{ when {condition} deny }}")
+                .expect("strings take writes");
         }
         sources.push(Source::new(format!("p{}.lictor", first / 1_000), text));
     }
@@ -70,12 +76,12 @@ pub fn sources(shape: Shape, rules: usize, changed: usize) -> Vec<Source> {
 }
 
 /// The rules, checked.
-pub fn policies(shape: Shape, rules: usize) -> PolicySet {
+pub(crate) fn policies(shape: Shape, rules: usize) -> PolicySet {
     lictor_dsl::check(sources(shape, rules, 0)).into_set().expect("the workload is well typed")
 }
 
 /// Events as JSON: 0 to 3 rules match most of them.
-pub fn events_json(rules: usize) -> Vec<String> {
+pub(crate) fn events_json(rules: usize) -> Vec<String> {
     (0..64usize)
         .map(|number| {
             let spread = number.wrapping_mul(0x85eb_ca6b) >> 5;
@@ -102,12 +108,15 @@ pub fn events_json(rules: usize) -> Vec<String> {
 }
 
 /// The same events, decoded.
-pub fn events(rules: usize) -> Vec<Event> {
-    events_json(rules).iter().map(|json| Event::decode(json.as_bytes(), Origin::Event).expect("the workload is valid")).collect()
+pub(crate) fn events(rules: usize) -> Vec<Event> {
+    events_json(rules)
+        .iter()
+        .map(|json| Event::decode(json.as_bytes(), Origin::Event).expect("the workload is valid"))
+        .collect()
 }
 
 /// What a Rust programmer would write by hand for these rules.
-pub struct ByHand {
+pub(crate) struct ByHand {
     shape: Shape,
     by_action: HashMap<String, Vec<HandRule>>,
     all: Vec<HandRule>,
@@ -122,7 +131,7 @@ struct HandRule {
 }
 
 /// The fields that the rules read.
-pub struct HandEvent {
+pub(crate) struct HandEvent {
     action: String,
     amount: i128,
     host: String,
@@ -131,7 +140,7 @@ pub struct HandEvent {
 }
 
 impl ByHand {
-    pub fn new(shape: Shape, rules: usize) -> ByHand {
+    pub(crate) fn new(shape: Shape, rules: usize) -> ByHand {
         let mut hand = ByHand { shape, by_action: HashMap::new(), all: Vec::new() };
         for rule in 0..rules {
             let n = numbers(rule, rules);
@@ -143,7 +152,9 @@ impl ByHand {
                 tags: n.tags.map(|tag| format!("t{tag}")),
             };
             match shape {
-                Shape::Indexable => hand.by_action.entry(format!("a{}", n.action)).or_default().push(compiled),
+                Shape::Indexable => {
+                    hand.by_action.entry(format!("a{}", n.action)).or_default().push(compiled)
+                }
                 Shape::NoIndex => hand.all.push(compiled),
             }
         }
@@ -151,7 +162,7 @@ impl ByHand {
     }
 
     /// Whether it may happen, and the rules that say no.
-    pub fn judge<'h>(&'h self, event: &HandEvent, matched: &mut Vec<&'h str>) -> bool {
+    pub(crate) fn judge<'h>(&'h self, event: &HandEvent, matched: &mut Vec<&'h str>) -> bool {
         matched.clear();
         let has_tag = |rule: &HandRule| rule.tags.iter().any(|tag| event.tags.contains(tag));
         match self.shape {
@@ -175,7 +186,7 @@ impl ByHand {
 }
 
 /// The events as the hand-written rules read them.
-pub fn hand_events(rules: usize) -> Vec<HandEvent> {
+pub(crate) fn hand_events(rules: usize) -> Vec<HandEvent> {
     events_json(rules)
         .iter()
         .map(|json| {

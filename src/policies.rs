@@ -47,8 +47,12 @@ pub(crate) fn usable(paths: &[PathBuf]) -> anyhow::Result<Option<Checked>> {
     if !checked.has_errors() {
         return Ok(Some(checked));
     }
-    let errors: Vec<_> =
-        checked.diagnostics.iter().filter(|d| d.severity == lictor_dsl::diagnostics::Severity::Error).cloned().collect();
+    let errors: Vec<_> = checked
+        .diagnostics
+        .iter()
+        .filter(|d| d.severity == lictor_dsl::diagnostics::Severity::Error)
+        .cloned()
+        .collect();
     let colour = io::IsTerminal::is_terminal(&io::stderr());
     crate::print::diagnostics(&checked.sources, &errors, io::stderr().lock(), colour)?;
     Ok(None)

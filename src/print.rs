@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal, Write};
 
 use ariadne::{Color, Config, Label, Report, ReportKind};
 use clap::ValueEnum;
-use lictor_dsl::diagnostics::{Diagnostic, Severity};
 use lictor_dsl::Source;
+use lictor_dsl::diagnostics::{Diagnostic, Severity};
 use serde::Serialize;
 
 /// Who reads the output.
@@ -42,7 +42,12 @@ pub(crate) fn bold(text: &str) -> String {
 }
 
 /// Draws diagnostics with the lines that they are about.
-pub(crate) fn diagnostics(sources: &[Source], diagnostics: &[Diagnostic], mut out: impl Write, colour: bool) -> io::Result<()> {
+pub(crate) fn diagnostics(
+    sources: &[Source],
+    diagnostics: &[Diagnostic],
+    mut out: impl Write,
+    colour: bool,
+) -> io::Result<()> {
     for diagnostic in diagnostics {
         let Some(source) = sources.get(diagnostic.span.source as usize) else { continue };
         let kind = match diagnostic.severity {
@@ -55,11 +60,12 @@ pub(crate) fn diagnostics(sources: &[Source], diagnostics: &[Diagnostic], mut ou
         let start = (diagnostic.span.start as usize).min(length);
         let end = (diagnostic.span.end as usize).clamp(start, length);
         let place = (source.name.as_str(), start..end);
-        let label = Label::new(place.clone()).with_message(&diagnostic.label).with_color(match diagnostic.severity {
-            Severity::Error => Color::Red,
-            Severity::Warning => Color::Yellow,
-            Severity::Note => Color::Blue,
-        });
+        let label =
+            Label::new(place.clone()).with_message(&diagnostic.label).with_color(match diagnostic.severity {
+                Severity::Error => Color::Red,
+                Severity::Warning => Color::Yellow,
+                Severity::Note => Color::Blue,
+            });
         Report::build(kind, place)
             .with_config(config)
             .with_code(diagnostic.code)

@@ -82,7 +82,9 @@ pub struct Param {
 impl Param {
     /// Whether it may have this value; if not, why.
     pub fn accepts(&self, value: &Const) -> Result<(), String> {
-        if value.ty() != Some(self.ty) && !matches!((value, self.ty), (Const::List(values), Type::List(_)) if values.is_empty()) {
+        if value.ty() != Some(self.ty)
+            && !matches!((value, self.ty), (Const::List(values), Type::List(_)) if values.is_empty())
+        {
             return Err(format!("`{}` takes a {}, not `{value}`", self.name, self.ty));
         }
         match &self.range {
@@ -575,7 +577,11 @@ impl Expr {
     /// The expressions directly below this one.
     pub fn children(&self) -> Vec<&Expr> {
         match &self.kind {
-            ExprKind::Const(_) | ExprKind::Field(_) | ExprKind::Param(_) | ExprKind::Risk | ExprKind::Var(_) => Vec::new(),
+            ExprKind::Const(_)
+            | ExprKind::Field(_)
+            | ExprKind::Param(_)
+            | ExprKind::Risk
+            | ExprKind::Var(_) => Vec::new(),
             ExprKind::Member(a, _)
             | ExprKind::Take(a)
             | ExprKind::Not(a)

@@ -37,8 +37,18 @@ pub(crate) struct Split {
 
 /// Splits one source.
 pub(crate) fn split(source: u32, text: &str) -> Split {
-    Splitter { source, text, at: 0, open: Vec::new(), item: None, docs: Vec::new(), operand: false, last_end: 0, out: Split::default() }
-        .run()
+    Splitter {
+        source,
+        text,
+        at: 0,
+        open: Vec::new(),
+        item: None,
+        docs: Vec::new(),
+        operand: false,
+        last_end: 0,
+        out: Split::default(),
+    }
+    .run()
 }
 
 struct Splitter<'a> {
@@ -202,16 +212,23 @@ impl Splitter<'_> {
 
     fn word(&mut self) {
         let start = self.at;
-        let length = self.rest().find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(self.rest().len());
+        let length =
+            self.rest().find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(self.rest().len());
         self.at += length;
         let word = self.text.get(start..self.at).unwrap_or_default();
-        self.operand = !matches!(word, "matches" | "and" | "or" | "not" | "in" | "when" | "unless" | "if" | "then" | "else");
+        self.operand = !matches!(
+            word,
+            "matches" | "and" | "or" | "not" | "in" | "when" | "unless" | "if" | "then" | "else"
+        );
         let Some(keyword) = DECLARATIONS.into_iter().find(|keyword| *keyword == word) else { return };
         let before = self.text.get(..start).unwrap_or_default();
         let after = self.rest().trim_start_matches([' ', '\t']);
         let at_line_start = before.is_empty() || before.ends_with('\n');
         let a_name_follows = after.starts_with(|c: char| c == '_' || c.is_alphabetic() || c == '"');
-        if before.ends_with('.') || after.starts_with('<') || !(self.open.is_empty() || at_line_start && a_name_follows) {
+        if before.ends_with('.')
+            || after.starts_with('<')
+            || !(self.open.is_empty() || at_line_start && a_name_follows)
+        {
             return;
         }
         self.finish_item(self.last_end);
@@ -223,10 +240,15 @@ impl Splitter<'_> {
     fn stray(&mut self, start: usize) {
         let span = self.span(start, self.at);
         match self.out.diagnostics.last_mut() {
-            Some(last) if last.code == syntax::STRAY && last.span.end as usize == self.last_end && start > 0 => {
+            Some(last)
+                if last.code == syntax::STRAY && last.span.end as usize == self.last_end && start > 0 =>
+            {
                 last.span.end = span.end;
             }
-            _ => self.out.diagnostics.push(syntax::stray(span, self.text.get(start..self.at).unwrap_or_default())),
+            _ => self
+                .out
+                .diagnostics
+                .push(syntax::stray(span, self.text.get(start..self.at).unwrap_or_default())),
         }
     }
 
@@ -255,7 +277,8 @@ impl Splitter<'_> {
 
 /// The name that follows the word with which a declaration begins.
 pub(crate) fn declared_name(text: &str, start: usize) -> Option<String> {
-    let mut words = text.get(start..)?.split(|c: char| c != '_' && !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let mut words =
+        text.get(start..)?.split(|c: char| c != '_' && !c.is_alphanumeric()).filter(|word| !word.is_empty());
     words.nth(1).map(str::to_owned)
 }
 
@@ -269,7 +292,10 @@ mod tests {
 
     #[test]
     fn declarations_need_no_lines_of_their_own() {
-        assert_eq!(keywords("policy p { } rule a on intent { deny } rule b on log { warn }"), ["policy", "rule", "rule"]);
+        assert_eq!(
+            keywords("policy p { } rule a on intent { deny } rule b on log { warn }"),
+            ["policy", "rule", "rule"]
+        );
     }
 
     #[test]
@@ -287,7 +313,8 @@ mod tests {
 
     #[test]
     fn depth_is_bounded() {
-        let text = format!("def f() = {}1{}\nrule b on intent {{ deny }}", "(".repeat(200_000), ")".repeat(200_000));
+        let text =
+            format!("def f() = {}1{}\nrule b on intent {{ deny }}", "(".repeat(200_000), ")".repeat(200_000));
         let split = split(0, &text);
         assert_eq!(split.diagnostics.len(), 1);
         assert_eq!(split.items.len(), 1);

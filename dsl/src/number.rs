@@ -159,7 +159,8 @@ fn parse(text: &str, exact: bool) -> Result<Number, NumberError> {
     for (place, digit) in (0i64..).zip(digits) {
         let digit = u128::from(digit - b'0');
         if place < kept {
-            billionths = billionths.checked_mul(10).and_then(|b| b.checked_add(digit)).ok_or(NumberError::TooLarge)?;
+            billionths =
+                billionths.checked_mul(10).and_then(|b| b.checked_add(digit)).ok_or(NumberError::TooLarge)?;
         } else {
             round.dropped(digit, place == kept);
         }
@@ -232,7 +233,8 @@ fn divide_wide(high: u128, low: u128, divisor: u128) -> u128 {
     if high >= divisor {
         return u128::MAX;
     }
-    let (mut quotient, mut rest) = if high == 0 { (low / divisor, low % divisor) } else { long_division(high, low, divisor) };
+    let (mut quotient, mut rest) =
+        if high == 0 { (low / divisor, low % divisor) } else { long_division(high, low, divisor) };
     let half = divisor - rest;
     if rest > half || (rest == half && quotient % 2 == 1) {
         quotient = quotient.saturating_add(1);

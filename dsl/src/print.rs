@@ -49,8 +49,14 @@ fn literal(f: &mut Formatter<'_>, text: &str) -> fmt::Result {
 
 /// The largest unit that divides a span of time, as an author would write it.
 fn duration(f: &mut Formatter<'_>, micros: i64) -> fmt::Result {
-    const UNITS: [(i64, &str); 6] =
-        [(604_800_000_000, "w"), (86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms")];
+    const UNITS: [(i64, &str); 6] = [
+        (604_800_000_000, "w"),
+        (86_400_000_000, "d"),
+        (3_600_000_000, "h"),
+        (60_000_000, "m"),
+        (1_000_000, "s"),
+        (1_000, "ms"),
+    ];
     match UNITS.into_iter().find(|(size, _)| micros != 0 && micros % size == 0) {
         Some((size, unit)) => write!(f, "{}{unit}", micros / size),
         None if micros == 0 => f.write_str("0s"),
@@ -130,7 +136,10 @@ fn binary(f: &mut Formatter<'_>, left: &Expr, word: &str, right: &Expr) -> fmt::
 
 /// Inside a test, another test needs brackets even where a chain of `and` would not.
 fn operand_of_test(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
-    if expr.ty == crate::types::Type::Bool && !expr.children().is_empty() && !matches!(expr.kind, ExprKind::Take(_) | ExprKind::Member(..)) {
+    if expr.ty == crate::types::Type::Bool
+        && !expr.children().is_empty()
+        && !matches!(expr.kind, ExprKind::Take(_) | ExprKind::Member(..))
+    {
         f.write_char('(')?;
         Display::fmt(expr, f)?;
         return f.write_char(')');

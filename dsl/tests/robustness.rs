@@ -11,7 +11,12 @@ fn timed(text: String) -> (Checked, Duration) {
         let checked = check(vec![Source::new("p.lictor", text)]);
         (checked, start.elapsed())
     };
-    std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().expect("no panic and no overflow")
+    std::thread::Builder::new()
+        .stack_size(2 << 20)
+        .spawn(work)
+        .unwrap()
+        .join()
+        .expect("no panic and no overflow")
 }
 
 fn rule(condition: &str) -> String {
@@ -47,7 +52,10 @@ fn hostile_texts_are_refused_soon() {
         ("questions", rule(&format!("payload{} == 1", "?".repeat(100_000)))),
         ("ifs", rule(&"if agent.declared then true else ".repeat(30_000))),
         ("quantifiers", rule(&"any x in payload.xs: ".repeat(40_000))),
-        ("unclosed everything", "policy p {\nrule r on intent {\nwhen (action in [\"x\nrule s on log {\n".repeat(10_000)),
+        (
+            "unclosed everything",
+            "policy p {\nrule r on intent {\nwhen (action in [\"x\nrule s on log {\n".repeat(10_000),
+        ),
         ("closing everything", "policy p {}\n".to_owned() + &")]}".repeat(100_000)),
         ("quotes", "\"".repeat(megabyte)),
         ("slashes", format!("rule r on intent {{ when x matches {} }}", "/ ".repeat(megabyte / 2))),
@@ -69,11 +77,19 @@ fn hostile_texts_are_refused_soon() {
 #[test]
 fn large_texts_are_read_soon() {
     let hosts: Vec<String> = (0..40_000).map(|number| format!("\"h{number}.example\"")).collect();
-    let rules: String = (0..5_000).map(|number| format!("rule r{number} on intent {{ when action == \"a{number}\" deny }}\n")).collect();
+    let rules: String = (0..5_000)
+        .map(|number| format!("rule r{number} on intent {{ when action == \"a{number}\" deny }}\n"))
+        .collect();
     let cases = [
         ("a chain of and", rule(&vec!["true"; 1_000].join(" and "))),
         ("a chain of or", rule(&vec!["true"; 1_000].join(" or "))),
-        ("a long list", format!("policy p {{}}\nlist hosts: domain = [{}]\nrule r on action {{ when target in hosts deny }}", hosts.join(", "))),
+        (
+            "a long list",
+            format!(
+                "policy p {{}}\nlist hosts: domain = [{}]\nrule r on action {{ when target in hosts deny }}",
+                hosts.join(", ")
+            ),
+        ),
         ("many rules", format!("policy p {{}}\n{rules}")),
         ("a long comment", format!("policy p {{}}\n// {}\ndefault on intent deny", "x".repeat(1_000_000))),
         ("a long string", rule(&format!("action == \"{}\"", "x".repeat(1_000_000)))),
@@ -92,11 +108,17 @@ fn fastest(text: &str) -> Duration {
 
 #[test]
 fn time_grows_with_depth_and_not_faster() {
-    for (open, close) in [("(", ")"), ("not (", ")"), ("if agent.declared then (", ") else false"), ("amount > 1 and (", ")")] {
-        let nested = |depth: usize| rule(&format!("{}agent.declared{}", open.repeat(depth), close.repeat(depth)));
+    for (open, close) in
+        [("(", ")"), ("not (", ")"), ("if agent.declared then (", ") else false"), ("amount > 1 and (", ")")]
+    {
+        let nested =
+            |depth: usize| rule(&format!("{}agent.declared{}", open.repeat(depth), close.repeat(depth)));
         let (shallow, deep) = (fastest(&nested(32)), fastest(&nested(64)));
         // A millisecond is what a busy machine may add.
-        assert!(deep < shallow * 3 + Duration::from_millis(1), "{open}: {shallow:?} at depth 32, {deep:?} at 64");
+        assert!(
+            deep < shallow * 3 + Duration::from_millis(1),
+            "{open}: {shallow:?} at depth 32, {deep:?} at 64"
+        );
     }
 }
 

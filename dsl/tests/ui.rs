@@ -36,7 +36,12 @@ fn render(checked: &Checked) -> String {
     let mut out = String::new();
     for (diagnostic, report) in checked.diagnostics.iter().zip(checked.reports()) {
         let severity = format!("{:?}", report.severity).to_lowercase();
-        writeln!(out, "{}:{}:{} {} {severity}: {}", report.file, report.line, report.column, report.code, report.message).unwrap();
+        writeln!(
+            out,
+            "{}:{}:{} {} {severity}: {}",
+            report.file, report.line, report.column, report.code, report.message
+        )
+        .unwrap();
         writeln!(out, "    {}", diagnostic.label).unwrap();
         writeln!(out, "    help: {}", report.help).unwrap();
         for fix in report.fixes {
@@ -107,5 +112,9 @@ fn a_file_over_the_limit_is_refused() {
 fn two_files_can_not_share_a_name() {
     let source = |name: &str| Source::new(name, "policy p {}\ndefault on intent deny");
     let checked = check(vec![source("one.lictor"), source("two.lictor")]);
-    assert!(render(&checked).starts_with("two.lictor:1:8 L0110 error: policy `p` is already declared"), "{}", render(&checked));
+    assert!(
+        render(&checked).starts_with("two.lictor:1:8 L0110 error: policy `p` is already declared"),
+        "{}",
+        render(&checked)
+    );
 }

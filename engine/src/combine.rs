@@ -35,7 +35,9 @@ pub(crate) fn applies(effect: Option<&Effect>, truth: Truth) -> bool {
 /// Whether an exemption from this rule holds. One whose condition is unknown does not.
 fn exempted<'e>(rule: &'e RulePlan, scene: &Scene<'e>) -> bool {
     let now = scene.event.at();
-    rule.exemptions.iter().any(|exemption| now < exemption.until_us && scene.predicate(&exemption.condition).0 == Truth::True)
+    rule.exemptions
+        .iter()
+        .any(|exemption| now < exemption.until_us && scene.predicate(&exemption.condition).0 == Truth::True)
 }
 
 /// The risk: the sum of the scores of the rules that certainly match, held to 0..1.
@@ -109,10 +111,21 @@ fn built_in(kind: EventKind) -> Effect {
 }
 
 /// Combines the hits. `candidates` are the rules that the index could not rule out.
-pub(crate) fn decide<'e>(plan: &'e Plan, scene: &Scene<'e>, hits: &[Hit], candidates: impl Fn() -> Vec<usize>) -> Decision {
+pub(crate) fn decide<'e>(
+    plan: &'e Plan,
+    scene: &Scene<'e>,
+    hits: &[Hit],
+    candidates: impl Fn() -> Vec<usize>,
+) -> Decision {
     let mut parts: Vec<Part> = hits
         .iter()
-        .filter_map(|hit| plan.rules.get(hit.rule).map(|rule| Part { rule, truth: hit.truth, exempted: exempted(rule, scene) }))
+        .filter_map(|hit| {
+            plan.rules.get(hit.rule).map(|rule| Part {
+                rule,
+                truth: hit.truth,
+                exempted: exempted(rule, scene),
+            })
+        })
         .collect();
     parts.sort_by(|a, b| b.outcome().cmp(&a.outcome()).then_with(|| a.rule.name.cmp(&b.rule.name)));
     let mut decision = bare(Outcome::Deny, Class::EngineFault, &plan.digest);
@@ -125,17 +138,23 @@ pub(crate) fn decide<'e>(plan: &'e Plan, scene: &Scene<'e>, hits: &[Hit], candid
         }
         decision.rules.push(report);
         if part.truth == Truth::True && !part.exempted {
-            decision.incidents.extend(part.rule.incident.as_ref().map(|incident| open(scene, part.rule, incident)));
+            decision
+                .incidents
+                .extend(part.rule.incident.as_ref().map(|incident| open(scene, part.rule, incident)));
             let obligations = part.rule.obligations.iter();
-            decision.obligations.extend(obligations.map(|obligation| self::obligation(obligation, part.rule.shadow)));
+            decision
+                .obligations
+                .extend(obligations.map(|obligation| self::obligation(obligation, part.rule.shadow)));
         }
     }
     if let Some(rule) = overrun {
         decision.reason = Some(format!("rule {rule} takes too many steps on this event"));
         return decision;
     }
-    let default = plan.kind(scene.event.kind()).default.clone().unwrap_or_else(|| built_in(scene.event.kind()));
-    let enforcing: Vec<&Part> = parts.iter().filter(|part| part.enforces() && part.rule.effect.is_some()).collect();
+    let default =
+        plan.kind(scene.event.kind()).default.clone().unwrap_or_else(|| built_in(scene.event.kind()));
+    let enforcing: Vec<&Part> =
+        parts.iter().filter(|part| part.enforces() && part.rule.effect.is_some()).collect();
     let strongest = enforcing.first().and_then(|part| part.outcome());
     let allows = enforcing.iter().any(|part| part.outcome() == Some(Outcome::Allow));
     let by_default = || match &default {
@@ -160,7 +179,8 @@ pub(crate) fn decide<'e>(plan: &'e Plan, scene: &Scene<'e>, hits: &[Hit], candid
         Some(Outcome::Allow) => (Outcome::Allow, Class::Allowed),
         None => by_default(),
     };
-    let carriers: Vec<&&Part> = enforcing.iter().filter(|part| part.outcome() == Some(decision.decision)).collect();
+    let carriers: Vec<&&Part> =
+        enforcing.iter().filter(|part| part.outcome() == Some(decision.decision)).collect();
     decision.reason = reason(&decision, &carriers);
     if decision.decision == Outcome::RequireApproval {
         let effects: Vec<&Effect> = carriers.iter().filter_map(|part| part.rule.effect.as_ref()).collect();
@@ -199,7 +219,9 @@ fn reason(decision: &Decision, carriers: &[&&Part]) -> Option<String> {
         (Some(RuleReport { because: Some(because), .. }), _) => Some(because.clone()),
         (Some(report), class) if class != Class::Allowed => Some(match report.truth {
             ReportedTruth::True => format!("rule {} applies", report.rule),
-            ReportedTruth::Unknown => format!("rule {} can't be ruled out without {}", report.rule, report.missing.join(", ")),
+            ReportedTruth::Unknown => {
+                format!("rule {} can't be ruled out without {}", report.rule, report.missing.join(", "))
+            }
         }),
         (None, Class::NotPermitted) => Some("no rule allows this".to_owned()),
         (None, Class::ApprovalRequired) => Some("the default asks for approval".to_owned()),
@@ -222,7 +244,11 @@ fn approval(effects: Vec<&Effect>) -> Approval {
     combined
 }
 
-fn open<'e>(scene: &Scene<'e>, rule: &'e RulePlan, incident: &'e crate::plan::IncidentPlan) -> IncidentReport {
+fn open<'e>(
+    scene: &Scene<'e>,
+    rule: &'e RulePlan,
+    incident: &'e crate::plan::IncidentPlan,
+) -> IncidentReport {
     let mut key: Vec<String> = incident.per.iter().map(|part| scene.render(part)).collect();
     if key.is_empty() {
         key.push(scene.event.agent_id().to_owned());
@@ -270,11 +296,12 @@ fn nearest<'e>(plan: &'e Plan, scene: &Scene<'e>, candidates: Vec<usize>) -> Opt
         let failed = parts.iter().zip(&truths).find(|(_, truth)| **truth != Truth::True);
         let Some((failed, _)) = failed else { continue };
         let nearest = Nearest { rule: rule.name.clone(), failed: plan.show(failed) };
-        let better = best.as_ref().is_none_or(|(most, known)| held > *most || held == *most && nearest.rule < known.rule);
+        let better = best
+            .as_ref()
+            .is_none_or(|(most, known)| held > *most || held == *most && nearest.rule < known.rule);
         if better {
             best = Some((held, nearest));
         }
     }
     best.map(|(_, nearest)| nearest)
 }
-

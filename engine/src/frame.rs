@@ -40,7 +40,9 @@ impl Frame {
                 Some(FieldValue::Bool(value)) => Some(i128::from(*value)),
                 Some(FieldValue::Number(value)) => Some(value.billionths()),
                 Some(FieldValue::Time(micros)) => Some(i128::from(*micros)),
-                Some(FieldValue::Text(text)) => Some(i128::from(plan.texts.get(text.as_str()).copied().unwrap_or(0))),
+                Some(FieldValue::Text(text)) => {
+                    Some(i128::from(plan.texts.get(text.as_str()).copied().unwrap_or(0)))
+                }
                 // Only their presence is asked for.
                 Some(_) => Some(0),
             };

@@ -13,23 +13,13 @@ use crate::decision::Decision;
 use crate::event::{Event, InvalidEvent};
 use crate::frame::Frame;
 use crate::interpret::{self, expr::Scene};
+use crate::jit;
 use crate::jit::abi::Call;
 use crate::jit::code::Code;
 use crate::jit::unit::Unit;
-use crate::jit::{self};
 use crate::limits::RULES_PER_UNIT;
 use crate::plan::{Plan, PlanError};
 use crate::truth::Truth;
-
-/// Why a checked policy set could not be made into code.
-#[derive(Debug, thiserror::Error)]
-#[error("the policy set can't be compiled")]
-pub enum CompileError {
-    /// It can't be planned.
-    Plan(#[from] PlanError),
-    /// No code can be made of the plan.
-    Code(#[from] jit::CompileError),
-}
 
 /// What finds the truths of rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +30,25 @@ pub enum Engine {
     Interpreter,
 }
 
-/// One compiled policy set: immutable; a decision belongs to exactly one and names it.
+/// One policy set ready to judge: immutable; a decision belongs to exactly one and names it.
 #[derive(Debug)]
 pub struct Generation {
     plan: Plan,
+    code: Result<Machine, NoCode>,
+}
+
+/// Why a generation is interpreted.
+#[derive(Debug)]
+pub enum NoCode {
+    /// Nobody asked for machine code.
+    NotWanted,
+    /// It can't be had: the interpreter answers, slower and the same.
+    Failed(jit::CompileError),
+}
+
+/// The machine code of all rules.
+#[derive(Debug, Default)]
+struct Machine {
     units: Vec<CompiledUnit>,
     /// For each rule its unit and its number there.
     places: Vec<(usize, usize)>,
@@ -63,32 +68,26 @@ thread_local! {
 
 impl Generation {
     /// Plans and compiles a checked policy set. CPU-bound: call it off the request path.
-    pub fn compile(set: &PolicySet) -> Result<Generation, CompileError> {
+    pub fn compile(set: &PolicySet) -> Result<Generation, PlanError> {
         Generation::replacing(set, None)
     }
 
     /// Compiles a set that takes the place of another: units that mean the same keep their code.
-    pub fn replacing(set: &PolicySet, previous: Option<&Generation>) -> Result<Generation, CompileError> {
+    pub fn replacing(set: &PolicySet, previous: Option<&Generation>) -> Result<Generation, PlanError> {
         let plan = Plan::new(set)?;
-        let mut known: HashMap<[u8; 32], Arc<Code>> =
-            previous.into_iter().flat_map(|generation| &generation.units).map(|unit| (unit.identity, Arc::clone(&unit.code))).collect();
-        let mut units = Vec::new();
-        let mut places = Vec::new();
-        let numbered: Vec<_> = plan.rules.iter().enumerate().collect();
-        for of_policy in numbered.chunk_by(|(_, a), (_, b)| a.policy == b.policy) {
-            for rules in of_policy.chunks(RULES_PER_UNIT) {
-                let unit = Unit::new(&plan, rules);
-                let identity = unit.identity();
-                let code = match known.get(&identity) {
-                    Some(code) => Arc::clone(code),
-                    None => jit::compile(&unit)?,
-                };
-                known.insert(identity, Arc::clone(&code));
-                places.extend((0..rules.len()).map(|number| (units.len(), number)));
-                units.push(CompiledUnit { unit, identity, code });
-            }
-        }
-        Ok(Generation { plan, units, places })
+        let previous = previous.and_then(|generation| generation.code.as_ref().ok());
+        let code = Machine::new(&plan, previous).map_err(NoCode::Failed);
+        Ok(Generation { plan, code })
+    }
+
+    /// Plans a set without compiling it: the interpreter answers.
+    pub fn interpreted(set: &PolicySet) -> Result<Generation, PlanError> {
+        Ok(Generation { plan: Plan::new(set)?, code: Err(NoCode::NotWanted) })
+    }
+
+    /// Why there is no machine code, if there is none.
+    pub fn no_code(&self) -> Option<&NoCode> {
+        self.code.as_ref().err()
     }
 
     /// `sha256:…` over names, modes, sources and parameters of the policies.
@@ -117,9 +116,9 @@ impl Generation {
             let scene = Scene::new(event, &self.plan.values);
             let mut hits = Vec::new();
             for after_risk in [false, true] {
-                match engine {
-                    Engine::Jit => self.run_code(frame, &scene, after_risk, &mut hits),
-                    Engine::Interpreter => self.interpret(&scene, after_risk, &mut hits),
+                match (engine, &self.code) {
+                    (Engine::Jit, Ok(machine)) => self.run(machine, frame, &scene, after_risk, &mut hits),
+                    _ => self.interpret(&scene, after_risk, &mut hits),
                 }
                 if !after_risk {
                     let risk = combine::risk(&self.plan, &scene, &hits);
@@ -143,16 +142,26 @@ impl Generation {
         candidates
     }
 
-    fn run_code<'e>(&'e self, frame: &mut Frame, scene: &Scene<'e>, after_risk: bool, hits: &mut Vec<Hit>) {
+    fn run<'e>(
+        &'e self,
+        machine: &Machine,
+        frame: &mut Frame,
+        scene: &Scene<'e>,
+        after_risk: bool,
+        hits: &mut Vec<Hit>,
+    ) {
         let memo = frame.memo.as_mut_ptr();
         let call = Call { slots: frame.slots.as_ptr(), memo, plan: &self.plan, scene };
         let at = scene.event.at();
         self.plan.kind(scene.event.kind()).index.candidates(frame, |number| {
-            let (Some(rule), Some((unit, place))) = (self.plan.rules.get(number), self.places.get(number)) else { return };
+            let (Some(rule), Some((unit, place))) = (self.plan.rules.get(number), machine.places.get(number))
+            else {
+                return;
+            };
             if rule.reads_risk != after_risk || !rule.in_force(at) {
                 return;
             }
-            let Some(compiled) = self.units.get(*unit) else { return };
+            let Some(compiled) = machine.units.get(*unit) else { return };
             let truth = compiled.code.call(*place, &call, &compiled.unit.tables());
             if truth != Truth::False {
                 hits.push(Hit { rule: number, truth });
@@ -171,6 +180,32 @@ impl Generation {
                 hits.push(Hit { rule: *number, truth });
             }
         }
+    }
+}
+
+impl Machine {
+    fn new(plan: &Plan, previous: Option<&Machine>) -> Result<Machine, jit::CompileError> {
+        let mut known: HashMap<[u8; 32], Arc<Code>> = previous
+            .into_iter()
+            .flat_map(|machine| &machine.units)
+            .map(|unit| (unit.identity, Arc::clone(&unit.code)))
+            .collect();
+        let mut machine = Machine::default();
+        let numbered: Vec<_> = plan.rules.iter().enumerate().collect();
+        for of_policy in numbered.chunk_by(|(_, a), (_, b)| a.policy == b.policy) {
+            for rules in of_policy.chunks(RULES_PER_UNIT) {
+                let unit = Unit::new(plan, rules);
+                let identity = unit.identity();
+                let code = match known.get(&identity) {
+                    Some(code) => Arc::clone(code),
+                    None => jit::compile(&unit)?,
+                };
+                known.insert(identity, Arc::clone(&code));
+                machine.places.extend((0..rules.len()).map(|number| (machine.units.len(), number)));
+                machine.units.push(CompiledUnit { unit, identity, code });
+            }
+        }
+        Ok(machine)
     }
 }
 

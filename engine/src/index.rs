@@ -48,7 +48,11 @@ impl Index {
             let place = match index.fields.iter().position(|field| field.slot == need.slot) {
                 Some(place) => place,
                 None => {
-                    index.fields.push(FieldIndex { slot: need.slot, by_text: HashMap::new(), absent: Vec::new() });
+                    index.fields.push(FieldIndex {
+                        slot: need.slot,
+                        by_text: HashMap::new(),
+                        absent: Vec::new(),
+                    });
                     index.fields.len() - 1
                 }
             };
@@ -78,7 +82,9 @@ impl Index {
     /// The index for `lictor plan`.
     pub(crate) fn describe(&self, plan: &Plan) -> Value {
         let name = |number: &usize| plan.rules.get(*number).map(|rule| rule.name.clone());
-        let text = |wanted: &u32| plan.texts.iter().find(|(_, number)| *number == wanted).map(|(text, _)| text.clone());
+        let text = |wanted: &u32| {
+            plan.texts.iter().find(|(_, number)| *number == wanted).map(|(text, _)| text.clone())
+        };
         let fields = self.fields.iter().map(|field| {
             let mut texts: Vec<(Option<String>, Vec<Option<String>>)> =
                 field.by_text.iter().map(|(number, rules)| (text(number), rules.iter().map(name).collect())).collect();
@@ -101,7 +107,9 @@ fn need(plan: &Plan, condition: &Cond) -> Option<Need> {
             }
             _ => None,
         },
-        Cond::And(parts) => parts.iter().filter_map(|part| need(plan, part)).min_by_key(|need| need.texts.len()),
+        Cond::And(parts) => {
+            parts.iter().filter_map(|part| need(plan, part)).min_by_key(|need| need.texts.len())
+        }
         Cond::Or(parts) => {
             let mut all = parts.iter().map(|part| need(plan, part));
             let mut joined = all.next()??;

@@ -17,6 +17,7 @@ mod truth;
 mod value;
 
 pub use generation::{Active, Engine, Generation};
+pub use jit::CompileError;
 pub use jit::code::live_modules;
 pub use truth::Truth;
 

@@ -10,9 +10,9 @@ use serde::Serialize;
 use crate::decision::{Decision, ReportedTruth};
 use crate::event::{Event, Origin};
 use crate::explain::RuleExplanation;
-use crate::generation::{CompileError, Engine, Generation};
+use crate::generation::{Engine, Generation};
 use crate::interpret::expr::Scene;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanError};
 use crate::value::Value;
 
 /// How one test ended.
@@ -30,21 +30,26 @@ pub struct TestReport {
 }
 
 /// Runs all tests of all policies of a set, each with both engines.
-pub fn run_tests(set: &PolicySet) -> Result<Vec<TestReport>, CompileError> {
+pub fn run_tests(set: &PolicySet) -> Result<Vec<TestReport>, PlanError> {
     let generation = Generation::compile(set)?;
     let mut reports = Vec::new();
     for (number, policy) in set.policies.iter().enumerate() {
         for test in &policy.tests {
             let pinned = if test.pins.is_empty() { None } else { Some(pin(set, number, test, &generation)?) };
             let (failures, rules) = run(pinned.as_ref().unwrap_or(&generation), policy, test);
-            reports.push(TestReport { policy: policy.name.clone(), test: test.name.clone(), failures, rules });
+            reports.push(TestReport {
+                policy: policy.name.clone(),
+                test: test.name.clone(),
+                failures,
+                rules,
+            });
         }
     }
     Ok(reports)
 }
 
 /// The set with the parameters that a test pins.
-fn pin(set: &PolicySet, policy: usize, test: &Test, previous: &Generation) -> Result<Generation, CompileError> {
+fn pin(set: &PolicySet, policy: usize, test: &Test, previous: &Generation) -> Result<Generation, PlanError> {
     let mut set = set.clone();
     for param in set.policies.iter_mut().skip(policy).take(1).flat_map(|policy| &mut policy.params) {
         if let Some((_, value)) = test.pins.iter().find(|(name, _)| *name == param.name) {
@@ -62,14 +67,21 @@ fn run(generation: &Generation, policy: &Policy, test: &Test) -> (Vec<String>, V
     let event = match Event::decode(json.as_bytes(), Origin::Event) {
         Ok(event) => event,
         Err(invalid) => {
-            let faults = invalid.errors.iter().map(|error| format!("the event is invalid: {}: {}", error.field, error.message));
+            let faults = invalid
+                .errors
+                .iter()
+                .map(|error| format!("the event is invalid: {}: {}", error.field, error.message));
             return (faults.collect(), Vec::new());
         }
     };
     let decision = generation.judge(&event);
-    let mut failures: Vec<String> = test.expects.iter().filter_map(|expect| check(expect, &decision, policy)).collect();
+    let mut failures: Vec<String> =
+        test.expects.iter().filter_map(|expect| check(expect, &decision, policy)).collect();
     if decision != generation.judge_with(&event, Engine::Interpreter) {
-        failures.push("interpreter and machine code disagree: please report this policy as a fault of the engine".to_owned());
+        failures.push(
+            "interpreter and machine code disagree: please report this policy as a fault of the engine"
+                .to_owned(),
+        );
     }
     let rules = if failures.is_empty() { Vec::new() } else { generation.explain(&event).rules };
     (failures, rules)
@@ -84,8 +96,12 @@ fn check(expect: &Expect, decision: &Decision, policy: &Policy) -> Option<String
             (!names.is_empty()).then(|| format!("expected no match, but got {}", names.join(", ")))
         }
         Expect::Incident(severity) => {
-            let wanted = lictor_dsl::hir::Severity::NAMES.iter().find(|(_, known)| known == severity).map_or("", |(name, _)| name);
-            let found: Vec<&str> = decision.incidents.iter().map(|incident| incident.severity.name()).collect();
+            let wanted = lictor_dsl::hir::Severity::NAMES
+                .iter()
+                .find(|(_, known)| known == severity)
+                .map_or("", |(name, _)| name);
+            let found: Vec<&str> =
+                decision.incidents.iter().map(|incident| incident.severity.name()).collect();
             (!found.contains(&wanted)).then(|| match found.as_slice() {
                 [] => format!("expected an incident {wanted}, but there is none"),
                 found => format!("expected an incident {wanted}, but got {}", found.join(", ")),
@@ -100,7 +116,9 @@ fn check(expect: &Expect, decision: &Decision, policy: &Policy) -> Option<String
                 Comparison::Greater => decision.risk > *wanted,
                 Comparison::GreaterOrEqual => decision.risk >= *wanted,
             };
-            (!holds).then(|| format!("expected risk {} {wanted}, but it is {}", comparison.symbol(), decision.risk))
+            (!holds).then(|| {
+                format!("expected risk {} {wanted}, but it is {}", comparison.symbol(), decision.risk)
+            })
         }
         Expect::Because(wanted) => {
             let found = decision.reason.as_deref().unwrap_or("no reason");
@@ -112,19 +130,37 @@ fn check(expect: &Expect, decision: &Decision, policy: &Policy) -> Option<String
                 return Some(format!("expected {}, but got {} ({class})", spoken(outcome), spoken(found)));
             }
             if by.is_empty() {
-                let certain = decision.rules.iter().any(|rule| rule.effect == Some(decision.decision) && rule.truth == ReportedTruth::True);
-                return (*undecided && certain).then(|| format!("expected {} undecided, but a rule certainly applies", spoken(outcome)));
+                let certain = decision
+                    .rules
+                    .iter()
+                    .any(|rule| rule.effect == Some(decision.decision) && rule.truth == ReportedTruth::True);
+                return (*undecided && certain).then(|| {
+                    format!("expected {} undecided, but a rule certainly applies", spoken(outcome))
+                });
             }
             by.iter().find_map(|name| {
                 let Some(report) = decision.rules.iter().find(|rule| rule.rule == *name) else {
-                    return Some(format!("expected {} by {}, but that rule did not apply", spoken(outcome), short(name)));
+                    return Some(format!(
+                        "expected {} by {}, but that rule did not apply",
+                        spoken(outcome),
+                        short(name)
+                    ));
                 };
                 let is_unknown = report.truth == ReportedTruth::Unknown;
                 if report.effect.map(|effect| effect.name()) != Some(outcome.as_str()) {
-                    Some(format!("expected {} by {}, but that rule asks for something else", spoken(outcome), short(name)))
+                    Some(format!(
+                        "expected {} by {}, but that rule asks for something else",
+                        spoken(outcome),
+                        short(name)
+                    ))
                 } else if is_unknown != *undecided {
-                    let (wanted, found) = if *undecided { ("undecided", "certain") } else { ("certain", "undecided") };
-                    let missing = if report.missing.is_empty() { String::new() } else { format!(" (missing {})", report.missing.join(", ")) };
+                    let (wanted, found) =
+                        if *undecided { ("undecided", "certain") } else { ("certain", "undecided") };
+                    let missing = if report.missing.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" (missing {})", report.missing.join(", "))
+                    };
                     Some(format!("expected {} to be {wanted}, but it is {found}{missing}", short(name)))
                 } else {
                     None
@@ -212,7 +248,8 @@ fn neutral_event(kind: EventKind) -> Result<Event, String> {
 /// The envelope, and the kind's own fields that must be there.
 fn neutral_members(kind: EventKind) -> Vec<(Vec<String>, String)> {
     let path = |name: &str| name.split('.').map(str::to_owned).collect::<Vec<_>>();
-    let envelope = [("event", kind.name()), ("at", "2026-01-01T12:00:00Z"), ("org", "test"), ("agent.id", "agent")];
+    let envelope =
+        [("event", kind.name()), ("at", "2026-01-01T12:00:00Z"), ("org", "test"), ("agent.id", "agent")];
     let mut members: Vec<_> = envelope.into_iter().map(|(name, value)| (path(name), quoted(value))).collect();
     for field in fields_of(kind) {
         let def = field.def();
@@ -265,7 +302,8 @@ fn json_text(value: &Value<'_>) -> String {
         Value::Bool(value) => value.to_string(),
         Value::Number(value) => value.to_string(),
         Value::Consts(values) => {
-            let values: Vec<String> = values.iter().map(|value: &Const| json_text(&Value::of_const(value))).collect();
+            let values: Vec<String> =
+                values.iter().map(|value: &Const| json_text(&Value::of_const(value))).collect();
             format!("[{}]", values.join(","))
         }
         other => quoted(&other.to_string()),

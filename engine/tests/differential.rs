@@ -2,7 +2,12 @@
 //!
 //! `LICTOR_FUZZ` multiplies the number of cases (`make fuzz` sets it to 10); a failing case prints its policy and event.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that can't go on should say so")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on should say so"
+)]
 
 mod support;
 
@@ -43,14 +48,20 @@ struct Seen {
     unknown: AtomicUsize,
 }
 
-fn compare(generation: &Generation, text: &str, events: &[Vec<u16>], seen: &Seen) -> Result<(), TestCaseError> {
+fn compare(
+    generation: &Generation,
+    text: &str,
+    events: &[Vec<u16>],
+    seen: &Seen,
+) -> Result<(), TestCaseError> {
     for choices in events {
         let json = support::event(&mut Choices::new(choices));
         let event = match Event::decode(json.as_bytes(), Origin::Event) {
             Ok(event) => event,
             Err(error) => return Err(TestCaseError::fail(format!("{:?} in {json}", error.errors))),
         };
-        let (code, walked) = (generation.judge_with(&event, Engine::Jit), generation.judge_with(&event, Engine::Interpreter));
+        let (code, walked) =
+            (generation.judge_with(&event, Engine::Jit), generation.judge_with(&event, Engine::Interpreter));
         prop_assert_eq!(&code, &walked, "policy:\n{}\nevent: {}", text, json);
         let word = |unknown: bool| code.rules.iter().any(|rule| rule.missing.is_empty() != unknown);
         seen.events.fetch_add(1, Ordering::Relaxed);
@@ -62,12 +73,18 @@ fn compare(generation: &Generation, text: &str, events: &[Vec<u16>], seen: &Seen
 
 fn differential(seed: u64) {
     let seen = Seen::default();
-    let config = Config { cases: cases(), rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: cases(),
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..Config::default()
+    };
     let policies = prop::collection::vec(any::<u16>(), 100..700);
     let events = prop::collection::vec(prop::collection::vec(any::<u16>(), 40..160), EVENTS);
     let result = TestRunner::new(config).run(&(policies, events), |(policy, events)| {
         let text = support::policy(&mut Choices::new(&policy));
-        let generation = Generation::compile(&checked(&text)).map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
+        let generation = Generation::compile(&checked(&text))
+            .map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
         compare(&generation, &text, &events, &seen)
     });
     match result {
@@ -77,8 +94,12 @@ fn differential(seed: u64) {
         }
         Err(error) => panic!("seed {seed}: {error}"),
     }
-    let (events, certain, unknown) = (seen.events.into_inner(), seen.certain.into_inner(), seen.unknown.into_inner());
-    println!("seed {seed}: {} policies, {events} events, {certain} with a certain rule, {unknown} with an unknown one", cases());
+    let (events, certain, unknown) =
+        (seen.events.into_inner(), seen.certain.into_inner(), seen.unknown.into_inner());
+    println!(
+        "seed {seed}: {} policies, {events} events, {certain} with a certain rule, {unknown} with an unknown one",
+        cases()
+    );
     assert!(events >= cases() as usize * EVENTS);
     assert!(certain * 4 > events && unknown * 5 > events, "too few events reach a rule");
 }
@@ -134,11 +155,25 @@ proptest! {
     }
 }
 
+/// Before there is machine code, or where there can't be any, the interpreter answers.
+#[test]
+fn without_machine_code_the_interpreter_answers() {
+    let set = checked("policy p {}\nrule r on intent { when amount > 10 deny }");
+    let (interpreted, compiled) =
+        (Generation::interpreted(&set).expect("plans"), Generation::compile(&set).expect("compiles"));
+    assert!(interpreted.no_code().is_some() && compiled.no_code().is_none());
+    let json = br#"{"event":"intent","at":"2026-01-01T00:00:00Z","org":"o","agent":{"id":"a"},"action":"x","amount":11}"#;
+    let event = Event::decode(json, Origin::Event).expect("valid");
+    assert_eq!(interpreted.judge(&event), compiled.judge(&event));
+}
+
 /// Machine code is freed with the last generation that uses it, and shared by generations that mean the same.
 #[test]
 fn code_is_shared_and_freed() {
     let set = |number: usize| {
-        let rules: String = (0..10).map(|rule| format!("rule r{rule} on intent {{ when amount > {} deny }}\n", number * 100 + rule)).collect();
+        let rules: String = (0..10)
+            .map(|rule| format!("rule r{rule} on intent {{ when amount > {} deny }}\n", number * 100 + rule))
+            .collect();
         checked(&format!("policy p {{}}\n{rules}"))
     };
     let before = live_modules();

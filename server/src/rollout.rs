@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use lictor_dsl::diagnostics::Report;
 use lictor_dsl::{Source, check};
-use lictor_engine::generation::{CompileError, Generation};
+use lictor_engine::generation::{Generation, NoCode};
+use lictor_engine::plan::PlanError;
 use uuid::Uuid;
 
 use crate::app::Org;
@@ -33,7 +34,7 @@ pub enum RolloutError {
     Stale(i64),
     /// It could not be compiled.
     #[error(transparent)]
-    Compile(#[from] CompileError),
+    Compile(#[from] PlanError),
     /// It could not be recorded.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -181,7 +182,11 @@ pub fn compile(policies: &[Arc<Policy>], previous: Option<&Generation>) -> Resul
     for policy in &mut checked.set.policies {
         policy.shadow |= active.iter().any(|ours| ours.name == policy.name && ours.shadow);
     }
-    Ok(Generation::replacing(&checked.set, previous)?)
+    let generation = Generation::replacing(&checked.set, previous)?;
+    if let Some(NoCode::Failed(error)) = generation.no_code() {
+        tracing::error!(error = error as &dyn std::error::Error, "no machine code: the interpreter answers");
+    }
+    Ok(generation)
 }
 
 async fn roll_out(

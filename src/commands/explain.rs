@@ -60,7 +60,12 @@ impl Explain {
         }
         let decision = &explanation.decision;
         let reason = decision.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        let summary = format!("{} ({}), risk {}{reason}", decision.decision.name(), decision.class.name(), decision.risk);
+        let summary = format!(
+            "{} ({}), risk {}{reason}",
+            decision.decision.name(),
+            decision.class.name(),
+            decision.risk
+        );
         print::line(print::bold(&summary))?;
         if let Some(nearest) = &decision.nearest {
             print::line(format!("nearest allow: {}, but not {}", nearest.rule, nearest.failed))?;

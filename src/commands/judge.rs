@@ -98,7 +98,11 @@ pub(super) fn lines(mut input: Box<dyn BufRead>) -> impl Iterator<Item = anyhow:
             let text = String::from_utf8_lossy(&bytes);
             let text = text.trim();
             if !text.is_empty() {
-                return Some(Ok(if is_approval(text) { Line::Approval } else { Line::Event(text.to_owned()) }));
+                return Some(Ok(if is_approval(text) {
+                    Line::Approval
+                } else {
+                    Line::Event(text.to_owned())
+                }));
             }
         }
     })
@@ -112,7 +116,8 @@ fn is_approval(text: &str) -> bool {
 /// Sets parameters given as `policy.name=value`.
 pub(super) fn set_params(set: &mut PolicySet, given: &[String]) -> anyhow::Result<()> {
     for text in given {
-        let (name, value) = text.split_once('=').with_context(|| format!("`{text}` is not policy.name=value"))?;
+        let (name, value) =
+            text.split_once('=').with_context(|| format!("`{text}` is not policy.name=value"))?;
         let (policy, param) = name.split_once('.').with_context(|| format!("`{name}` is not policy.name"))?;
         let Some(policy) = set.policies.iter_mut().find(|known| known.name == policy) else {
             bail!("there is no policy `{policy}`");
@@ -132,7 +137,10 @@ fn value_of(text: &str, ty: Type) -> Option<Const> {
         Type::Bool => Const::Bool(text.parse().ok()?),
         Type::String => Const::Text(text.to_owned()),
         Type::List(element) => {
-            let values = text.split(',').filter(|part| !part.is_empty()).map(|part| value_of(part.trim(), element.ty()));
+            let values = text
+                .split(',')
+                .filter(|part| !part.is_empty())
+                .map(|part| value_of(part.trim(), element.ty()));
             Const::List(values.collect::<Option<_>>()?)
         }
         Type::Duration => {

@@ -56,12 +56,21 @@ fn show(plan: &Value) -> anyhow::Result<()> {
     }
     print::line(print::bold("\npredicates, each answered once an event"))?;
     for predicate in items(plan, "predicates") {
-        print::line(format!("  {:>4}  {:<7} {}", number(predicate, "predicate"), text(predicate, "how"), text(predicate, "text")))?;
+        print::line(format!(
+            "  {:>4}  {:<7} {}",
+            number(predicate, "predicate"),
+            text(predicate, "how"),
+            text(predicate, "text")
+        ))?;
     }
     print::line(print::bold("\nrules"))?;
     for rule in items(plan, "rules") {
         let kinds = words(items(rule, "kinds"));
-        print::line(format!("  {} on {kinds}, at most {} steps", text(rule, "rule"), number(rule, "step_bound")))?;
+        print::line(format!(
+            "  {} on {kinds}, at most {} steps",
+            text(rule, "rule"),
+            number(rule, "step_bound")
+        ))?;
         print::line(format!("        {}", text(rule, "condition")))?;
     }
     print::line(print::bold("\nindex: which rules are looked at"))?;
@@ -72,7 +81,11 @@ fn show(plan: &Value) -> anyhow::Result<()> {
         print::line(format!("        always: {}", if always.is_empty() { "none" } else { &always }))?;
         for field in items(index, "fields") {
             for (value, rules) in field.get("by_text").and_then(Value::as_object).into_iter().flatten() {
-                print::line(format!("        {} == {value:?}: {}", text(field, "field"), words(rules.as_array().map_or(&[], Vec::as_slice))))?;
+                print::line(format!(
+                    "        {} == {value:?}: {}",
+                    text(field, "field"),
+                    words(rules.as_array().map_or(&[], Vec::as_slice))
+                ))?;
             }
             let absent = words(items(field, "when_absent"));
             if !absent.is_empty() {

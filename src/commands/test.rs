@@ -40,7 +40,8 @@ fn show(reports: &[TestReport]) -> anyhow::Result<()> {
         for failure in &report.failures {
             print::line(format!("  {failure}"))?;
         }
-        for rule in report.rules.iter().filter(|rule| rule.truth != "false" || mentioned(report, &rule.rule)) {
+        for rule in report.rules.iter().filter(|rule| rule.truth != "false" || mentioned(report, &rule.rule))
+        {
             explain::show_rule(rule, "  ")?;
         }
     }

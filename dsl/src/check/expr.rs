@@ -108,7 +108,11 @@ impl<'s, 'a> Checker<'s, 'a> {
         self.size += 1;
         if self.size > SIZE_LIMIT {
             if self.size == SIZE_LIMIT + 1 {
-                self.scope.report(syntax::too_large(expr.span, "this rule, its macros expanded,", SIZE_LIMIT));
+                self.scope.report(syntax::too_large(
+                    expr.span,
+                    "this rule, its macros expanded,",
+                    SIZE_LIMIT,
+                ));
             }
             return None;
         }
@@ -127,9 +131,19 @@ impl<'s, 'a> Checker<'s, 'a> {
                 }
             },
             ast::ExprKind::String(pieces) => self.string(pieces, span),
-            ast::ExprKind::Regex(..) => self.refuse(typing::misplaced(span, "a regex", "write `text matches /regex/`")),
-            ast::ExprKind::Zone(_) => self.refuse(typing::misplaced(span, "a time zone", "write `(at in tz \"Europe/Amsterdam\").hour`")),
-            ast::ExprKind::As(..) => self.refuse(typing::misplaced(span, "`as`", "write `x in agent.manifest.destinations as domain`")),
+            ast::ExprKind::Regex(..) => {
+                self.refuse(typing::misplaced(span, "a regex", "write `text matches /regex/`"))
+            }
+            ast::ExprKind::Zone(_) => self.refuse(typing::misplaced(
+                span,
+                "a time zone",
+                "write `(at in tz \"Europe/Amsterdam\").hour`",
+            )),
+            ast::ExprKind::As(..) => self.refuse(typing::misplaced(
+                span,
+                "`as`",
+                "write `x in agent.manifest.destinations as domain`",
+            )),
             ast::ExprKind::List(items) => self.list(items, span),
             ast::ExprKind::Name(name) => self.name(name, span),
             ast::ExprKind::Call(name, arguments) => self.call(name, arguments, span),
@@ -159,7 +173,9 @@ impl<'s, 'a> Checker<'s, 'a> {
                 let ty = then.ty;
                 make(ExprKind::If(boxed(condition), boxed(then), boxed(otherwise)), ty)
             }
-            ast::ExprKind::Quantified(quantifier, variable, xs, body) => self.quantified(*quantifier, variable, xs, body, span),
+            ast::ExprKind::Quantified(quantifier, variable, xs, body) => {
+                self.quantified(*quantifier, variable, xs, body, span)
+            }
         }
     }
 
@@ -183,7 +199,10 @@ impl<'s, 'a> Checker<'s, 'a> {
 
     /// An operand of a test, and whether it had a `?`.
     fn operand(&mut self, expr: &ast::Expr) -> Option<(Expr, bool)> {
-        let outer = (std::mem::replace(&mut self.lenient_allowed, true), std::mem::replace(&mut self.lenient_seen, false));
+        let outer = (
+            std::mem::replace(&mut self.lenient_allowed, true),
+            std::mem::replace(&mut self.lenient_seen, false),
+        );
         let checked = self.infer(expr);
         let soft = self.lenient_seen;
         (self.lenient_allowed, self.lenient_seen) = outer;
@@ -223,7 +242,13 @@ impl<'s, 'a> Checker<'s, 'a> {
                     }
                     values.push(value.clone());
                 }
-                _ => return self.refuse(typing::literal_only(item.span, "what stands in a list here", "`[\"a\", \"b\"]`")),
+                _ => {
+                    return self.refuse(typing::literal_only(
+                        item.span,
+                        "what stands in a list here",
+                        "`[\"a\", \"b\"]`",
+                    ));
+                }
             }
         }
         Some(Expr { kind: ExprKind::Const(Const::List(values)), ty: Type::List(element), span })
@@ -270,7 +295,11 @@ impl<'s, 'a> Checker<'s, 'a> {
                 let help = format!("ask whether something is in it: `x in {}`", name);
                 self.refuse(typing::misplaced(span, &format!("a list of {}s", patterns.kind.name()), &help))
             }
-            Some(Named::Macro) => self.refuse(typing::misplaced(span, "a macro without arguments", &format!("write `{name}()`"))),
+            Some(Named::Macro) => self.refuse(typing::misplaced(
+                span,
+                "a macro without arguments",
+                &format!("write `{name}()`"),
+            )),
             None => {
                 let diagnostic = if self.kinds.is_empty() {
                     names::unknown_name(span, name, self.scope.names(), "no event here")
@@ -286,7 +315,11 @@ impl<'s, 'a> Checker<'s, 'a> {
     }
 
     fn known_names(&self) -> Vec<String> {
-        let fields = self.kinds.iter().flat_map(|kind| events::fields_of(*kind)).map(|field| field.def().name.to_owned());
+        let fields = self
+            .kinds
+            .iter()
+            .flat_map(|kind| events::fields_of(*kind))
+            .map(|field| field.def().name.to_owned());
         let bound = self.bindings.iter().map(|(name, _)| name.clone());
         fields.chain(bound).chain(self.scope.names().map(str::to_owned)).collect()
     }
@@ -297,7 +330,13 @@ impl<'s, 'a> Checker<'s, 'a> {
         let mut ids: Vec<_> = found.iter().filter_map(|(_, id)| *id).collect();
         if let Some(first) = ids.first().copied() {
             if ids.len() < found.len() {
-                let of = |has: bool| found.iter().filter(|(_, id)| id.is_some() == has).map(|(kind, _)| kind.name()).collect::<Vec<_>>();
+                let of = |has: bool| {
+                    found
+                        .iter()
+                        .filter(|(_, id)| id.is_some() == has)
+                        .map(|(kind, _)| kind.name())
+                        .collect::<Vec<_>>()
+                };
                 return Some(self.refuse(names::field_of_another_kind(span, name, &of(true), &of(false))));
             }
             ids.dedup();
@@ -317,8 +356,11 @@ impl<'s, 'a> Checker<'s, 'a> {
                 .collect();
             return Some(self.refuse(names::group(span, name, &members)));
         }
-        let elsewhere: Vec<&str> =
-            EventKind::ALL.into_iter().filter(|kind| events::field(*kind, name).is_some()).map(EventKind::name).collect();
+        let elsewhere: Vec<&str> = EventKind::ALL
+            .into_iter()
+            .filter(|kind| events::field(*kind, name).is_some())
+            .map(EventKind::name)
+            .collect();
         if !elsewhere.is_empty() && !self.kinds.is_empty() && self.scope.peek(name).is_none() {
             let lacks: Vec<&str> = self.kinds.iter().map(|kind| kind.name()).collect();
             return Some(self.refuse(names::field_of_another_kind(span, name, &elsewhere, &lacks)));
@@ -332,7 +374,9 @@ impl<'s, 'a> Checker<'s, 'a> {
             let bound = self.bindings.iter().any(|(name, _)| name == root);
             if !bound {
                 if let Some(field) = self.exact_field(&path) {
-                    return field.map(|field| Expr { span: whole.span, ..field }).or_else(|| self.field(&path, whole.span).flatten());
+                    return field
+                        .map(|field| Expr { span: whole.span, ..field })
+                        .or_else(|| self.field(&path, whole.span).flatten());
                 }
                 let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
                 if self.kinds.iter().any(|kind| events::is_group(*kind, parent)) {
@@ -341,18 +385,28 @@ impl<'s, 'a> Checker<'s, 'a> {
                     }
                     let kinds = kind_list(self.kinds);
                     let known = self.known_names();
-                    return self.refuse(names::unknown_name(whole.span, &path, known.iter().map(String::as_str), &kinds));
+                    return self.refuse(names::unknown_name(
+                        whole.span,
+                        &path,
+                        known.iter().map(String::as_str),
+                        &kinds,
+                    ));
                 }
             }
         }
         let base = self.infer(base)?;
         match (base.ty, word.value.as_str()) {
-            (Type::Json, _) => {
-                Some(Expr { kind: ExprKind::Member(boxed(base), word.value.clone()), ty: Type::Json, span: whole.span })
-            }
+            (Type::Json, _) => Some(Expr {
+                kind: ExprKind::Member(boxed(base), word.value.clone()),
+                ty: Type::Json,
+                span: whole.span,
+            }),
             (Type::Time, "hour" | "weekday") => {
-                let (part, ty) =
-                    if word.value == "hour" { (TimePart::Hour, Type::Number) } else { (TimePart::Weekday, Type::String) };
+                let (part, ty) = if word.value == "hour" {
+                    (TimePart::Hour, Type::Number)
+                } else {
+                    (TimePart::Weekday, Type::String)
+                };
                 let (time, zone) = match base.kind {
                     ExprKind::Zoned(time, zone) => (time, Some(zone)),
                     kind => (boxed(Expr { kind, ..base }), None),
@@ -368,7 +422,11 @@ impl<'s, 'a> Checker<'s, 'a> {
         let ids: Vec<_> = self.kinds.iter().filter_map(|kind| events::field(*kind, path)).collect();
         let first = ids.first().copied()?;
         let all_same = ids.len() == self.kinds.len() && ids.iter().all(|id| *id == first);
-        Some(all_same.then(|| Expr { kind: ExprKind::Field(first), ty: first.def().ty, span: Span::default() }))
+        Some(all_same.then(|| Expr {
+            kind: ExprKind::Field(first),
+            ty: first.def().ty,
+            span: Span::default(),
+        }))
     }
 
     fn item(&mut self, base: &ast::Expr, index: &ast::Expr, span: Span) -> Checked {
@@ -396,7 +454,13 @@ impl<'s, 'a> Checker<'s, 'a> {
 
     // ---- operators ----
 
-    fn binary(&mut self, operator: ast::Operator, left: &ast::Expr, right: &ast::Expr, span: Span) -> Checked {
+    fn binary(
+        &mut self,
+        operator: ast::Operator,
+        left: &ast::Expr,
+        right: &ast::Expr,
+        span: Span,
+    ) -> Checked {
         use ast::Operator::*;
         match operator {
             Compare(comparison) => self.compare(comparison, left, right, span),
@@ -408,10 +472,19 @@ impl<'s, 'a> Checker<'s, 'a> {
             Like => {
                 let operand = self.operand(left)?;
                 let Some(pattern) = plain_text(right) else {
-                    return self.refuse(typing::literal_only(right.span, "the pattern of `like`", "`name like \"get_*\"`"));
+                    return self.refuse(typing::literal_only(
+                        right.span,
+                        "the pattern of `like`",
+                        "`name like \"get_*\"`",
+                    ));
                 };
                 if let Err(reason) = Glob::new(&pattern) {
-                    return self.refuse(typing::bad_pattern(right.span, "pattern", &reason, "`*` stands for anything, `?` for one character"));
+                    return self.refuse(typing::bad_pattern(
+                        right.span,
+                        "pattern",
+                        &reason,
+                        "`*` stands for anything, `?` for one character",
+                    ));
                 }
                 let text = (self.coerce(operand.0, Type::String)?, operand.1);
                 let kind = ExprKind::Like(boxed(text.0.clone()), pattern);
@@ -420,10 +493,19 @@ impl<'s, 'a> Checker<'s, 'a> {
             Matches => {
                 let operand = self.operand(left)?;
                 let ast::ExprKind::Regex(pattern, ignore_case) = &right.kind else {
-                    return self.refuse(typing::literal_only(right.span, "what `matches` takes", "`name matches /^get_[a-z]+$/`"));
+                    return self.refuse(typing::literal_only(
+                        right.span,
+                        "what `matches` takes",
+                        "`name matches /^get_[a-z]+$/`",
+                    ));
                 };
                 if let Err(reason) = pattern::regex(pattern, *ignore_case) {
-                    return self.refuse(typing::bad_pattern(right.span, "regex", &reason, "write a regular expression without look-around or back references"));
+                    return self.refuse(typing::bad_pattern(
+                        right.span,
+                        "regex",
+                        &reason,
+                        "write a regular expression without look-around or back references",
+                    ));
                 }
                 let text = (self.coerce(operand.0, Type::String)?, operand.1);
                 let kind = ExprKind::Matches(boxed(text.0.clone()), pattern.clone(), *ignore_case);
@@ -456,10 +538,20 @@ impl<'s, 'a> Checker<'s, 'a> {
         }
         let (soft, hard): (Vec<_>, Vec<_>) = operands.into_iter().partition(|(_, soft)| *soft);
         let only = |operands: Vec<(Expr, bool)>| operands.into_iter().map(|(operand, _)| operand).collect();
-        Some(Expr { kind: ExprKind::Lenient { soft: only(soft), hard: only(hard), test: boxed(test) }, ty: Type::Bool, span })
+        Some(Expr {
+            kind: ExprKind::Lenient { soft: only(soft), hard: only(hard), test: boxed(test) },
+            ty: Type::Bool,
+            span,
+        })
     }
 
-    fn compare(&mut self, comparison: Comparison, left: &ast::Expr, right: &ast::Expr, span: Span) -> Checked {
+    fn compare(
+        &mut self,
+        comparison: Comparison,
+        left: &ast::Expr,
+        right: &ast::Expr,
+        span: Span,
+    ) -> Checked {
         let (left, right) = (self.operand(left), self.operand(right));
         let ((left, left_soft), (right, right_soft)) = (left?, right?);
         let (left, right) = if comparison == Comparison::Same {
@@ -468,7 +560,8 @@ impl<'s, 'a> Checker<'s, 'a> {
         } else {
             self.comparable(left, right, span)?
         };
-        let ordered = matches!(left.ty, Type::Number | Type::String | Type::Time | Type::Duration | Type::Json);
+        let ordered =
+            matches!(left.ty, Type::Number | Type::String | Type::Time | Type::Duration | Type::Json);
         let equality = matches!(comparison, Comparison::Equal | Comparison::NotEqual | Comparison::Same);
         if !ordered && !equality {
             return self.refuse(typing::unordered(span, left.ty));
@@ -482,9 +575,15 @@ impl<'s, 'a> Checker<'s, 'a> {
         match (left.ty, right.ty) {
             (a, b) if a == b => Some((left, right)),
             (Type::Json, Type::List(_)) | (Type::List(_), Type::Json) => Some((left, right)),
-            (Type::List(_), Type::List(_)) if is_empty_list(&left) || is_empty_list(&right) => Some((left, right)),
-            (Type::Json, wanted @ (Type::Bool | Type::Number | Type::String)) => Some((take(wanted, left), right)),
-            (wanted @ (Type::Bool | Type::Number | Type::String), Type::Json) => Some((left, take(wanted, right))),
+            (Type::List(_), Type::List(_)) if is_empty_list(&left) || is_empty_list(&right) => {
+                Some((left, right))
+            }
+            (Type::Json, wanted @ (Type::Bool | Type::Number | Type::String)) => {
+                Some((take(wanted, left), right))
+            }
+            (wanted @ (Type::Bool | Type::Number | Type::String), Type::Json) => {
+                Some((left, take(wanted, right)))
+            }
             (a, b) => {
                 self.scope.report(typing::incomparable(span, a, b));
                 None
@@ -516,13 +615,18 @@ impl<'s, 'a> Checker<'s, 'a> {
                 if !matches!(wanted, Type::Number | Type::String | Type::Time | Type::Duration) {
                     return self.refuse(typing::unordered(span, wanted));
                 }
-                let (x, low, high) = ((self.coerce(x.0, wanted), x.1), (self.coerce(low.0, wanted), low.1), (self.coerce(high.0, wanted), high.1));
+                let (x, low, high) = (
+                    (self.coerce(x.0, wanted), x.1),
+                    (self.coerce(low.0, wanted), low.1),
+                    (self.coerce(high.0, wanted), high.1),
+                );
                 let (x, low, high) = ((x.0?, x.1), (low.0?, low.1), (high.0?, high.1));
                 let kind = ExprKind::Between(boxed(x.0.clone()), boxed(low.0.clone()), boxed(high.0.clone()));
                 self.test(kind, vec![x, low, high], span)
             }
             ast::ExprKind::As(list, kind) => {
-                let Some((_, pattern)) = PatternKind::NAMES.iter().find(|(name, _)| *name == kind.value) else {
+                let Some((_, pattern)) = PatternKind::NAMES.iter().find(|(name, _)| *name == kind.value)
+                else {
                     let known = PatternKind::NAMES.iter().map(|(name, _)| *name);
                     return self.refuse(names::unknown_word(kind.span, "kind of list", &kind.value, known));
                 };
@@ -532,7 +636,14 @@ impl<'s, 'a> Checker<'s, 'a> {
                 let list = match list.0.ty {
                     Type::List(Element::String) => list,
                     Type::Json => (take(Type::List(Element::Json), list.0), list.1),
-                    found => return self.refuse(typing::mismatch(list.0.span, "a list of strings", found, "name a list of texts")),
+                    found => {
+                        return self.refuse(typing::mismatch(
+                            list.0.span,
+                            "a list of strings",
+                            found,
+                            "name a list of texts",
+                        ));
+                    }
                 };
                 let kind = ExprKind::InAs(boxed(x.0.clone()), boxed(list.0.clone()), *pattern);
                 self.test(kind, vec![x, list], span)
@@ -549,7 +660,9 @@ impl<'s, 'a> Checker<'s, 'a> {
                     _ => self.plain_membership(left, right, span),
                 }
             }
-            ast::ExprKind::List(items) if items.iter().any(|item| !is_literal(item)) => self.membership_of_values(left, items, span),
+            ast::ExprKind::List(items) if items.iter().any(|item| !is_literal(item)) => {
+                self.membership_of_values(left, items, span)
+            }
             _ => self.plain_membership(left, right, span),
         }
     }
@@ -560,7 +673,8 @@ impl<'s, 'a> Checker<'s, 'a> {
 
     /// `x in [a, b]` with values that are not constant: `x == a or x == b`.
     fn membership_of_values(&mut self, left: &ast::Expr, items: &[ast::Expr], span: Span) -> Checked {
-        let equals: Vec<Checked> = items.iter().map(|item| self.compare(Comparison::Equal, left, item, span)).collect();
+        let equals: Vec<Checked> =
+            items.iter().map(|item| self.compare(Comparison::Equal, left, item, span)).collect();
         let parts = equals.into_iter().collect::<Option<_>>()?;
         Some(Expr { kind: ExprKind::Or(parts), ty: Type::Bool, span })
     }
@@ -574,12 +688,20 @@ impl<'s, 'a> Checker<'s, 'a> {
     }
 
     /// A list and something that could be in it.
-    fn list_and_element(&mut self, xs: (Expr, bool), x: (Expr, bool)) -> Option<((Expr, bool), (Expr, bool))> {
+    fn list_and_element(
+        &mut self,
+        xs: (Expr, bool),
+        x: (Expr, bool),
+    ) -> Option<((Expr, bool), (Expr, bool))> {
         let xs = match xs.0.ty {
             Type::List(_) => xs,
             Type::Json => (take(Type::List(Element::Json), xs.0), xs.1),
             found => {
-                let help = if found == Type::String { "for texts inside texts write `… contains \"…\"`" } else { "use a list: `[1, 2, 3]`, or a range: `1..3`" };
+                let help = if found == Type::String {
+                    "for texts inside texts write `… contains \"…\"`"
+                } else {
+                    "use a list: `[1, 2, 3]`, or a range: `1..3`"
+                };
                 self.scope.report(typing::mismatch(xs.0.span, "a list", found, help));
                 return None;
             }
@@ -609,7 +731,12 @@ impl<'s, 'a> Checker<'s, 'a> {
             Type::List(_) => Some((list, soft)),
             Type::Json => Some((take(Type::List(Element::Json), list), soft)),
             found => {
-                this.scope.report(typing::mismatch(list.span, "a list", found, "write a list: `[\"a\", \"b\"]`; for one element use `has`"));
+                this.scope.report(typing::mismatch(
+                    list.span,
+                    "a list",
+                    found,
+                    "write a list: `[\"a\", \"b\"]`; for one element use `has`",
+                ));
                 None
             }
         };
@@ -617,7 +744,12 @@ impl<'s, 'a> Checker<'s, 'a> {
         let (xs, ys) = (xs?, ys?);
         let elements = (xs.0.ty, ys.0.ty);
         let json = Type::List(Element::Json);
-        if elements.0 != elements.1 && elements.0 != json && elements.1 != json && !is_empty_list(&xs.0) && !is_empty_list(&ys.0) {
+        if elements.0 != elements.1
+            && elements.0 != json
+            && elements.1 != json
+            && !is_empty_list(&xs.0)
+            && !is_empty_list(&ys.0)
+        {
             return self.refuse(typing::incomparable(span, elements.0, elements.1));
         }
         let kind = ExprKind::Has(test, boxed(xs.0.clone()), boxed(ys.0.clone()));
@@ -628,16 +760,24 @@ impl<'s, 'a> Checker<'s, 'a> {
         let (left, right) = (self.operand(left), self.operand(right));
         let (left, right) = (left?, right?);
         if let Type::List(_) = left.0.ty {
-            let help = "ask what is in a list with `has`, or look at each element: `any x in …: x contains \"…\"`";
+            let help =
+                "ask what is in a list with `has`, or look at each element: `any x in …: x contains \"…\"`";
             return self.refuse(typing::mismatch(left.0.span, "a string", left.0.ty, help));
         }
-        let (left, right) = ((self.coerce(left.0, Type::String), left.1), (self.coerce(right.0, Type::String), right.1));
+        let (left, right) =
+            ((self.coerce(left.0, Type::String), left.1), (self.coerce(right.0, Type::String), right.1));
         let (left, right) = ((left.0?, left.1), (right.0?, right.1));
         let kind = ExprKind::TextTest(test, boxed(left.0.clone()), boxed(right.0.clone()));
         self.test(kind, vec![left, right], span)
     }
 
-    fn arithmetic(&mut self, operator: Arithmetic, left: &ast::Expr, right: &ast::Expr, span: Span) -> Checked {
+    fn arithmetic(
+        &mut self,
+        operator: Arithmetic,
+        left: &ast::Expr,
+        right: &ast::Expr,
+        span: Span,
+    ) -> Checked {
         use Arithmetic::*;
         let (left, right) = (self.infer(left), self.infer(right));
         let (left, right) = (left?, right?);
@@ -651,18 +791,28 @@ impl<'s, 'a> Checker<'s, 'a> {
             (Type::Time, Minus, Type::Time) => Type::Duration,
             (Type::Time, Plus | Minus, Type::Duration) => Type::Time,
             (Type::Duration, Plus | Minus, Type::Duration) => Type::Duration,
-            (left_ty, _, right_ty) => return self.refuse(typing::no_arithmetic(span, left_ty, operator.sign(), right_ty)),
+            (left_ty, _, right_ty) => {
+                return self.refuse(typing::no_arithmetic(span, left_ty, operator.sign(), right_ty));
+            }
         };
         Some(Expr { kind: ExprKind::Arithmetic(operator, boxed(left), boxed(right)), ty, span })
     }
 
-    fn quantified(&mut self, quantifier: Quantifier, variable: &ast::Name, xs: &ast::Expr, body: &ast::Expr, span: Span) -> Checked {
+    fn quantified(
+        &mut self,
+        quantifier: Quantifier,
+        variable: &ast::Name,
+        xs: &ast::Expr,
+        body: &ast::Expr,
+        span: Span,
+    ) -> Checked {
         let xs = self.strict(xs)?;
         let (xs, element) = match xs.ty {
             Type::List(element) => (xs, element.ty()),
             Type::Json => (take(Type::List(Element::Json), xs), Type::Json),
             found => {
-                let help = "name a list; for the values of a json object write `values(…)`, for its keys `keys(…)`";
+                let help =
+                    "name a list; for the values of a json object write `values(…)`, for its keys `keys(…)`";
                 return self.refuse(typing::mismatch(xs.span, "a list", found, help));
             }
         };
@@ -680,7 +830,10 @@ impl<'s, 'a> Checker<'s, 'a> {
         if let Some(def) = self.scope.def(&name.value) {
             return self.expand(name, def, arguments, span);
         }
-        if matches!(name.value.as_str(), "sum" | "seen" | "last" | "distinct" | "streak" | "sequence" | "age" | "max" | "min" | "count") {
+        if matches!(
+            name.value.as_str(),
+            "sum" | "seen" | "last" | "distinct" | "streak" | "sequence" | "age" | "max" | "min" | "count"
+        ) {
             let help = "rules of this version look at one event at a time";
             return self.refuse(syntax::not_available(span, "operators over earlier events", help));
         }
@@ -709,7 +862,9 @@ impl<'s, 'a> Checker<'s, 'a> {
             Builtin::Port => (self.coerce(first, Type::String)?, Type::Number),
             Builtin::Ip => (self.coerce(first, Type::String)?, Type::Ip),
             Builtin::Time => (self.coerce(first, Type::String)?, Type::Time),
-            Builtin::Len if matches!(first.ty, Type::String | Type::List(_) | Type::Json) => (first, Type::Number),
+            Builtin::Len if matches!(first.ty, Type::String | Type::List(_) | Type::Json) => {
+                (first, Type::Number)
+            }
             Builtin::Len => {
                 let help = "`len` counts the characters of a text or the elements of a list";
                 return self.refuse(typing::mismatch(first.span, "a string or a list", first.ty, help));
@@ -722,8 +877,16 @@ impl<'s, 'a> Checker<'s, 'a> {
         if let Some(zone) = checked.pop() {
             match &zone.kind {
                 ExprKind::Const(Const::Text(name)) if moment::zone(name).is_some() => all.push(zone),
-                ExprKind::Const(Const::Text(name)) => return self.refuse(names::unknown_zone(zone.span, name)),
-                _ => return self.refuse(typing::literal_only(zone.span, "a time zone", "`time(x, \"America/New_York\")`")),
+                ExprKind::Const(Const::Text(name)) => {
+                    return self.refuse(names::unknown_zone(zone.span, name));
+                }
+                _ => {
+                    return self.refuse(typing::literal_only(
+                        zone.span,
+                        "a time zone",
+                        "`time(x, \"America/New_York\")`",
+                    ));
+                }
             }
         }
         if let Some(literal) = self.fold_literal(builtin, &all, span) {
@@ -740,20 +903,28 @@ impl<'s, 'a> Checker<'s, 'a> {
         };
         let literal = text(0)?;
         let (value, ty, help) = match (builtin, text(1)) {
-            (Builtin::Time, None) => {
-                (moment::rfc3339(literal).map(Const::Time), Type::Time, "write it as in \"2026-01-31T12:00:00Z\"")
-            }
-            (Builtin::Time, Some(zone)) => {
-                (moment::in_zone(literal, zone).map(Const::Time), Type::Time, "write it as in \"2026-01-31T12:00:00\"")
-            }
-            (Builtin::Ip, _) => {
-                (crate::text::host::address(literal).map(Const::Ip), Type::Ip, "write it as in \"192.0.2.1\" or \"2001:db8::1\"")
-            }
+            (Builtin::Time, None) => (
+                moment::rfc3339(literal).map(Const::Time),
+                Type::Time,
+                "write it as in \"2026-01-31T12:00:00Z\"",
+            ),
+            (Builtin::Time, Some(zone)) => (
+                moment::in_zone(literal, zone).map(Const::Time),
+                Type::Time,
+                "write it as in \"2026-01-31T12:00:00\"",
+            ),
+            (Builtin::Ip, _) => (
+                crate::text::host::address(literal).map(Const::Ip),
+                Type::Ip,
+                "write it as in \"192.0.2.1\" or \"2001:db8::1\"",
+            ),
             _ => return None,
         };
         Some(match value {
             Some(value) => Some(Expr { kind: ExprKind::Const(value), ty, span }),
-            None => self.refuse(typing::bad_pattern(span, &ty.to_string(), &format!("`{literal}` is none"), help)),
+            None => {
+                self.refuse(typing::bad_pattern(span, &ty.to_string(), &format!("`{literal}` is none"), help))
+            }
         })
     }
 
@@ -765,7 +936,13 @@ impl<'s, 'a> Checker<'s, 'a> {
         self.refuse(typing::mismatch(expr.span, "a json value", expr.ty, help))
     }
 
-    fn expand(&mut self, name: &ast::Name, def: &'a ast::Def, arguments: &[ast::Expr], span: Span) -> Checked {
+    fn expand(
+        &mut self,
+        name: &ast::Name,
+        def: &'a ast::Def,
+        arguments: &[ast::Expr],
+        span: Span,
+    ) -> Checked {
         if self.expanding.contains(&name.value) {
             return self.refuse(names::recursion(name.span, &name.value));
         }
@@ -780,7 +957,12 @@ impl<'s, 'a> Checker<'s, 'a> {
             return self.refuse(typing::arguments(span, &name.value, &wanted, checked.len()));
         }
         let outer = std::mem::take(&mut self.bindings);
-        self.bindings = def.arguments.iter().zip(checked).map(|(name, value)| (name.value.clone(), Binding::Value(value))).collect();
+        self.bindings = def
+            .arguments
+            .iter()
+            .zip(checked)
+            .map(|(name, value)| (name.value.clone(), Binding::Value(value)))
+            .collect();
         self.expanding.push(name.value.clone());
         let body = self.infer(&def.body);
         self.expanding.pop();
@@ -805,7 +987,10 @@ fn is_empty_list(expr: &Expr) -> bool {
 
 fn is_literal(expr: &ast::Expr) -> bool {
     match &expr.kind {
-        ast::ExprKind::Bool(_) | ast::ExprKind::Number(_) | ast::ExprKind::Duration(_) | ast::ExprKind::Date(_) => true,
+        ast::ExprKind::Bool(_)
+        | ast::ExprKind::Number(_)
+        | ast::ExprKind::Duration(_)
+        | ast::ExprKind::Date(_) => true,
         ast::ExprKind::Negative(inner) => is_literal(inner),
         ast::ExprKind::Call(name, _) => matches!(name.value.as_str(), "time" | "ip"),
         ast::ExprKind::String(_) => plain_text(expr).is_some(),

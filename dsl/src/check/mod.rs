@@ -36,8 +36,10 @@ type Rules = BTreeMap<String, Vec<EventKind>>;
 /// Checks sources that will be active together.
 pub(crate) fn check(sources: &[Source]) -> (hir::PolicySet, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
-    let files: Vec<ast::File> =
-        (0u32..).zip(sources).map(|(number, source)| crate::parse::parse(number, source, &mut diagnostics)).collect();
+    let files: Vec<ast::File> = (0u32..)
+        .zip(sources)
+        .map(|(number, source)| crate::parse::parse(number, source, &mut diagnostics))
+        .collect();
     let rules = name_rules(&files);
     let schemas = schema::all(&files);
     let mut set = hir::PolicySet::default();
@@ -46,9 +48,14 @@ pub(crate) fn check(sources: &[Source]) -> (hir::PolicySet, Vec<Diagnostic>) {
         let policy = policy(number, file, sources, source, (&rules, &schemas), &mut diagnostics);
         let Some(policy) = policy else { continue };
         if let Some(first) = policies.insert(policy.name.clone(), set.policies.len()) {
-            let span = header(file).map_or(Span { source: number, ..Span::default() }, |header| header.name.span);
+            let span =
+                header(file).map_or(Span { source: number, ..Span::default() }, |header| header.name.span);
             let message = format!("policy `{}` is already declared in another file", policy.name);
-            diagnostics.push(syntax::header(span, &message, "rename one of them: the name in the header is the policy's own"));
+            diagnostics.push(syntax::header(
+                span,
+                &message,
+                "rename one of them: the name in the header is the policy's own",
+            ));
             policies.insert(policy.name, first);
             continue;
         }
@@ -72,7 +79,8 @@ fn name_rules(files: &[ast::File]) -> Rules {
         let policy = header(file).map_or(UNNAMED, |header| header.name.value.as_str());
         for item in &file.items {
             if let ItemKind::Rule(rule) = &item.kind {
-                let kinds = rule.kinds.iter().map(|kind| EventKind::named(&kind.value)).collect::<Option<_>>();
+                let kinds =
+                    rule.kinds.iter().map(|kind| EventKind::named(&kind.value)).collect::<Option<_>>();
                 rules.insert(format!("{policy}.{}", rule.name.value), kinds.unwrap_or_default());
             }
         }
@@ -94,7 +102,11 @@ fn policy<'a>(
     });
     let first = headers.next();
     for extra in headers {
-        out.push(syntax::header(extra.name.span, "a file has one header", "put the second policy into a file of its own"));
+        out.push(syntax::header(
+            extra.name.span,
+            "a file has one header",
+            "put the second policy into a file of its own",
+        ));
     }
     if first.is_none() && !file_was_unreadable(number, out) {
         let span = Span { source: number, start: 0, end: 1.min(source.text.len() as u32) };
@@ -145,7 +157,9 @@ fn policy<'a>(
                     policy.exemptions.extend(rule::exemption(&mut scope, written, name, &kinds));
                 }
             }
-            ItemKind::Test(written) => policy.tests.extend(tests::test(&mut scope, written, &policy.params, &known)),
+            ItemKind::Test(written) => {
+                policy.tests.extend(tests::test(&mut scope, written, &policy.params, &known))
+            }
             ItemKind::Header(_) | ItemKind::Param(_) | ItemKind::List(_) | ItemKind::Def(_) => {}
         }
     }
@@ -183,11 +197,17 @@ fn settings(scope: &mut Scope, header: &ast::Header, policy: &mut hir::Policy) {
             _ => None,
         };
         match (key.value.as_str(), text) {
-            (_, None) => scope.report(typing::literal_only(value.span(), &format!("`{}`", key.value), "a text in double quotes")),
+            (_, None) => scope.report(typing::literal_only(
+                value.span(),
+                &format!("`{}`", key.value),
+                "a text in double quotes",
+            )),
             ("title", Some(text)) => policy.title = text,
             ("owner", Some(text)) => policy.owner = Some(text),
             (_, Some(text)) if text == "shadow" => policy.shadow = true,
-            (_, Some(text)) => scope.report(names::unknown_word(value.span(), "mode", &text, ["shadow"].into_iter())),
+            (_, Some(text)) => {
+                scope.report(names::unknown_word(value.span(), "mode", &text, ["shadow"].into_iter()))
+            }
         }
     }
 }
@@ -205,7 +225,8 @@ fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, sources: &[Source], p
             }
             ItemKind::List(written) => {
                 // A list that can't be read still has its name, or each use of it would be a further mistake.
-                let named = list(scope, written).unwrap_or(Named::Values(Const::List(Vec::new()), Type::STRINGS));
+                let named =
+                    list(scope, written).unwrap_or(Named::Values(Const::List(Vec::new()), Type::STRINGS));
                 ("list", &written.name, scope.declare(&written.name, named))
             }
             ItemKind::Def(written) => ("macro", &written.name, scope.declare_macro(written)),
@@ -218,7 +239,8 @@ fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, sources: &[Source], p
 }
 
 fn report_duplicate(scope: &mut Scope, sources: &[Source], what: &str, name: &ast::Name, first: Span) {
-    let line = sources.get(first.source as usize).map_or(0, |source| source.line_column(first.start as usize).0);
+    let line =
+        sources.get(first.source as usize).map_or(0, |source| source.line_column(first.start as usize).0);
     scope.report(names::duplicate(name.span, what, &name.value, line));
 }
 
@@ -324,7 +346,9 @@ fn patterns(scope: &mut Scope, written: &ast::List, kind: PatternKind) -> Option
     if let Some((number, reason)) = expr::bad_entry(kind, &entries) {
         let span = written.values.get(number).map_or(written.span, ast::Value::span);
         let help = match kind {
-            PatternKind::Domain => "write a host name or an address, without scheme, port or path: \"bank.example\"",
+            PatternKind::Domain => {
+                "write a host name or an address, without scheme, port or path: \"bank.example\""
+            }
             PatternKind::Cidr => "write a network or an address: \"10.0.0.0/8\"",
             PatternKind::Path => "write an absolute path: \"/srv/data\"",
             PatternKind::Glob => "`*` stands for anything, `?` for one character",
@@ -345,7 +369,11 @@ fn constant(scope: &mut Scope, value: &ast::Value) -> Option<Const> {
             return Some(Const::List(items.into_iter().collect::<Option<_>>()?));
         }
         ast::Value::Object(_, span) => {
-            scope.report(typing::misplaced(*span, "an object", "write a number, a text, a span of time or a list"));
+            scope.report(typing::misplaced(
+                *span,
+                "an object",
+                "write a number, a text, a span of time or a list",
+            ));
             return None;
         }
     };
@@ -353,7 +381,11 @@ fn constant(scope: &mut Scope, value: &ast::Value) -> Option<Const> {
     match checked.kind {
         hir::ExprKind::Const(value) => Some(value),
         _ => {
-            scope.report(typing::literal_only(expr.span, "this value", "`1_000`, \"text\", `60m` or `[\"a\", \"b\"]`"));
+            scope.report(typing::literal_only(
+                expr.span,
+                "this value",
+                "`1_000`, \"text\", `60m` or `[\"a\", \"b\"]`",
+            ));
             None
         }
     }
@@ -361,7 +393,11 @@ fn constant(scope: &mut Scope, value: &ast::Value) -> Option<Const> {
 
 /// The full name of a rule named by itself or with its policy.
 fn full_rule_name(scope: &mut Scope, name: &ast::Name, rules: &[String]) -> Option<String> {
-    let full = if name.value.contains('.') { name.value.clone() } else { format!("{}.{}", scope.policy, name.value) };
+    let full = if name.value.contains('.') {
+        name.value.clone()
+    } else {
+        format!("{}.{}", scope.policy, name.value)
+    };
     if rules.contains(&full) {
         return Some(full);
     }
@@ -392,17 +428,49 @@ mod checks {
 
     #[test]
     fn an_allow_must_know() {
-        assert_eq!(codes("policy p {}\nrule r on intent { when agent.declared and payload.amount > 10 allow }"), ["L0401"]);
-        assert_eq!(codes("policy p {}\nrule r on intent { when agent.declared and has payload.amount and payload.amount > 10 allow }"), Vec::<&str>::new());
-        assert_eq!(codes("policy p {}\nrule r on intent { when agent.declared and (payload.amount else 0) > 10 allow }"), Vec::<&str>::new());
-        assert_eq!(codes("policy p {}\nrule r on intent { when agent.declared and payload.amount? > 10 allow }"), Vec::<&str>::new());
-        assert_eq!(codes("policy p {}\nrule r on intent { when agent.declared unless not has amount or amount > 10 allow }"), Vec::<&str>::new());
-        assert_eq!(codes("policy p {}\nrule r on intent { when agent.declared unless payload.blocked? == true allow }"), ["L0404"]);
+        assert_eq!(
+            codes("policy p {}\nrule r on intent { when agent.declared and payload.amount > 10 allow }"),
+            ["L0401"]
+        );
+        assert_eq!(
+            codes(
+                "policy p {}\nrule r on intent { when agent.declared and has payload.amount and payload.amount > 10 allow }"
+            ),
+            Vec::<&str>::new()
+        );
+        assert_eq!(
+            codes(
+                "policy p {}\nrule r on intent { when agent.declared and (payload.amount else 0) > 10 allow }"
+            ),
+            Vec::<&str>::new()
+        );
+        assert_eq!(
+            codes("policy p {}\nrule r on intent { when agent.declared and payload.amount? > 10 allow }"),
+            Vec::<&str>::new()
+        );
+        assert_eq!(
+            codes(
+                "policy p {}\nrule r on intent { when agent.declared unless not has amount or amount > 10 allow }"
+            ),
+            Vec::<&str>::new()
+        );
+        assert_eq!(
+            codes(
+                "policy p {}\nrule r on intent { when agent.declared unless payload.blocked? == true allow }"
+            ),
+            ["L0404"]
+        );
     }
 
     #[test]
     fn what_a_macro_hides_is_still_checked() {
-        assert_eq!(codes("policy p {}\ndef big(x) = x > 10\nrule r on intent { when big(amonut) deny }"), ["L0201"]);
-        assert_eq!(codes("policy p {}\ndef a() = b()\ndef b() = a()\nrule r on intent { when a() deny }"), ["L0209"]);
+        assert_eq!(
+            codes("policy p {}\ndef big(x) = x > 10\nrule r on intent { when big(amonut) deny }"),
+            ["L0201"]
+        );
+        assert_eq!(
+            codes("policy p {}\ndef a() = b()\ndef b() = a()\nrule r on intent { when a() deny }"),
+            ["L0209"]
+        );
     }
 }

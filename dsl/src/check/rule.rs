@@ -52,8 +52,10 @@ pub(super) fn rule(scope: &mut Scope, rule: &ast::Rule, docs: &[String]) -> Opti
     let kinds = kinds(scope, &rule.kinds);
     let mut sound = true;
     let parts = collect(scope, rule, &mut sound);
-    let has_effect =
-        parts.effect.is_some() || parts.score.is_some() || parts.incident.is_some() || !parts.obligations.is_empty();
+    let has_effect = parts.effect.is_some()
+        || parts.score.is_some()
+        || parts.incident.is_some()
+        || !parts.obligations.is_empty();
     if !has_effect && sound {
         scope.report(effects::none(rule.name.span, &rule.name.value));
         sound = false;
@@ -83,7 +85,11 @@ pub(super) fn rule(scope: &mut Scope, rule: &ast::Rule, docs: &[String]) -> Opti
     }
     let conditions: Vec<Expr> = conditions.into_iter().collect::<Option<_>>()?;
     let condition = conjunction(conditions, rule.name.span);
-    let (because, incident, effect) = (because.map_or(Some(None), |b| b.map(Some))?, incident.map_or(Some(None), |i| i.map(Some))?, effect?);
+    let (because, incident, effect) = (
+        because.map_or(Some(None), |b| b.map(Some))?,
+        incident.map_or(Some(None), |i| i.map(Some))?,
+        effect?,
+    );
     if let Some(effect) = &effect {
         sound &= unknown_parts(scope, &condition, effect, rule.name.span);
     }
@@ -263,7 +269,9 @@ fn incident(checker: &mut Checker, written: &ast::Incident) -> Option<Incident> 
     let severity = severity(checker.scope, &written.severity);
     let per: Vec<Option<Expr>> = written.per.iter().map(|expr| checker.infer(expr)).collect();
     let title = written.title.as_ref().map(|title| checker.typed(title, Type::String));
-    let fold_s = written.within_us.map_or(Some(FOLD_S), |within| seconds(checker.scope, within, written.severity.span));
+    let fold_s = written
+        .within_us
+        .map_or(Some(FOLD_S), |within| seconds(checker.scope, within, written.severity.span));
     Some(Incident {
         severity: severity?,
         per: per.into_iter().collect::<Option<_>>()?,
@@ -323,7 +331,11 @@ pub(super) fn texts(scope: &mut Scope, values: &[ast::Value], into: &mut Vec<Str
         match value {
             ast::Value::Expr(expr) if plain_text(expr).is_some() => into.extend(plain_text(expr)),
             other => {
-                scope.report(typing::literal_only(other.span(), "what stands in this list", "`[\"SOC2:CC6.1\"]`"));
+                scope.report(typing::literal_only(
+                    other.span(),
+                    "what stands in this list",
+                    "`[\"SOC2:CC6.1\"]`",
+                ));
                 sound = false;
             }
         }
@@ -332,7 +344,12 @@ pub(super) fn texts(scope: &mut Scope, values: &[ast::Value], into: &mut Vec<Str
 }
 
 /// An exemption; its fields are those of the rule that it exempts from.
-pub(super) fn exemption(scope: &mut Scope, written: &ast::Exempt, rule: String, kinds: &[EventKind]) -> Option<Exemption> {
+pub(super) fn exemption(
+    scope: &mut Scope,
+    written: &ast::Exempt,
+    rule: String,
+    kinds: &[EventKind],
+) -> Option<Exemption> {
     let mut checker = Checker::new(scope, kinds);
     // Exemptions are looked at before the risk is added up.
     checker.risk_refused = true;

@@ -29,7 +29,8 @@ pub(super) fn all(files: &[ast::File]) -> Schemas {
     for item in files.iter().flat_map(|file| &file.items) {
         let ItemKind::Schema(written) = &item.kind else { continue };
         let Some(kind) = EventKind::named(&written.kind.value) else { continue };
-        let required = written.fields.iter().filter(|(.., optional)| !optional).map(|(name, ..)| name.value.clone());
+        let required =
+            written.fields.iter().filter(|(.., optional)| !optional).map(|(name, ..)| name.value.clone());
         schemas.entry((kind, written.value.value.clone())).or_default().extend(required);
     }
     schemas
@@ -60,16 +61,24 @@ pub(super) fn schema(scope: &mut Scope, written: &ast::Schema, sources: &[Source
     let mut fields: Vec<SchemaField> = Vec::new();
     let mut sound = true;
     for (name, ty, optional) in &written.fields {
-        if let Some((first, ..)) = written.fields.iter().find(|(other, ..)| other.value == name.value && other.span != name.span)
+        if let Some((first, ..)) =
+            written.fields.iter().find(|(other, ..)| other.value == name.value && other.span != name.span)
             && first.span.start < name.span.start
         {
             super::report_duplicate(scope, sources, "field", name, first.span);
             sound = false;
         }
         match TYPES.iter().find(|(known, _)| *known == ty.value.replace(' ', "")) {
-            Some((_, ty)) => fields.push(SchemaField { name: name.value.clone(), ty: *ty, optional: *optional }),
+            Some((_, ty)) => {
+                fields.push(SchemaField { name: name.value.clone(), ty: *ty, optional: *optional })
+            }
             None => {
-                scope.report(names::unknown_word(ty.span, "type of field", &ty.value, TYPES.iter().map(|(name, _)| *name)));
+                scope.report(names::unknown_word(
+                    ty.span,
+                    "type of field",
+                    &ty.value,
+                    TYPES.iter().map(|(name, _)| *name),
+                ));
                 sound = false;
             }
         }

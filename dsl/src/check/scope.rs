@@ -52,7 +52,16 @@ impl<'a> Scope<'a> {
         schemas: &'a super::schema::Schemas,
         out: &'a mut Vec<Diagnostic>,
     ) -> Scope<'a> {
-        Scope { policy, broken, schemas, declared: BTreeMap::new(), macros: BTreeMap::new(), used: BTreeSet::new(), variables: 0, out }
+        Scope {
+            policy,
+            broken,
+            schemas,
+            declared: BTreeMap::new(),
+            macros: BTreeMap::new(),
+            used: BTreeSet::new(),
+            variables: 0,
+            out,
+        }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {

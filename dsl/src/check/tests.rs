@@ -8,30 +8,50 @@ use crate::diagnostics::{effects, names};
 use crate::events::{self, EventKind};
 use crate::hir::*;
 
+/// Members of an agent or an event: where each goes, and its value.
+type Members = Vec<(Vec<String>, TestValue)>;
+
 /// Checks one test. `rules` are the full names of all rules of the set.
-pub(super) fn test(scope: &mut Scope, written: &ast::Test, params: &[Param], rules: &[String]) -> Option<Test> {
+pub(super) fn test(
+    scope: &mut Scope,
+    written: &ast::Test,
+    params: &[Param],
+    rules: &[String],
+) -> Option<Test> {
     let mut sound = true;
-    let mut event: Option<(EventKind, Vec<(Vec<String>, TestValue)>)> = None;
+    let mut event: Option<(EventKind, Members)> = None;
     let mut agent = Vec::new();
     for (kind, members, span) in &written.given {
         if kind.value == "agent" {
-            agent.extend(self::members(scope, members, Some("agent"), &EventKind::ALL).unwrap_or_else(|| {
-                sound = false;
-                Vec::new()
-            }));
+            agent.extend(self::members(scope, members, Some("agent"), &EventKind::ALL).unwrap_or_else(
+                || {
+                    sound = false;
+                    Vec::new()
+                },
+            ));
             continue;
         }
         if matches!(kind.value.as_str(), "before" | "denied" | "waiting") {
             let help = "rules of this version look at one event at a time";
-            scope.report(crate::diagnostics::syntax::not_available(kind.span, "earlier events in tests", help));
+            scope.report(crate::diagnostics::syntax::not_available(
+                kind.span,
+                "earlier events in tests",
+                help,
+            ));
             return None;
         }
-        let Some(kind) = rule::kinds(scope, std::slice::from_ref(kind)).and_then(|kinds| kinds.first().copied()) else {
+        let Some(kind) =
+            rule::kinds(scope, std::slice::from_ref(kind)).and_then(|kinds| kinds.first().copied())
+        else {
             sound = false;
             continue;
         };
         if event.is_some() {
-            scope.report(effects::test(*span, "a test judges one event", "write a second test for the other event"));
+            scope.report(effects::test(
+                *span,
+                "a test judges one event",
+                "write a second test for the other event",
+            ));
             sound = false;
             continue;
         }
@@ -49,12 +69,21 @@ pub(super) fn test(scope: &mut Scope, written: &ast::Test, params: &[Param], rul
         scope.report(effects::test(written.name.span, "this test expects nothing, so it can't fail", help));
         sound = false;
     }
-    let expects: Vec<_> = written.expects.iter().map(|expect| self::expect(scope, &expect.value, rules)).collect();
+    let expects: Vec<_> =
+        written.expects.iter().map(|expect| self::expect(scope, &expect.value, rules)).collect();
     let pins: Vec<_> = written.pins.iter().map(|(name, value)| pin(scope, name, value, params)).collect();
     let (kind, event) = event?;
     let expects = expects.into_iter().collect::<Option<_>>()?;
     let pins = pins.into_iter().collect::<Option<_>>()?;
-    sound.then(|| Test { name: written.name.value.clone(), pins, kind, agent, event, expects, span: written.name.span })
+    sound.then(|| Test {
+        name: written.name.value.clone(),
+        pins,
+        kind,
+        agent,
+        event,
+        expects,
+        span: written.name.span,
+    })
 }
 
 fn pin(scope: &mut Scope, name: &ast::Name, value: &ast::Value, params: &[Param]) -> Option<(String, Const)> {
@@ -77,7 +106,7 @@ fn members(
     written: &[ast::Member],
     below: Option<&str>,
     kinds: &[EventKind],
-) -> Option<Vec<(Vec<String>, TestValue)>> {
+) -> Option<Members> {
     let mut checked = Vec::new();
     let mut sound = true;
     for member in written {
@@ -85,8 +114,13 @@ fn members(
         let is_json = known_field(kinds, &path);
         if is_json.is_none() {
             let full = path.join(".");
-            let known: Vec<&str> = kinds.iter().flat_map(|kind| events::fields_of(*kind)).map(|field| field.def().name).collect();
-            let mut diagnostic = names::unknown_name(member.span, &full, known.into_iter(), &kind_list(kinds));
+            let known: Vec<&str> = kinds
+                .iter()
+                .flat_map(|kind| events::fields_of(*kind))
+                .map(|field| field.def().name)
+                .collect();
+            let mut diagnostic =
+                names::unknown_name(member.span, &full, known.into_iter(), &kind_list(kinds));
             diagnostic.fixes.clear();
             scope.report(diagnostic);
             sound = false;
@@ -111,15 +145,18 @@ fn known_field(kinds: &[EventKind], path: &[&str]) -> Option<()> {
             })
         })
     };
-    let known = kinds.iter().any(|kind| events::field(*kind, &full).is_some() || events::is_group(*kind, &full));
+    let known =
+        kinds.iter().any(|kind| events::field(*kind, &full).is_some() || events::is_group(*kind, &full));
     (known || inside_json()).then_some(())
 }
 
 fn value(scope: &mut Scope, written: &ast::Value) -> Option<TestValue> {
     Some(match written {
         ast::Value::Object(members, _) => {
-            let members: Vec<Option<_>> =
-                members.iter().map(|member| Some((member.path.clone(), value(scope, &member.value)?))).collect();
+            let members: Vec<Option<_>> = members
+                .iter()
+                .map(|member| Some((member.path.clone(), value(scope, &member.value)?)))
+                .collect();
             TestValue::Object(members.into_iter().collect::<Option<_>>()?)
         }
         ast::Value::List(values, _) => {
@@ -138,13 +175,22 @@ fn expect(scope: &mut Scope, written: &ast::Expect, rules: &[String]) -> Option<
         ast::Expect::Because(expr) => match plain_text(expr) {
             Some(text) => Expect::Because(text),
             None => {
-                scope.report(effects::test(expr.span, "an expected reason has no values in it", "write the text as it must come out"));
+                scope.report(effects::test(
+                    expr.span,
+                    "an expected reason has no values in it",
+                    "write the text as it must come out",
+                ));
                 return None;
             }
         },
         ast::Expect::Decision { outcome, by, undecided } => {
-            let by: Vec<Option<String>> = by.iter().map(|name| super::full_rule_name(scope, name, rules)).collect();
-            Expect::Decision { outcome: outcome.clone(), by: by.into_iter().collect::<Option<_>>()?, undecided: *undecided }
+            let by: Vec<Option<String>> =
+                by.iter().map(|name| super::full_rule_name(scope, name, rules)).collect();
+            Expect::Decision {
+                outcome: outcome.clone(),
+                by: by.into_iter().collect::<Option<_>>()?,
+                undecided: *undecided,
+            }
         }
     })
 }

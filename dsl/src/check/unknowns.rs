@@ -42,7 +42,6 @@ fn key(expr: &Expr) -> String {
     format!("{expr:#}")
 }
 
-
 /// An expression without the conversions that the checker put around it.
 fn strip(expr: &Expr) -> &Expr {
     match &expr.kind {

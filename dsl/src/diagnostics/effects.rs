@@ -16,42 +16,90 @@ pub(crate) fn none(span: Span, name: &str) -> Diagnostic {
 
 /// A rule with two of the four effects.
 pub(crate) fn several(span: Span) -> Diagnostic {
-    error("L0602", "a rule has one effect", span, "a second effect", "keep one, or write a rule for each; the strongest of all matching rules wins")
+    error(
+        "L0602",
+        "a rule has one effect",
+        span,
+        "a second effect",
+        "keep one, or write a rule for each; the strongest of all matching rules wins",
+    )
 }
 
 /// A clause that stands twice.
 pub(crate) fn repeated(span: Span, clause: &str) -> Diagnostic {
-    error("L0603", format!("this rule has a second `{clause}`"), span, "a second one", "join them with `and`, or remove one")
+    error(
+        "L0603",
+        format!("this rule has a second `{clause}`"),
+        span,
+        "a second one",
+        "join them with `and`, or remove one",
+    )
 }
 
 /// A rule that reads the risk and adds to it.
 pub(crate) fn risk_in_scored_rule(span: Span) -> Diagnostic {
-    error("L0604", "a rule with a `score` can't read `risk`", span, "adds to what it reads", "move the `score` into a rule of its own")
+    error(
+        "L0604",
+        "a rule with a `score` can't read `risk`",
+        span,
+        "adds to what it reads",
+        "move the `score` into a rule of its own",
+    )
 }
 
 /// A score no risk can hold.
 pub(crate) fn score_out_of_range(span: Span) -> Diagnostic {
-    error("L0605", "a score is between -1 and 1", span, "out of range", "the risk is held to 0..1, so write a part of it, such as `score +0.2`")
+    error(
+        "L0605",
+        "a score is between -1 and 1",
+        span,
+        "out of range",
+        "the risk is held to 0..1, so write a part of it, such as `score +0.2`",
+    )
 }
 
 /// A rule that never applies, going by its dates.
 pub(crate) fn never_applies(span: Span) -> Diagnostic {
-    error("L0606", "this rule ends before it begins", span, "no day in it", "`from` is the first day on which it applies, `until` the first on which it no longer does")
+    error(
+        "L0606",
+        "this rule ends before it begins",
+        span,
+        "no day in it",
+        "`from` is the first day on which it applies, `until` the first on which it no longer does",
+    )
 }
 
 /// A date that does not exist.
 pub(crate) fn bad_date(span: Span, text: &str) -> Diagnostic {
-    error("L0607", format!("`{text}` is no date or time"), span, "no such day", "write `2025-08-02`, or a time such as \"2025-08-02T12:00:00Z\"")
+    error(
+        "L0607",
+        format!("`{text}` is no date or time"),
+        span,
+        "no such day",
+        "write `2025-08-02`, or a time such as \"2025-08-02T12:00:00Z\"",
+    )
 }
 
 /// An approval by nobody, or by a fraction of a person.
 pub(crate) fn approvers(span: Span) -> Diagnostic {
-    error("L0608", "an approval needs between 1 and 100 people", span, "not a number of people", "write `by 2` for two people")
+    error(
+        "L0608",
+        "an approval needs between 1 and 100 people",
+        span,
+        "not a number of people",
+        "write `by 2` for two people",
+    )
 }
 
 /// A span of time that is no whole number of seconds, or none at all.
 pub(crate) fn seconds(span: Span) -> Diagnostic {
-    error("L0609", "this span of time must be whole seconds, and more than none", span, "not usable", "write it as `30s`, `60m`, `24h` or `7d`")
+    error(
+        "L0609",
+        "this span of time must be whole seconds, and more than none",
+        span,
+        "not usable",
+        "write it as `30s`, `60m`, `24h` or `7d`",
+    )
 }
 
 /// A rule without a condition.

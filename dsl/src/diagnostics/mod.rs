@@ -132,7 +132,15 @@ fn new(
     label: impl Into<String>,
     help: impl Into<String>,
 ) -> Diagnostic {
-    Diagnostic { code, severity, message: message.into(), span, label: label.into(), help: help.into(), fixes: Vec::new() }
+    Diagnostic {
+        code,
+        severity,
+        message: message.into(),
+        span,
+        label: label.into(),
+        help: help.into(),
+        fixes: Vec::new(),
+    }
 }
 
 fn error(

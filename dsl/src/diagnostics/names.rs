@@ -26,15 +26,29 @@ fn with_suggestion<'a>(
 pub(crate) const NO_EVENT: &str = "no event here";
 
 /// A name that is no field, parameter, list, macro or variable.
-pub(crate) fn unknown_name<'a>(span: Span, name: &str, known: impl Iterator<Item = &'a str>, kinds: &str) -> Diagnostic {
+pub(crate) fn unknown_name<'a>(
+    span: Span,
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+    kinds: &str,
+) -> Diagnostic {
     if matches!(name, "null" | "nil" | "None" | "undefined") {
         let help = "ask whether a field is there with `has field`, or give a default with `else`";
         return error("L0201", format!("there is no `{name}`"), span, "unknown", help);
     }
     if kinds == NO_EVENT {
-        return with_suggestion("L0201", span, "name", name, known, "no event is read here: write the value out; a text needs double quotes");
+        return with_suggestion(
+            "L0201",
+            span,
+            "name",
+            name,
+            known,
+            "no event is read here: write the value out; a text needs double quotes",
+        );
     }
-    let help = format!("use a field of {kinds}, or declare it with `param`, `list`, `def` or `let`; a text needs double quotes");
+    let help = format!(
+        "use a field of {kinds}, or declare it with `param`, `list`, `def` or `let`; a text needs double quotes"
+    );
     with_suggestion("L0201", span, "field or name", name, known, &help)
 }
 
@@ -45,7 +59,10 @@ pub(crate) fn field_of_another_kind(span: Span, name: &str, has: &[&str], lacks:
         format!("`{name}` is a field of {}, not of {}", has.join(", "), lacks.join(", ")),
         span,
         "not on every event of this rule",
-        format!("write one rule `on {}` for it, or use a field that all kinds of this rule share", has.join(", ")),
+        format!(
+            "write one rule `on {}` for it, or use a field that all kinds of this rule share",
+            has.join(", ")
+        ),
     )
 }
 
@@ -66,7 +83,13 @@ pub(crate) fn group(span: Span, name: &str, members: &[&str]) -> Diagnostic {
     if members.len() > 6 {
         some.push_str(", …");
     }
-    error("L0204", format!("`{name}` is not a value by itself"), span, "a group of fields", format!("name one of its fields: {some}"))
+    error(
+        "L0204",
+        format!("`{name}` is not a value by itself"),
+        span,
+        "a group of fields",
+        format!("name one of its fields: {some}"),
+    )
 }
 
 /// Two declarations of one name.
@@ -88,20 +111,40 @@ pub(crate) fn unknown_kind(span: Span, name: &str) -> Diagnostic {
 }
 
 /// A function that does not exist.
-pub(crate) fn unknown_function<'a>(span: Span, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Diagnostic {
-    let help = format!("functions are {}", known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "));
+pub(crate) fn unknown_function<'a>(
+    span: Span,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Diagnostic {
+    let help = format!(
+        "functions are {}",
+        known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    );
     with_suggestion("L0207", span, "function", name, known, &help)
 }
 
 /// A severity that does not exist.
 pub(crate) fn unknown_severity(span: Span, name: &str) -> Diagnostic {
     let known = crate::hir::Severity::NAMES.iter().map(|(name, _)| *name);
-    with_suggestion("L0208", span, "severity", name, known, "severities are `low`, `medium`, `high` and `critical`")
+    with_suggestion(
+        "L0208",
+        span,
+        "severity",
+        name,
+        known,
+        "severities are `low`, `medium`, `high` and `critical`",
+    )
 }
 
 /// A macro that expands to itself.
 pub(crate) fn recursion(span: Span, name: &str) -> Diagnostic {
-    error("L0209", format!("`{name}` would expand for ever"), span, "expands to itself", "macros can't call themselves: write out what you mean")
+    error(
+        "L0209",
+        format!("`{name}` would expand for ever"),
+        span,
+        "expands to itself",
+        "macros can't call themselves: write out what you mean",
+    )
 }
 
 /// A rule that an exemption or a test names, but that does not exist.
@@ -110,15 +153,27 @@ pub(crate) fn unknown_rule<'a>(span: Span, name: &str, known: impl Iterator<Item
 }
 
 /// A word where only certain words may stand.
-pub(crate) fn unknown_word<'a>(span: Span, what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Diagnostic {
+pub(crate) fn unknown_word<'a>(
+    span: Span,
+    what: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Diagnostic {
     let words = known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let help = if words.is_empty() { "this policy declares none".to_owned() } else { format!("it can be {words}") };
+    let help =
+        if words.is_empty() { "this policy declares none".to_owned() } else { format!("it can be {words}") };
     with_suggestion("L0211", span, what, name, known, &help)
 }
 
 /// A time zone that does not exist.
 pub(crate) fn unknown_zone(span: Span, name: &str) -> Diagnostic {
-    error("L0212", format!("there is no time zone `{name}`"), span, "unknown", "name a zone of the IANA database, such as `Europe/Amsterdam`")
+    error(
+        "L0212",
+        format!("there is no time zone `{name}`"),
+        span,
+        "unknown",
+        "name a zone of the IANA database, such as `Europe/Amsterdam`",
+    )
 }
 
 /// Something declared and never used.

@@ -10,7 +10,9 @@ pub(crate) const STRAY: &str = "L0106";
 pub(crate) fn unexpected(span: Span, found: &str, expected: &str, help: &str) -> Diagnostic {
     let message = match found {
         "" => "this declaration ends too early".to_owned(),
-        "policy" | "param" | "list" | "def" | "default" | "rule" | "exempt" | "test" => format!("this `{found}` can't be read"),
+        "policy" | "param" | "list" | "def" | "default" | "rule" | "exempt" | "test" => {
+            format!("this `{found}` can't be read")
+        }
         _ => format!("unexpected `{found}`"),
     };
     error("L0101", message, span, format!("expected {expected}"), help)
@@ -34,12 +36,24 @@ pub(crate) fn unclosed(span: Span, sign: char) -> Diagnostic {
         '[' => ']',
         _ => '}',
     };
-    error("L0103", format!("this `{sign}` is never closed"), span, "opened here", format!("add the missing `{closing}`"))
+    error(
+        "L0103",
+        format!("this `{sign}` is never closed"),
+        span,
+        "opened here",
+        format!("add the missing `{closing}`"),
+    )
 }
 
 /// A closing bracket that nothing opened.
 pub(crate) fn unmatched(span: Span, sign: char) -> Diagnostic {
-    error("L0103", format!("this `{sign}` closes nothing"), span, "no matching bracket", "remove it, or open its partner before it")
+    error(
+        "L0103",
+        format!("this `{sign}` closes nothing"),
+        span,
+        "no matching bracket",
+        "remove it, or open its partner before it",
+    )
 }
 
 /// Brackets nested too deeply.
@@ -90,7 +104,13 @@ pub(crate) fn not_available(span: Span, what: &str, help: &str) -> Diagnostic {
 
 /// A file over the size limit.
 pub(crate) fn file_too_large(span: Span, limit: usize) -> Diagnostic {
-    error("L0109", format!("the file is larger than {limit} bytes"), span, "too large", "split it into several policies")
+    error(
+        "L0109",
+        format!("the file is larger than {limit} bytes"),
+        span,
+        "too large",
+        "split it into several policies",
+    )
 }
 
 /// The header is missing or there are several.

@@ -19,7 +19,13 @@ fn with_article(what: &str) -> String {
 
 /// An operand of another type than its operator takes.
 pub(crate) fn mismatch(span: Span, wanted: &str, found: Type, help: &str) -> Diagnostic {
-    error("L0301", format!("this must be {}, and is {}", with_article(wanted), a(found)), span, format!("this is {}", a(found)), help)
+    error(
+        "L0301",
+        format!("this must be {}, and is {}", with_article(wanted), a(found)),
+        span,
+        format!("this is {}", a(found)),
+        help,
+    )
 }
 
 /// A condition that is no truth.
@@ -31,15 +37,27 @@ pub(crate) fn not_a_condition(span: Span, found: Type) -> Diagnostic {
         Type::List(_) => "ask what is in it: `… has \"x\"`, or `len(…) > 0`",
         _ => "compare it with something",
     };
-    error("L0302", format!("a condition must be true or false, and this is {}", a(found)), span, format!("this is {}", a(found)), help)
+    error(
+        "L0302",
+        format!("a condition must be true or false, and this is {}", a(found)),
+        span,
+        format!("this is {}", a(found)),
+        help,
+    )
 }
 
 /// A comparison whose sides share no value.
 pub(crate) fn incomparable(span: Span, left: Type, right: Type) -> Diagnostic {
     let help = match (left, right) {
-        (Type::Number, Type::String) | (Type::String, Type::Number) => "write numbers without quotes, and texts with them",
-        (Type::Time, Type::String) | (Type::String, Type::Time) => "turn the text into a time: `time(\"2026-01-31T12:00:00Z\")`",
-        (Type::Ip, Type::String) | (Type::String, Type::Ip) => "turn the text into an address: `ip(\"192.0.2.1\")`",
+        (Type::Number, Type::String) | (Type::String, Type::Number) => {
+            "write numbers without quotes, and texts with them"
+        }
+        (Type::Time, Type::String) | (Type::String, Type::Time) => {
+            "turn the text into a time: `time(\"2026-01-31T12:00:00Z\")`"
+        }
+        (Type::Ip, Type::String) | (Type::String, Type::Ip) => {
+            "turn the text into an address: `ip(\"192.0.2.1\")`"
+        }
         (Type::Duration, Type::Number) | (Type::Number, Type::Duration) => "give the number a unit: `60m`",
         (Type::List(_), _) => "ask what is in a list: `… has x`",
         (_, Type::List(_)) => "ask whether it is in the list: `x in …`",
@@ -50,7 +68,13 @@ pub(crate) fn incomparable(span: Span, left: Type, right: Type) -> Diagnostic {
 
 /// Values without an order.
 pub(crate) fn unordered(span: Span, ty: Type) -> Diagnostic {
-    error("L0304", format!("values of type {ty} have no order"), span, "has no order", "compare them with `==` or `!=`")
+    error(
+        "L0304",
+        format!("values of type {ty} have no order"),
+        span,
+        "has no order",
+        "compare them with `==` or `!=`",
+    )
 }
 
 /// Arithmetic that means nothing.
@@ -60,17 +84,35 @@ pub(crate) fn no_arithmetic(span: Span, left: Type, sign: char, right: Type) -> 
         (Type::Time, '+', Type::Time) => "times can be subtracted, which gives a span of time",
         _ => "numbers take `+ - * / %`; times and spans of time take `+` and `-`",
     };
-    error("L0305", format!("`{sign}` does not work on {} and {}", a(left), a(right)), span, "no meaning", help)
+    error(
+        "L0305",
+        format!("`{sign}` does not work on {} and {}", a(left), a(right)),
+        span,
+        "no meaning",
+        help,
+    )
 }
 
 /// A list of different things.
 pub(crate) fn mixed_list(span: Span, first: Type, other: Type) -> Diagnostic {
-    error("L0306", format!("this list holds {} and {}", a(first), a(other)), span, format!("this is {}", a(other)), "put values of one type into a list")
+    error(
+        "L0306",
+        format!("this list holds {} and {}", a(first), a(other)),
+        span,
+        format!("this is {}", a(other)),
+        "put values of one type into a list",
+    )
 }
 
 /// A parameter outside of its own range, or a range that holds nothing.
 pub(crate) fn out_of_range(span: Span, message: String) -> Diagnostic {
-    error("L0307", message, span, "out of range", "change the default or the range; a range reads `low..high`, low first, both included")
+    error(
+        "L0307",
+        message,
+        span,
+        "out of range",
+        "change the default or the range; a range reads `low..high`, low first, both included",
+    )
 }
 
 /// A pattern, regex, address or list entry that can't be what it should be.
@@ -80,12 +122,24 @@ pub(crate) fn bad_pattern(span: Span, what: &str, reason: &str, help: &str) -> D
 
 /// A function with the wrong number of arguments.
 pub(crate) fn arguments(span: Span, name: &str, wanted: &str, found: usize) -> Diagnostic {
-    error("L0309", format!("`{name}` takes {wanted}, and {found} are given"), span, "wrong number", format!("write `{name}` with {wanted}"))
+    error(
+        "L0309",
+        format!("`{name}` takes {wanted}, and {found} are given"),
+        span,
+        "wrong number",
+        format!("write `{name}` with {wanted}"),
+    )
 }
 
 /// An operator that takes a literal only.
 pub(crate) fn literal_only(span: Span, what: &str, example: &str) -> Diagnostic {
-    error("L0310", format!("{what} must be a literal"), span, "not a literal", format!("write it out: {example}"))
+    error(
+        "L0310",
+        format!("{what} must be a literal"),
+        span,
+        "not a literal",
+        format!("write it out: {example}"),
+    )
 }
 
 /// A member of something without members.

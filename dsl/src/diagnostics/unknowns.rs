@@ -8,9 +8,19 @@ pub(crate) fn absent_in_allow(span: Span, what: &str) -> Diagnostic {
     let help = format!(
         "an `allow` must know: guard it with `has {what} and …`, give a default with `({what} else …)`, or write `{what}?` to count absence as false"
     );
-    let mut diagnostic = error("L0401", format!("`{what}` may be absent, and then this `allow` is undecided"), span, "may be absent", help);
+    let mut diagnostic = error(
+        "L0401",
+        format!("`{what}` may be absent, and then this `allow` is undecided"),
+        span,
+        "may be absent",
+        help,
+    );
     let end = Span { start: span.end, ..span };
-    diagnostic.fixes.push(Fix { title: "count absence as false".to_owned(), span: end, text: "?".to_owned() });
+    diagnostic.fixes.push(Fix {
+        title: "count absence as false".to_owned(),
+        span: end,
+        text: "?".to_owned(),
+    });
     diagnostic.fixes.push(Fix {
         title: "guard it".to_owned(),
         span: Span { end: span.start, ..span },

@@ -16,7 +16,9 @@ pub(super) fn describe(expected: &[Rule]) -> String {
     names.sort_unstable();
     names.dedup();
     if names.contains(&"an expression") {
-        names.retain(|name| *name == "an expression" || name.starts_with('`') && !is_start_of_expression(name));
+        names.retain(|name| {
+            *name == "an expression" || name.starts_with('`') && !is_start_of_expression(name)
+        });
     }
     names.truncate(8);
     match names.split_last() {
@@ -30,18 +32,26 @@ pub(super) fn describe(expected: &[Rule]) -> String {
 pub(super) fn help(found: &str, expected: &[Rule]) -> String {
     let has = |rule| expected.contains(&rule);
     match found {
-        "=" if has(Rule::comparison) => return "compare with `==`; a single `=` only gives a value a name".to_owned(),
+        "=" if has(Rule::comparison) => {
+            return "compare with `==`; a single `=` only gives a value a name".to_owned();
+        }
         "&" if has(Rule::and) => return "write `and`".to_owned(),
         "|" if has(Rule::or) => return "write `or`".to_owned(),
         "!" => return "write `not`; for unequal write `!=`".to_owned(),
         "\'" => return "strings stand in double quotes".to_owned(),
         ";" => return "no semicolons are needed: remove it".to_owned(),
         "is" | "equals" | "eq" => return "compare with `==`".to_owned(),
-        "block" | "forbid" | "reject" | "refuse" => return "the effects are `deny`, `require approval`, `warn` and `allow`".to_owned(),
+        "block" | "forbid" | "reject" | "refuse" => {
+            return "the effects are `deny`, `require approval`, `warn` and `allow`".to_owned();
+        }
         "permit" => return "write `allow`".to_owned(),
-        "null" | "nil" | "None" => return "there is no null: ask `has field`, or give a default with `else`".to_owned(),
+        "null" | "nil" | "None" => {
+            return "there is no null: ask `has field`, or give a default with `else`".to_owned();
+        }
         "where" | "per" | "since" => {
-            return format!("rules of this version look at one event at a time: `{found}` belongs to operators over earlier events");
+            return format!(
+                "rules of this version look at one event at a time: `{found}` belongs to operators over earlier events"
+            );
         }
         _ => {}
     }
@@ -56,7 +66,10 @@ pub(super) fn help(found: &str, expected: &[Rule]) -> String {
     if has(Rule::name) && !names_expression(expected) && is_reserved(found) {
         return format!("`{found}` is a word of the language: choose another name, such as `my_{found}`");
     }
-    let keywords = ["when", "unless", "deny", "require", "warn", "allow", "score", "incident", "because", "controls", "applies", "mode", "expect"];
+    let keywords = [
+        "when", "unless", "deny", "require", "warn", "allow", "score", "incident", "because", "controls",
+        "applies", "mode", "expect",
+    ];
     if let Some(word) = crate::diagnostics::nearest(found, keywords.into_iter())
         && word != found
     {
@@ -69,10 +82,12 @@ pub(super) fn help(found: &str, expected: &[Rule]) -> String {
         return "write a span of time as `500ms`, `10s`, `60m`, `24h`, `7d` or `2w`".to_owned();
     }
     if has(Rule::when) || has(Rule::deny) {
-        return "a rule reads `rule name on kind { when condition  deny  because \"…\" }`; `}` ends it".to_owned();
+        return "a rule reads `rule name on kind { when condition  deny  because \"…\" }`; `}` ends it"
+            .to_owned();
     }
     if has(Rule::kw_approval) {
-        return "write `require approval`, and behind it `from \"role\"`, `by 2` or `within 60m` as needed".to_owned();
+        return "write `require approval`, and behind it `from \"role\"`, `by 2` or `within 60m` as needed"
+            .to_owned();
     }
     if has(Rule::kw_on) && expected.len() == 1 {
         return "name the kinds of event it is about: `on intent`, or `on action, log`".to_owned();
@@ -81,7 +96,8 @@ pub(super) fn help(found: &str, expected: &[Rule]) -> String {
         return "write `expect deny by my_rule`, `expect no match`, `expect incident high`, `expect risk >= 0.5` or `expect because \"…\"`".to_owned();
     }
     if has(Rule::kw_expect) || expected == [Rule::object] {
-        return "a test holds `agent { … }`, one event such as `intent { … }`, and `expect …` lines".to_owned();
+        return "a test holds `agent { … }`, one event such as `intent { … }`, and `expect …` lines"
+            .to_owned();
     }
     if expected == [Rule::string] && found.starts_with(char::is_alphabetic) {
         return "texts stand in double quotes; inside `{ }` a field reads `field = value`".to_owned();
@@ -90,7 +106,8 @@ pub(super) fn help(found: &str, expected: &[Rule]) -> String {
         return "a number is written `1_000` or `0.35`, a span of time `500ms`, `10s`, `60m`, `24h`, `7d` or `2w`".to_owned();
     }
     if names_expression(expected) {
-        return "something is missing before this: write a field, a value in double quotes or a number".to_owned();
+        return "something is missing before this: write a field, a value in double quotes or a number"
+            .to_owned();
     }
     format!("write {} here", describe(expected))
 }
@@ -117,7 +134,8 @@ fn shape(item: Rule) -> Option<&'static str> {
 /// Whether a word can't be a name, because it means something else.
 fn is_reserved(word: &str) -> bool {
     use pest::Parser;
-    super::Grammar::parse(Rule::word, word).is_ok_and(|pairs| pairs.as_str() == word) && super::Grammar::parse(Rule::name, word).is_err()
+    super::Grammar::parse(Rule::word, word).is_ok_and(|pairs| pairs.as_str() == word)
+        && super::Grammar::parse(Rule::name, word).is_err()
 }
 
 fn is_start_of_expression(name: &str) -> bool {
@@ -133,8 +151,18 @@ fn name(rule: Rule) -> Option<&'static str> {
         Rule::date => "a date such as `2025-08-02`",
         Rule::kind | Rule::kinds => "a kind of event",
         Rule::severity => "a severity",
-        Rule::group | Rule::list_literal | Rule::regex | Rule::call | Rule::truth | Rule::expr | Rule::expr_plain | Rule::quantified
-        | Rule::conditional | Rule::zoned | Rule::quantifier | Rule::key_expr => "an expression",
+        Rule::group
+        | Rule::list_literal
+        | Rule::regex
+        | Rule::call
+        | Rule::truth
+        | Rule::expr
+        | Rule::expr_plain
+        | Rule::quantified
+        | Rule::conditional
+        | Rule::zoned
+        | Rule::quantifier
+        | Rule::key_expr => "an expression",
         Rule::object => "`{ field = value }`",
         Rule::value | Rule::literal => "a value",
         Rule::value_list => "a list in `[ ]`",

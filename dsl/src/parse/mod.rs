@@ -93,7 +93,11 @@ type P<'i> = Pair<'i, Rule>;
 impl Reader<'_> {
     fn item(&mut self, raw: &RawItem) -> Option<ItemKind> {
         if raw.keyword == "template" {
-            self.diagnostics.push(syntax::not_available(raw.span, "templates", "write a `policy` with `param`s instead"));
+            self.diagnostics.push(syntax::not_available(
+                raw.span,
+                "templates",
+                "write a `policy` with `param`s instead",
+            ));
             return None;
         }
         let text = self.text.get(raw.span.start as usize..raw.span.end as usize)?;
@@ -109,9 +113,9 @@ impl Reader<'_> {
             "exempt" => Rule::exempt,
             _ => Rule::test,
         };
-        let pairs = Grammar::parse(Rule::declaration, text).or_else(|error| {
+        let pairs = Grammar::parse(Rule::declaration, text).map_err(|error| {
             // The whole-declaration rule knows all alternatives; the single one says more precisely what was expected.
-            Err(Grammar::parse(rule, text).err().unwrap_or(error))
+            Grammar::parse(rule, text).err().unwrap_or(error)
         });
         match pairs {
             Ok(mut pairs) => self.declaration(pairs.next()?),
@@ -154,7 +158,8 @@ impl Reader<'_> {
         let rest = text.get(at..).unwrap_or_default();
         let word = rest.find(|c: char| c != '_' && !c.is_alphanumeric()).filter(|length| *length > 0);
         let first = rest.chars().next().map_or(0, char::len_utf8);
-        let found = rest.get(..word.unwrap_or(if rest.is_empty() { 0 } else { first.max(1) })).unwrap_or_default();
+        let found =
+            rest.get(..word.unwrap_or(if rest.is_empty() { 0 } else { first.max(1) })).unwrap_or_default();
         let start = (self.offset + at) as u32;
         let span = Span { source: self.source, start, end: start + found.len().max(1) as u32 };
         match &error.variant {
@@ -164,7 +169,11 @@ impl Reader<'_> {
                 self.diagnostics.push(syntax::unexpected(span, found, &expected, &help));
             }
             ErrorVariant::CustomError { message } => {
-                self.diagnostics.push(syntax::too_large(span, &format!("this declaration ({message})"), CALL_LIMIT.get()));
+                self.diagnostics.push(syntax::too_large(
+                    span,
+                    &format!("this declaration ({message})"),
+                    CALL_LIMIT.get(),
+                ));
             }
         }
     }
@@ -196,7 +205,10 @@ impl Reader<'_> {
         for part in inner {
             if part.as_rule() == Rule::range {
                 let mut bounds = part.into_inner();
-                range = Some((self.pratt(bounds.next()?.into_inner())?, self.pratt(bounds.next()?.into_inner())?));
+                range = Some((
+                    self.pratt(bounds.next()?.into_inner())?,
+                    self.pratt(bounds.next()?.into_inner())?,
+                ));
             } else {
                 help = Some(Spanned { span: self.span(part.as_span()), value: self.plain_string(&part)? });
             }
@@ -279,7 +291,12 @@ impl Reader<'_> {
             Rule::string => self.plain_string(&until)?,
             _ => until.as_str().to_owned(),
         };
-        Some(Exempt { rule, condition, until: Spanned { value, span }, because: self.string(&inner.next()?)? })
+        Some(Exempt {
+            rule,
+            condition,
+            until: Spanned { value, span },
+            because: self.string(&inner.next()?)?,
+        })
     }
 
     // ---- clauses ----
@@ -481,7 +498,9 @@ impl Reader<'_> {
                 let rule = operator.as_rule();
                 let kind = match (rule, words(operator).next()) {
                     (Rule::member_of, Some(word)) => ExprKind::Member(base, cell.borrow().name(&word)),
-                    (Rule::item_of, Some(index)) => ExprKind::Item(base, Box::new(cell.borrow_mut().expr(index)?)),
+                    (Rule::item_of, Some(index)) => {
+                        ExprKind::Item(base, Box::new(cell.borrow_mut().expr(index)?))
+                    }
                     (Rule::matched_as, Some(word)) => ExprKind::As(base, cell.borrow().name(&word)),
                     _ => ExprKind::Lenient(base),
                 };
@@ -543,7 +562,8 @@ impl Reader<'_> {
                 match parts.next() {
                     None => ExprKind::Name(name.value),
                     Some(list) => {
-                        let arguments = list.into_inner().map(|value| self.expr(value)).collect::<Option<_>>()?;
+                        let arguments =
+                            list.into_inner().map(|value| self.expr(value)).collect::<Option<_>>()?;
                         ExprKind::Call(name, arguments)
                     }
                 }
@@ -562,7 +582,11 @@ impl Reader<'_> {
             Ok(number) => Some(if text.starts_with('-') { number.negated() } else { number }),
             Err(error) => {
                 let help = "numbers have at most nine decimal digits and are below 1.7e29";
-                self.diagnostics.push(syntax::bad_literal(self.span(pair.as_span()), format!("`{text}` is {error}"), help));
+                self.diagnostics.push(syntax::bad_literal(
+                    self.span(pair.as_span()),
+                    format!("`{text}` is {error}"),
+                    help,
+                ));
                 None
             }
         }
@@ -626,14 +650,22 @@ impl Reader<'_> {
                 '{' if chars.next_if(|(_, next)| *next == '{').is_some() => text.push('{'),
                 '}' => {
                     if chars.next_if(|(_, next)| *next == '}').is_none() {
-                        return self.string_error(base + at, "this `}` closes nothing", "write `}}` for a brace");
+                        return self.string_error(
+                            base + at,
+                            "this `}` closes nothing",
+                            "write `}}` for a brace",
+                        );
                     }
                     text.push('}');
                 }
                 '{' => {
                     let rest = body.get(at + 1..)?;
                     let Some(length) = rest.find('}') else {
-                        return self.string_error(base + at, "this `{` is never closed", "write `{{` for a brace, or `{name}` for a value");
+                        return self.string_error(
+                            base + at,
+                            "this `{` is never closed",
+                            "write `{{` for a brace, or `{name}` for a value",
+                        );
                     };
                     if !text.is_empty() {
                         pieces.push(Piece::Text(std::mem::take(&mut text)));

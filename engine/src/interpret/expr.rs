@@ -28,7 +28,13 @@ pub(crate) struct Scene<'e> {
 
 impl<'e> Scene<'e> {
     pub(crate) fn new(event: &'e Event, params: &'e [Const]) -> Scene<'e> {
-        Scene { event, params, risk: Cell::new(Number::ZERO), steps: Cell::new(0), variables: RefCell::new(Vec::new()) }
+        Scene {
+            event,
+            params,
+            risk: Cell::new(Number::ZERO),
+            steps: Cell::new(0),
+            variables: RefCell::new(Vec::new()),
+        }
     }
 
     /// Evaluates one predicate with a budget of its own; a second value says whether the budget was overrun.
@@ -119,7 +125,9 @@ impl<'e> Scene<'e> {
                     return Truth::False;
                 }
                 match self.truth(test) {
-                    Truth::Unknown if hard.iter().all(|operand| self.value(operand).is_some()) => Truth::False,
+                    Truth::Unknown if hard.iter().all(|operand| self.value(operand).is_some()) => {
+                        Truth::False
+                    }
                     truth => truth,
                 }
             }
@@ -180,7 +188,9 @@ impl<'e> Scene<'e> {
                 (_, Value::Duration(micros)) => Value::Duration(micros.saturating_neg()),
                 _ => return None,
             },
-            Node::Arithmetic(operator, left, right) => return arithmetic(*operator, self.value(left)?, self.value(right)?),
+            Node::Arithmetic(operator, left, right) => {
+                return arithmetic(*operator, self.value(left)?, self.value(right)?);
+            }
             Node::If(condition, then, otherwise) => match self.truth(condition) {
                 Truth::True => return self.value(then),
                 Truth::False => return self.value(otherwise),
@@ -251,7 +261,9 @@ impl<'e> Scene<'e> {
             Node::Time(x, None) => Value::Time(moment::rfc3339(&self.text(x)?)?),
             Node::Time(x, Some(zone)) => Value::Time(moment::in_zone(&self.text(x)?, zone)?),
             Node::TimePart(part, time, zone) => match (self.value(time)?, part) {
-                (Value::Time(micros), TimePart::Hour) => Value::Number(Number::whole(moment::hour(micros, zone.as_ref()))),
+                (Value::Time(micros), TimePart::Hour) => {
+                    Value::Number(Number::whole(moment::hour(micros, zone.as_ref())))
+                }
                 (Value::Time(micros), TimePart::Weekday) => {
                     Value::Text(Cow::Borrowed(moment::weekday(micros, zone.as_ref())))
                 }
@@ -323,7 +335,9 @@ impl<'e> Scene<'e> {
         if test == HasTest::One {
             return self.contains(&xs, x.as_ref());
         }
-        let Some((ys, count)) = x.and_then(|ys| ys.count().map(|count| (ys, count))) else { return Truth::Unknown };
+        let Some((ys, count)) = x.and_then(|ys| ys.count().map(|count| (ys, count))) else {
+            return Truth::Unknown;
+        };
         let any = test == HasTest::Any;
         let mut result = Truth::from(!any);
         for index in 0..count {

@@ -65,13 +65,18 @@ fn blame_condition<'e>(plan: &'e Plan, scene: &Scene<'e>, cond: &Cond, blame: &m
 /// Walks an unknown expression down to the smallest unknown parts.
 fn blame_expr(plan: &Plan, scene: &Scene<'_>, expr: &hir::Expr, blame: &mut Blame) {
     match &expr.kind {
-        ExprKind::Field(_) | ExprKind::Member(..) | ExprKind::Item(..) => blame.missing.push(expr.to_string()),
+        ExprKind::Field(_) | ExprKind::Member(..) | ExprKind::Item(..) => {
+            blame.missing.push(expr.to_string())
+        }
         ExprKind::Otherwise(_, default) => blame_expr(plan, scene, default, blame),
         // The body speaks of one element at a time, so the list is as near as it gets.
-        ExprKind::Quantified(_, _, list, _) if is_unknown(plan, scene, list) => blame_expr(plan, scene, list, blame),
+        ExprKind::Quantified(_, _, list, _) if is_unknown(plan, scene, list) => {
+            blame_expr(plan, scene, list, blame)
+        }
         ExprKind::Quantified(..) => blame.missing.push(expr.to_string()),
         _ => {
-            let unknown: Vec<&hir::Expr> = expr.children().into_iter().filter(|child| is_unknown(plan, scene, child)).collect();
+            let unknown: Vec<&hir::Expr> =
+                expr.children().into_iter().filter(|child| is_unknown(plan, scene, child)).collect();
             if unknown.is_empty() {
                 blame.missing.push(expr.to_string());
             }

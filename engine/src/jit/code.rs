@@ -35,7 +35,10 @@ impl Code {
         LIVE.fetch_add(1, Ordering::Relaxed);
         // SAFETY: each address is that of a finalized function with the signature of `Entry` (see `jit::compile`),
         // in memory that lives until the module is freed in `drop`.
-        let entries = addresses.iter().map(|address| unsafe { std::mem::transmute::<*const u8, Entry>(*address) }).collect();
+        let entries = addresses
+            .iter()
+            .map(|address| unsafe { std::mem::transmute::<*const u8, Entry>(*address) })
+            .collect();
         Code { module: Mutex::new(Some(module)), entries }
     }
 

@@ -34,7 +34,12 @@ pub enum CompileError {
 static MACHINE: LazyLock<Result<OwnedTargetIsa, String>> = LazyLock::new(|| {
     let mut flags = settings::builder();
     let verify = if cfg!(debug_assertions) { "true" } else { "false" };
-    for (name, value) in [("opt_level", "none"), ("enable_verifier", verify), ("is_pic", "false"), ("use_colocated_libcalls", "false")] {
+    for (name, value) in [
+        ("opt_level", "none"),
+        ("enable_verifier", verify),
+        ("is_pic", "false"),
+        ("use_colocated_libcalls", "false"),
+    ] {
         flags.set(name, value).map_err(|error| error.to_string())?;
     }
     let builder = cranelift_native::builder().map_err(str::to_owned)?;

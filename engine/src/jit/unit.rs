@@ -25,7 +25,11 @@ pub(crate) struct Unit {
 impl Unit {
     /// The tables that its code reads. Valid while the unit lives and is not changed.
     pub(crate) fn tables(&self) -> Tables {
-        Tables { texts: self.texts.as_ptr(), predicates: self.predicates.as_ptr(), params: self.params.as_ptr() }
+        Tables {
+            texts: self.texts.as_ptr(),
+            predicates: self.predicates.as_ptr(),
+            params: self.params.as_ptr(),
+        }
     }
 }
 
@@ -59,14 +63,18 @@ impl Unit {
     }
 
     fn localize(&mut self, plan: &Plan, condition: &Cond) -> LocalCond {
-        let all = |unit: &mut Unit, parts: &[Cond]| parts.iter().map(|part| unit.localize(plan, part)).collect();
+        let all =
+            |unit: &mut Unit, parts: &[Cond]| parts.iter().map(|part| unit.localize(plan, part)).collect();
         match condition {
             Cond::Const(value) => LocalCond::Const(*value),
             Cond::Not(inner) => LocalCond::Not(Box::new(self.localize(plan, inner))),
             Cond::And(parts) => LocalCond::And(all(self, parts)),
             Cond::Or(parts) => LocalCond::Or(all(self, parts)),
-            Cond::Predicate(number) => match plan.predicate(*number).map(|predicate| predicate.shape.clone()) {
-                None | Some(Shape::Called) => LocalCond::Called(place_of(&mut self.predicates, *number as u64)),
+            Cond::Predicate(number) => match plan.predicate(*number).map(|predicate| predicate.shape.clone())
+            {
+                None | Some(Shape::Called) => {
+                    LocalCond::Called(place_of(&mut self.predicates, *number as u64))
+                }
                 Some(shape) => LocalCond::Inline(self.local_shape(plan, shape)),
             },
         }
@@ -75,7 +83,8 @@ impl Unit {
     fn local_shape(&mut self, plan: &Plan, shape: Shape) -> Shape {
         match shape {
             Shape::Texts { slot, texts, absent } => {
-                let texts = texts.iter().map(|text| place_of(&mut self.texts, u64::from(*text)) as u32).collect();
+                let texts =
+                    texts.iter().map(|text| place_of(&mut self.texts, u64::from(*text)) as u32).collect();
                 Shape::Texts { slot, texts, absent }
             }
             Shape::Number { slot, comparison, operand: Operand::Param(place), absent } => {

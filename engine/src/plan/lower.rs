@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::node::{Node, lower as lower_expr};
 use super::{
-    Cond, ExemptionPlan, IncidentPlan, KindPlan, Operand, Plan, PlanError, Predicate, RISK_SLOT, RulePlan, Shape, predicates_of,
+    Cond, ExemptionPlan, IncidentPlan, KindPlan, Operand, Plan, PlanError, Predicate, RISK_SLOT, RulePlan,
+    Shape, predicates_of,
 };
 use crate::index::Index;
 use crate::limits::INLINE_TEXTS;
@@ -32,7 +33,8 @@ fn digest(set: &hir::PolicySet) -> String {
         .iter()
         .map(|policy| {
             let mode = if policy.shadow { "shadow" } else { "enforce" };
-            let params: Vec<String> = policy.params.iter().map(|param| format!("{}={}", param.name, param.value)).collect();
+            let params: Vec<String> =
+                policy.params.iter().map(|param| format!("{}={}", param.name, param.value)).collect();
             format!("{} {mode} {} {}\n", policy.name, policy.source_digest, params.join(" "))
         })
         .collect();
@@ -56,7 +58,9 @@ impl Builder {
         let params: Vec<(String, Const)> = set
             .policies
             .iter()
-            .flat_map(|policy| policy.params.iter().map(move |p| (format!("{}.{}", policy.name, p.name), p.value.clone())))
+            .flat_map(|policy| {
+                policy.params.iter().map(move |p| (format!("{}.{}", policy.name, p.name), p.value.clone()))
+            })
             .collect();
         let places = params.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
         let values = params.iter().map(|(_, value)| value.clone()).collect();
@@ -77,7 +81,13 @@ impl Builder {
         lower_expr(expr, &|name| self.places.get(name).copied().unwrap_or(usize::MAX))
     }
 
-    fn rule(&mut self, policy: usize, owner: &hir::Policy, rule: &hir::Rule, set: &hir::PolicySet) -> Result<(), PlanError> {
+    fn rule(
+        &mut self,
+        policy: usize,
+        owner: &hir::Policy,
+        rule: &hir::Rule,
+        set: &hir::PolicySet,
+    ) -> Result<(), PlanError> {
         let name = format!("{}.{}", owner.name, rule.name);
         let planned = self.rule_plan(policy, owner, rule, set, name.clone());
         self.plan.rules.push(planned.map_err(|reason| PlanError { rule: name, reason })?);
@@ -103,10 +113,17 @@ impl Builder {
                 title: incident.title.as_ref().map(|title| self.lower(title)).transpose()?,
             }),
         };
-        let exemptions = set.policies.iter().flat_map(|policy| &policy.exemptions).filter(|exemption| exemption.rule == name);
+        let exemptions = set
+            .policies
+            .iter()
+            .flat_map(|policy| &policy.exemptions)
+            .filter(|exemption| exemption.rule == name);
         let exemptions = exemptions
             .map(|exemption| {
-                Ok(ExemptionPlan { condition: self.lower(&exemption.condition)?, until_us: exemption.until_us })
+                Ok(ExemptionPlan {
+                    condition: self.lower(&exemption.condition)?,
+                    until_us: exemption.until_us,
+                })
             })
             .collect::<Result<_, String>>()?;
         let reads_risk = rule.condition.any(&mut |expr| matches!(expr.kind, ExprKind::Risk));
@@ -135,8 +152,12 @@ impl Builder {
         Ok(match &expr.kind {
             ExprKind::Const(Const::Bool(value)) => Cond::Const(*value),
             ExprKind::Not(inner) => Cond::Not(Box::new(self.condition(inner)?)),
-            ExprKind::And(parts) => Cond::And(parts.iter().map(|part| self.condition(part)).collect::<Result<_, _>>()?),
-            ExprKind::Or(parts) => Cond::Or(parts.iter().map(|part| self.condition(part)).collect::<Result<_, _>>()?),
+            ExprKind::And(parts) => {
+                Cond::And(parts.iter().map(|part| self.condition(part)).collect::<Result<_, _>>()?)
+            }
+            ExprKind::Or(parts) => {
+                Cond::Or(parts.iter().map(|part| self.condition(part)).collect::<Result<_, _>>()?)
+            }
             ExprKind::Compare(Comparison::NotEqual, left, right) => {
                 let equal = ExprKind::Compare(Comparison::Equal, left.clone(), right.clone());
                 Cond::Not(Box::new(self.predicate(&Expr { kind: equal, ..expr.clone() })?))
@@ -157,8 +178,12 @@ impl Builder {
             return Ok(Cond::Predicate(*known));
         }
         let number = self.plan.predicates.len();
-        let predicate =
-            Predicate { text: expr.to_string(), node: self.lower(expr)?, shape: self.shape(expr, Truth::Unknown), expr: expr.clone() };
+        let predicate = Predicate {
+            text: expr.to_string(),
+            node: self.lower(expr)?,
+            shape: self.shape(expr, Truth::Unknown),
+            expr: expr.clone(),
+        };
         self.plan.predicates.push(predicate);
         self.known.insert(key, number);
         Ok(Cond::Predicate(number))
@@ -174,15 +199,23 @@ impl Builder {
                 Shape::Bool { slot: usize::from(field.0), wanted: true, absent }
             }
             ExprKind::Present(inner) => match &inner.kind {
-                ExprKind::Field(field) if inner.ty != Type::Json => Shape::Present { slot: usize::from(field.0) },
+                ExprKind::Field(field) if inner.ty != Type::Json => {
+                    Shape::Present { slot: usize::from(field.0) }
+                }
                 _ => Shape::Called,
             },
             ExprKind::In(x, xs) => match (slot_of(x), &xs.kind) {
-                (Some(slot), ExprKind::Const(Const::List(values))) if x.ty == Type::String && values.len() <= INLINE_TEXTS => {
+                (Some(slot), ExprKind::Const(Const::List(values)))
+                    if x.ty == Type::String && values.len() <= INLINE_TEXTS =>
+                {
                     let mut texts: Vec<u32> = values.iter().filter_map(|value| self.text(value)).collect();
                     texts.sort_unstable();
                     texts.dedup();
-                    Shape::Texts { slot, texts, absent: if values.is_empty() { Truth::False } else { absent } }
+                    Shape::Texts {
+                        slot,
+                        texts,
+                        absent: if values.is_empty() { Truth::False } else { absent },
+                    }
                 }
                 _ => Shape::Called,
             },
@@ -195,19 +228,31 @@ impl Builder {
         }
     }
 
-    fn comparison(&mut self, slot: usize, ty: Type, comparison: Comparison, other: &Expr, absent: Truth) -> Shape {
+    fn comparison(
+        &mut self,
+        slot: usize,
+        ty: Type,
+        comparison: Comparison,
+        other: &Expr,
+        absent: Truth,
+    ) -> Shape {
         match (ty, &other.kind, comparison) {
             (Type::String, ExprKind::Const(value), Comparison::Equal) => {
                 Shape::Texts { slot, texts: self.text(value).into_iter().collect(), absent }
             }
-            (Type::Bool, ExprKind::Const(Const::Bool(wanted)), Comparison::Equal) => Shape::Bool { slot, wanted: *wanted, absent },
+            (Type::Bool, ExprKind::Const(Const::Bool(wanted)), Comparison::Equal) => {
+                Shape::Bool { slot, wanted: *wanted, absent }
+            }
             (Type::Number, ExprKind::Const(Const::Number(number)), _) if comparison != Comparison::Same => {
                 Shape::Number { slot, comparison, operand: Operand::Const(number.billionths()), absent }
             }
             (Type::Time, ExprKind::Const(Const::Time(micros)), _) if comparison != Comparison::Same => {
                 Shape::Number { slot, comparison, operand: Operand::Const(i128::from(*micros)), absent }
             }
-            (Type::Number, ExprKind::Param(name), _) if comparison != Comparison::Same => match self.places.get(name) {
+            (Type::Number, ExprKind::Param(name), _) if comparison != Comparison::Same => match self
+                .places
+                .get(name)
+            {
                 Some(place) => Shape::Number { slot, comparison, operand: Operand::Param(*place), absent },
                 None => Shape::Called,
             },
@@ -231,8 +276,14 @@ impl Builder {
                 .filter(|default| default.kinds.contains(&kind))
                 .map(|default| default.effect.clone())
                 .max();
-            let rules: Vec<usize> =
-                self.plan.rules.iter().enumerate().filter(|(_, rule)| rule.kinds.contains(&kind)).map(|(number, _)| number).collect();
+            let rules: Vec<usize> = self
+                .plan
+                .rules
+                .iter()
+                .enumerate()
+                .filter(|(_, rule)| rule.kinds.contains(&kind))
+                .map(|(number, _)| number)
+                .collect();
             let index = Index::new(&self.plan, &rules);
             let slots = self.slots(&rules);
             if let Some(place) = self.plan.kinds.get_mut(kind as usize) {
@@ -251,7 +302,10 @@ impl Builder {
         let mut slots: Vec<FieldId> = used
             .into_iter()
             .filter_map(|number| match self.plan.predicate(number)?.shape {
-                Shape::Texts { slot, .. } | Shape::Number { slot, .. } | Shape::Bool { slot, .. } | Shape::Present { slot } => {
+                Shape::Texts { slot, .. }
+                | Shape::Number { slot, .. }
+                | Shape::Bool { slot, .. }
+                | Shape::Present { slot } => {
                     (slot != RISK_SLOT).then(|| u16::try_from(slot).ok().map(FieldId)).flatten()
                 }
                 Shape::Called => None,
@@ -266,7 +320,9 @@ impl Builder {
 /// The slot that holds this expression, if it is a field or the risk.
 fn slot_of(expr: &Expr) -> Option<usize> {
     match &expr.kind {
-        ExprKind::Field(field) if matches!(expr.ty, Type::Bool | Type::Number | Type::String | Type::Time) => {
+        ExprKind::Field(field)
+            if matches!(expr.ty, Type::Bool | Type::Number | Type::String | Type::Time) =>
+        {
             Some(usize::from(field.0))
         }
         ExprKind::Risk => Some(RISK_SLOT),

@@ -173,7 +173,9 @@ impl Plan {
 
     /// A condition as text.
     pub(crate) fn show(&self, condition: &Cond) -> String {
-        let joined = |parts: &[Cond], word: &str| parts.iter().map(|part| self.show_part(part)).collect::<Vec<_>>().join(word);
+        let joined = |parts: &[Cond], word: &str| {
+            parts.iter().map(|part| self.show_part(part)).collect::<Vec<_>>().join(word)
+        };
         match condition {
             Cond::Const(value) => value.to_string(),
             Cond::Predicate(number) => self.predicate(*number).map(|p| p.text.clone()).unwrap_or_default(),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use lictor_dsl::events::FieldId;
-use lictor_dsl::hir::{self, Arithmetic, Comparison, Const, HasTest, PatternKind, Quantifier, TextTest, TimePart};
+use lictor_dsl::hir::{
+    self, Arithmetic, Comparison, Const, HasTest, PatternKind, Quantifier, TextTest, TimePart,
+};
 use lictor_dsl::text::glob::Glob;
 use lictor_dsl::text::lists::{CidrList, DomainList, GlobList, PathList};
 use lictor_dsl::types::Type;
@@ -39,7 +41,11 @@ pub(crate) enum Node {
     Matches(Box<Node>, Regex),
     Present(Box<Node>),
     Otherwise(Box<Node>, Box<Node>),
-    Lenient { soft: Vec<Node>, hard: Vec<Node>, test: Box<Node> },
+    Lenient {
+        soft: Vec<Node>,
+        hard: Vec<Node>,
+        test: Box<Node>,
+    },
     Quantified(Quantifier, u32, Box<Node>, Box<Node>),
     Negative(Type, Box<Node>),
     Arithmetic(Arithmetic, Box<Node>, Box<Node>),
@@ -126,7 +132,9 @@ pub(crate) fn lower(expr: &hir::Expr, param: &dyn Fn(&str) -> usize) -> Result<N
             }
             _ => Node::In(boxed(x)?, boxed(xs)?),
         },
-        ExprKind::InPatterns(x, list) => Node::InPatterns(boxed(x)?, Arc::new(Patterns::new(list.kind, &list.entries)?)),
+        ExprKind::InPatterns(x, list) => {
+            Node::InPatterns(boxed(x)?, Arc::new(Patterns::new(list.kind, &list.entries)?))
+        }
         ExprKind::InAs(x, xs, kind) => Node::InAs(boxed(x)?, boxed(xs)?, *kind),
         ExprKind::Has(test, xs, x) => Node::Has(*test, boxed(xs)?, boxed(x)?),
         ExprKind::TextTest(test, left, right) => Node::TextTest(*test, boxed(left)?, boxed(right)?),
@@ -136,13 +144,19 @@ pub(crate) fn lower(expr: &hir::Expr, param: &dyn Fn(&str) -> usize) -> Result<N
         }
         ExprKind::Present(inner) => Node::Present(boxed(inner)?),
         ExprKind::Otherwise(x, default) => Node::Otherwise(boxed(x)?, boxed(default)?),
-        ExprKind::Lenient { soft, hard, test } => Node::Lenient { soft: all(soft)?, hard: all(hard)?, test: boxed(test)? },
+        ExprKind::Lenient { soft, hard, test } => {
+            Node::Lenient { soft: all(soft)?, hard: all(hard)?, test: boxed(test)? }
+        }
         ExprKind::Quantified(quantifier, var, xs, body) => {
             Node::Quantified(*quantifier, var.number, boxed(xs)?, boxed(body)?)
         }
         ExprKind::Negative(inner) => Node::Negative(expr.ty, boxed(inner)?),
-        ExprKind::Arithmetic(operator, left, right) => Node::Arithmetic(*operator, boxed(left)?, boxed(right)?),
-        ExprKind::If(condition, then, otherwise) => Node::If(boxed(condition)?, boxed(then)?, boxed(otherwise)?),
+        ExprKind::Arithmetic(operator, left, right) => {
+            Node::Arithmetic(*operator, boxed(left)?, boxed(right)?)
+        }
+        ExprKind::If(condition, then, otherwise) => {
+            Node::If(boxed(condition)?, boxed(then)?, boxed(otherwise)?)
+        }
         ExprKind::Join(pieces) => Node::Join(
             pieces
                 .iter()
@@ -153,7 +167,9 @@ pub(crate) fn lower(expr: &hir::Expr, param: &dyn Fn(&str) -> usize) -> Result<N
                 .collect::<Result<_, String>>()?,
         ),
         ExprKind::Call(builtin, arguments) => {
-            let [first, rest @ ..] = arguments.as_slice() else { return Err("a function without arguments".to_owned()) };
+            let [first, rest @ ..] = arguments.as_slice() else {
+                return Err("a function without arguments".to_owned());
+            };
             let x = boxed(first)?;
             match builtin {
                 hir::Builtin::Lower => Node::Lower(x),
@@ -177,9 +193,10 @@ pub(crate) fn lower(expr: &hir::Expr, param: &dyn Fn(&str) -> usize) -> Result<N
         ExprKind::Zoned(time, _) => go(time)?,
         ExprKind::TimePart(part, time, zone) => {
             let zone = match zone {
-                Some(name) => {
-                    Some(lictor_dsl::text::moment::zone(name).ok_or_else(|| format!("there is no time zone `{name}`"))?)
-                }
+                Some(name) => Some(
+                    lictor_dsl::text::moment::zone(name)
+                        .ok_or_else(|| format!("there is no time zone `{name}`"))?,
+                ),
                 None => None,
             };
             Node::TimePart(*part, boxed(time)?, zone)

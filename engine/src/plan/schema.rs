@@ -40,7 +40,8 @@ impl Schemas {
                 Some(value) if has_type(value, field.ty) => None,
                 Some(value) => Some(format!("must be a {}, not {}", field.ty, kind_of(value))),
             };
-            faults.extend(fault.map(|message| FieldError { field: format!("{name}.{}", field.name), message }));
+            faults
+                .extend(fault.map(|message| FieldError { field: format!("{name}.{}", field.name), message }));
         }
         faults
     }

@@ -30,12 +30,17 @@ impl<'c> Choices<'c> {
 
 const TEXTS: [&str; 8] =
     ["refund", "payout", "a", "", "Straße", "bank.example", "pay https://evil.example/x now", "x{{y}}"];
-const NUMBERS: [&str; 9] = ["0", "1", "10", "0.1", "0.000000001", "1_000", "7.5", "99999999999999999999", "3"];
+const NUMBERS: [&str; 9] =
+    ["0", "1", "10", "0.1", "0.000000001", "1_000", "7.5", "99999999999999999999", "3"];
 
 /// A policy over intents and actions.
 pub(crate) fn policy(choices: &mut Choices) -> String {
-    let mut text = String::from("policy generated {}\nparam cap: number = 10 in 0..1_000\nlist hosts: domain = [\"bank.example\", \"192.0.2.1\"]\n");
-    text.push_str("list nets: cidr = [\"192.0.2.0/24\"]\nlist names: glob = [\"re*\", \"?\"]\ndef big(x) = x > cap\n");
+    let mut text = String::from(
+        "policy generated {}\nparam cap: number = 10 in 0..1_000\nlist hosts: domain = [\"bank.example\", \"192.0.2.1\"]\n",
+    );
+    text.push_str(
+        "list nets: cidr = [\"192.0.2.0/24\"]\nlist names: glob = [\"re*\", \"?\"]\ndef big(x) = x > cap\n",
+    );
     for kind in ["intent", "action"] {
         if choices.chance(60) {
             let effect = choices.one(&["allow", "deny", "warn", "require approval"]);
@@ -46,7 +51,8 @@ pub(crate) fn policy(choices: &mut Choices) -> String {
         rule(choices, number, &mut text);
     }
     if choices.chance(20) {
-        writeln!(text, "exempt r0 for agent.id == \"a-1\" until 2026-06-01 because \"trial\"").expect("strings take writes");
+        writeln!(text, "exempt r0 for agent.id == \"a-1\" until 2026-06-01 because \"trial\"")
+            .expect("strings take writes");
     }
     text
 }
@@ -63,15 +69,29 @@ fn rule(choices: &mut Choices, number: usize, text: &mut String) {
     if let Some(unless) = unless {
         write!(text, " unless {unless}").expect("strings take writes");
     }
-    text.push_str(choices.one(&[" deny", " require approval from \"ops\" by 2 within 60m", " warn", " allow", " require approval within 30m"]));
+    text.push_str(choices.one(&[
+        " deny",
+        " require approval from \"ops\" by 2 within 60m",
+        " warn",
+        " allow",
+        " require approval within 30m",
+    ]));
     if scored {
         text.push_str(choices.one(&[" score +0.35", " score -0.2", " score +1"]));
     }
     if choices.chance(30) {
-        text.push_str(choices.one(&[" incident high", " incident low per agent.id, org within 1h title \"{agent.name} {agent.owner}\""]));
+        text.push_str(choices.one(&[
+            " incident high",
+            " incident low per agent.id, org within 1h title \"{agent.name} {agent.owner}\"",
+        ]));
     }
     if choices.chance(20) {
-        text.push_str(choices.one(&[" do pause", " do notify \"ops\"", " mode shadow", " applies from 2026-01-01 until 2026-07-01"]));
+        text.push_str(choices.one(&[
+            " do pause",
+            " do notify \"ops\"",
+            " mode shadow",
+            " applies from 2026-01-01 until 2026-07-01",
+        ]));
     }
     if because.starts_with('"') {
         write!(text, " because {because}").expect("strings take writes");
@@ -92,7 +112,11 @@ impl Writer<'_, '_> {
     }
 
     fn json(&mut self, depth: usize) -> String {
-        let root = if self.on_intent() { self.choices.one(&["payload", "target", "agent.metadata"]) } else { self.choices.one(&["metadata", "agent.metadata"]) };
+        let root = if self.on_intent() {
+            self.choices.one(&["payload", "target", "agent.metadata"])
+        } else {
+            self.choices.one(&["metadata", "agent.metadata"])
+        };
         if let (true, Some(variable)) = (self.choices.chance(30), self.variables.last()) {
             return if self.choices.chance(50) { variable.clone() } else { format!("{variable}.n") };
         }
@@ -101,7 +125,10 @@ impl Writer<'_, '_> {
             1 => format!("{root}.n"),
             2 => format!("{root}.s"),
             3 => format!("{root}.list"),
-            4 => format!("{root}[\"list\"][{}]", if depth > 0 && self.choices.chance(20) { self.number(depth - 1) } else { "1".to_owned() }),
+            4 => format!(
+                "{root}[\"list\"][{}]",
+                if depth > 0 && self.choices.chance(20) { self.number(depth - 1) } else { "1".to_owned() }
+            ),
             _ => format!("{root}.o.deep"),
         }
     }
@@ -115,12 +142,24 @@ impl Writer<'_, '_> {
             3 => "cap".to_owned(),
             4 if self.risk => "risk".to_owned(),
             4 | 5 => "at.hour".to_owned(),
-            6 => format!("(at in tz \"{}\").hour", self.choices.one(&["Europe/Amsterdam", "America/New_York"])),
+            6 => {
+                format!("(at in tz \"{}\").hour", self.choices.one(&["Europe/Amsterdam", "America/New_York"]))
+            }
             7 => format!("({} else {})", self.json(0), self.choices.one(&NUMBERS)),
-            8 | 9 => format!("({} {} {})", self.number(depth - 1), self.choices.one(&["+", "-", "*", "/", "%"]), self.number(depth - 1)),
+            8 | 9 => format!(
+                "({} {} {})",
+                self.number(depth - 1),
+                self.choices.one(&["+", "-", "*", "/", "%"]),
+                self.number(depth - 1)
+            ),
             10 => format!("-{}", self.number(depth - 1)),
             11 => format!("len({})", self.text(depth - 1)),
-            12 => format!("(if {} then {} else {})", self.condition(depth - 1), self.number(depth - 1), self.number(depth - 1)),
+            12 => format!(
+                "(if {} then {} else {})",
+                self.condition(depth - 1),
+                self.number(depth - 1),
+                self.number(depth - 1)
+            ),
             _ => self.quantified("count", depth),
         }
     }
@@ -138,8 +177,17 @@ impl Writer<'_, '_> {
             6 => format!("lower({})", self.text(depth - 1)),
             7 => format!("host({})", self.text(depth - 1)),
             8 => format!("text({})", self.json(depth - 1)),
-            9 => format!("\"{{{}}} and {{{}}}\"", self.choices.one(&["agent.trust", "agent.owner", "at"]), self.choices.one(&["agent.tags", "task"])),
-            _ => format!("(if {} then {} else {})", self.condition(depth - 1), self.text(depth - 1), self.text(depth - 1)),
+            9 => format!(
+                "\"{{{}}} and {{{}}}\"",
+                self.choices.one(&["agent.trust", "agent.owner", "at"]),
+                self.choices.one(&["agent.tags", "task"])
+            ),
+            _ => format!(
+                "(if {} then {} else {})",
+                self.condition(depth - 1),
+                self.text(depth - 1),
+                self.text(depth - 1)
+            ),
         }
     }
 
@@ -158,7 +206,15 @@ impl Writer<'_, '_> {
         let variable = format!("v{}", self.variables.len());
         self.variables.push(variable.clone());
         let body = if self.choices.chance(50) {
-            format!("{variable} {} {}", self.choices.one(&["==", "!="]), if list == "agent.tags" || list.starts_with('[') || list.starts_with("keys") { "\"a\"" } else { "1" })
+            format!(
+                "{variable} {} {}",
+                self.choices.one(&["==", "!="]),
+                if list == "agent.tags" || list.starts_with('[') || list.starts_with("keys") {
+                    "\"a\""
+                } else {
+                    "1"
+                }
+            )
         } else {
             self.variables.pop();
             let body = self.condition(depth - 1);
@@ -179,7 +235,12 @@ impl Writer<'_, '_> {
             4 => format!("({} or {})", self.condition(depth - 1), self.condition(depth - 1)),
             5 => format!("not {}", self.condition(depth - 1)),
             6 => format!("({} and {} and {})", self.test(0), self.test(0), self.condition(depth - 1)),
-            _ => format!("(if {} then {} else {})", self.condition(depth - 1), self.condition(depth - 1), self.condition(depth - 1)),
+            _ => format!(
+                "(if {} then {} else {})",
+                self.condition(depth - 1),
+                self.condition(depth - 1),
+                self.condition(depth - 1)
+            ),
         }
     }
 
@@ -196,18 +257,57 @@ impl Writer<'_, '_> {
             1 | 2 => format!("{} {comparison} cap", self.choices.one(&["agent.trust", "at.hour"])),
             3 if self.on_intent() => format!("action in [\"refund\", \"{}\"]", self.choices.one(&TEXTS)),
             3 => format!("tool == \"{}\"", self.choices.one(&TEXTS)),
-            4 => format!("agent.owner{soft} {} \"{}\"", self.choices.one(&["==", "!=", "~="]), self.choices.one(&TEXTS)),
+            4 => format!(
+                "agent.owner{soft} {} \"{}\"",
+                self.choices.one(&["==", "!=", "~="]),
+                self.choices.one(&TEXTS)
+            ),
             5 => format!("{} {comparison} {}", self.number(depth), self.number(depth)),
             6 => format!("{} {comparison} {}", self.text(depth), self.text(depth)),
             7 => format!("({}){soft} == {}", self.json(depth), self.json(0)),
             8 => format!("({}){soft} {comparison} {}", self.json(depth), self.number(0)),
-            9 => format!("{} in {}..{}", self.number(depth), self.choices.one(&NUMBERS), self.choices.one(&NUMBERS)),
-            10 => format!("({}){soft} in {}", self.text(depth), self.choices.one(&["hosts", "names", "nets", "agent.tags", "agent.manifest.destinations as domain"])),
-            11 => format!("{} {} {}", self.text(depth), self.choices.one(&["startswith", "endswith", "contains", "contains word"]), self.text(0)),
-            12 => format!("{} {}", self.text(depth), self.choices.one(&["like \"re*\"", "matches /^[a-z]+$/", "matches /EVIL/i"])),
-            13 => format!("{} {} [\"a\", \"refund\"]", self.list(depth), self.choices.one(&["has any", "has all"])),
+            9 => format!(
+                "{} in {}..{}",
+                self.number(depth),
+                self.choices.one(&NUMBERS),
+                self.choices.one(&NUMBERS)
+            ),
+            10 => format!(
+                "({}){soft} in {}",
+                self.text(depth),
+                self.choices.one(&[
+                    "hosts",
+                    "names",
+                    "nets",
+                    "agent.tags",
+                    "agent.manifest.destinations as domain"
+                ])
+            ),
+            11 => format!(
+                "{} {} {}",
+                self.text(depth),
+                self.choices.one(&["startswith", "endswith", "contains", "contains word"]),
+                self.text(0)
+            ),
+            12 => format!(
+                "{} {}",
+                self.text(depth),
+                self.choices.one(&["like \"re*\"", "matches /^[a-z]+$/", "matches /EVIL/i"])
+            ),
+            13 => format!(
+                "{} {} [\"a\", \"refund\"]",
+                self.list(depth),
+                self.choices.one(&["has any", "has all"])
+            ),
             14 => format!("agent.tags has {}", self.text(0)),
-            15 => format!("has {}", self.choices.one(if self.kind == "intent" { &["amount", "payload", "payload.n", "payload.o.deep", "currency"] } else { &["metadata", "metadata.list[1]", "agent.owner"] })),
+            15 => format!(
+                "has {}",
+                self.choices.one(if self.kind == "intent" {
+                    &["amount", "payload", "payload.n", "payload.o.deep", "currency"]
+                } else {
+                    &["metadata", "metadata.list[1]", "agent.owner"]
+                })
+            ),
             16 => {
                 let word = self.choices.one(&["any", "all"]);
                 self.quantified(word, depth.max(1))
@@ -225,13 +325,17 @@ pub(crate) fn event(choices: &mut Choices) -> String {
     let at = choices.one(&["2026-01-31T23:59:59.5Z", "2025-07-01T12:00:00Z", "2026-07-15T06:30:00+02:00"]);
     let agent = agent(choices);
     write!(text, "{{\"at\":\"{at}\",\"org\":\"o\",\"agent\":{agent}").expect("strings take writes");
-    let mut member = |name: &str, value: String| write!(text, ",\"{name}\":{value}").expect("strings take writes");
+    let mut member =
+        |name: &str, value: String| write!(text, ",\"{name}\":{value}").expect("strings take writes");
     let quoted = |text: &str| serde_json::to_string(text).expect("texts are JSON");
     if intent {
         member("event", quoted("intent"));
         member("action", quoted(choices.one(&TEXTS)));
         if choices.chance(60) {
-            member("amount", choices.one(&["0", "5", "10", "10.000000001", "-3", "1e3", "1e28", "null"]).to_owned());
+            member(
+                "amount",
+                choices.one(&["0", "5", "10", "10.000000001", "-3", "1e3", "1e28", "null"]).to_owned(),
+            );
         }
         if choices.chance(40) {
             member("currency", quoted(choices.one(&["EUR", "a"])));
@@ -245,7 +349,15 @@ pub(crate) fn event(choices: &mut Choices) -> String {
         member("event", quoted("action"));
         member("kind", quoted(choices.one(&["file", "mail"])));
         member("tool", quoted(choices.one(&TEXTS)));
-        let targets = ["bank.example:443", "https://x.bank.example/p", "0xC0000201", "no host", "", "evil.example", "[::ffff:192.0.2.1]:80"];
+        let targets = [
+            "bank.example:443",
+            "https://x.bank.example/p",
+            "0xC0000201",
+            "no host",
+            "",
+            "evil.example",
+            "[::ffff:192.0.2.1]:80",
+        ];
         member("target", quoted(choices.one(&targets)));
         if choices.chance(60) {
             member("metadata", json(choices, 3));
@@ -268,7 +380,14 @@ fn agent(choices: &mut Choices) -> String {
         ("paused", ["true", "false", "false"]),
         ("declared", ["true", "false", "true"]),
         ("trust", ["0", "0.5", "1"]),
-        ("manifest", ["{}", "{\"destinations\":[\"bank.example\"]}", "{\"destinations\":[\"not a host\",\"evil.example\"]}"]),
+        (
+            "manifest",
+            [
+                "{}",
+                "{\"destinations\":[\"bank.example\"]}",
+                "{\"destinations\":[\"not a host\",\"evil.example\"]}",
+            ],
+        ),
         ("metadata", ["{\"n\":1,\"list\":[1,\"a\"]}", "[\"a\"]", "null"]),
     ] {
         if choices.chance(60) {
@@ -281,7 +400,9 @@ fn agent(choices: &mut Choices) -> String {
 
 fn json(choices: &mut Choices, depth: usize) -> String {
     if depth == 0 || choices.chance(20) {
-        return choices.one(&["1", "10", "\"a\"", "\"refund\"", "true", "null", "1e99", "\"\"", "[]", "{}"]).to_owned();
+        return choices
+            .one(&["1", "10", "\"a\"", "\"refund\"", "true", "null", "1e99", "\"\"", "[]", "{}"])
+            .to_owned();
     }
     if choices.chance(30) {
         let items: Vec<String> = (0..choices.below(4)).map(|_| json(choices, depth - 1)).collect();

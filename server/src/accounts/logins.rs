@@ -26,10 +26,10 @@ pub struct Logins(Mutex<HashMap<String, Tries>>);
 
 impl Logins {
     /// How long this address has to wait before its next try, in whole seconds; none if it may try now.
-    pub fn wait_s(&self, email: &str, now_us: i64) -> Option<i64> {
+    pub fn wait_s(&self, email: &str, now_us: i64) -> Option<u32> {
         let tries = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(email).copied()?;
         let left_us = tries.wait_until_us - now_us;
-        (left_us > 0).then(|| (left_us + 999_999) / 1_000_000)
+        (left_us > 0).then(|| u32::try_from((left_us + 999_999) / 1_000_000).unwrap_or(u32::MAX))
     }
 
     /// Notes a wrong try.

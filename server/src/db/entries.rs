@@ -90,6 +90,9 @@ pub struct PayloadRow {
     pub ciphertext: Vec<u8>,
 }
 
+/// `seq`, `canonical`, `hash`, `prev_hash`.
+type StoredRow = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
+
 impl Database {
     /// Entries of an org with a higher number than `after`, in order.
     pub async fn entries(&self, org: Uuid, after: i64, limit: i64) -> Result<Vec<EntryRow>, StoreError> {
@@ -106,7 +109,7 @@ impl Database {
         limit: i64,
     ) -> Result<Vec<StoredEntry>, StoreError> {
         let sql = "SELECT seq, canonical, hash, prev_hash FROM entries WHERE org_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-        let rows: Vec<(i64, Vec<u8>, Vec<u8>, Vec<u8>)> =
+        let rows: Vec<StoredRow> =
             sqlx::query_as(sql).bind(org).bind(after).bind(limit).fetch_all(self.readers()).await?;
         rows.into_iter()
             .map(|(seq, canonical, hash, prev_hash)| {

@@ -171,6 +171,7 @@ async fn drain(body: &mut Body) {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says where")]
 mod tests {
     use super::*;
     use serde::Deserialize;

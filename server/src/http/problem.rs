@@ -20,7 +20,7 @@ use crate::rollout::RolloutError;
 use crate::sequencer::Unavailable;
 
 /// Seconds after which a caller that was turned away may come back.
-const RETRY_AFTER_S: i64 = 1;
+const RETRY_AFTER_S: u32 = 1;
 
 /// One thing wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -60,7 +60,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldProblem>,
     diagnostics: Option<Vec<Report>>,
-    retry_after_s: Option<i64>,
+    retry_after_s: Option<u32>,
 }
 
 impl Problem {
@@ -165,7 +165,7 @@ impl Problem {
     }
 
     /// 429: too many wrong tries.
-    pub fn wait(seconds: i64) -> Problem {
+    pub fn wait(seconds: u32) -> Problem {
         let detail = format!("too many wrong tries; come back in {seconds} s");
         let problem =
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests", detail);

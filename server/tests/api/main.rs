@@ -1,4 +1,5 @@
 //! The server over HTTP, as its callers see it: a real port, a fresh database, real requests.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says where")]
 
 mod agents;
 mod app;

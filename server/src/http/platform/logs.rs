@@ -203,7 +203,7 @@ fn event(log: &NewLog) -> Result<String, Problem> {
         duration_ms: log.execution_time_ms.as_deref(),
         input: log.input_data.as_deref(),
         output: log.output_data.as_deref(),
-        properties: &*properties(log)?,
+        properties: &properties(log)?,
     };
     serde_json::to_string(&shape).map_err(|_| Problem::internal())
 }
@@ -233,6 +233,7 @@ fn properties(log: &NewLog) -> Result<Box<RawValue>, Problem> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says where")]
 mod tests {
     use super::*;
 

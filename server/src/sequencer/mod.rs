@@ -281,7 +281,7 @@ impl Sequencer {
         if self.memory.tasks.len() > MAX_TASKS {
             self.memory.tasks.clear();
         }
-        if self.memory.incidents.len() > MANY_INCIDENTS {
+        if self.memory.incidents.exceeds(MANY_INCIDENTS) {
             self.memory.incidents.forget_finished(self.memory.head.at_us);
         }
     }
@@ -351,3 +351,7 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, work: Work) -> Option<Told> {
         Work::Stop => None,
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says where")]
+mod tests;

@@ -1,0 +1,326 @@
+//! The sequencer over a store that fails, waits and remembers as told.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+
+use lictor_engine::event::{Event, Origin};
+use lictor_engine::generation::Active;
+
+use super::*;
+use crate::agents::{Agent, Directory};
+use crate::db::{Batch, Change, Later};
+use crate::draft::Judged;
+use crate::incidents::Open;
+use crate::intents::{Declaration, Intent};
+use crate::ledger::{Head, StepBefore, StoredEntry, Verified, verify};
+use crate::policies::Policy;
+use crate::rollout::compile;
+
+/// A store in memory: keeps entries and tasks, fails when told to, and commits only when let.
+#[derive(Debug)]
+struct TestStore {
+    fails: AtomicBool,
+    gate: Semaphore,
+    batches: Mutex<Vec<usize>>,
+    entries: Mutex<Vec<StoredEntry>>,
+    intents: Mutex<Vec<Intent>>,
+}
+
+impl TestStore {
+    fn new(open: bool) -> Arc<TestStore> {
+        Arc::new(TestStore {
+            fails: AtomicBool::new(false),
+            gate: Semaphore::new(if open { Semaphore::MAX_PERMITS } else { 0 }),
+            batches: Mutex::default(),
+            entries: Mutex::default(),
+            intents: Mutex::default(),
+        })
+    }
+
+    fn fail(&self, fails: bool) {
+        self.fails.store(fails, Ordering::SeqCst);
+    }
+
+    fn batches(&self) -> Vec<usize> {
+        self.batches.lock().unwrap().clone()
+    }
+
+    fn verified(&self) -> Verified {
+        verify(Head::EMPTY, self.entries.lock().unwrap().clone())
+    }
+}
+
+impl Store for TestStore {
+    fn commit<'a>(&'a self, batch: &'a Batch) -> Later<'a, ()> {
+        Box::pin(async move {
+            self.gate.acquire().await.unwrap().forget();
+            if self.fails.load(Ordering::SeqCst) {
+                return Err(StoreError::HeadMoved);
+            }
+            self.batches.lock().unwrap().push(batch.entries.len());
+            let stored = batch.entries.iter().map(|entry| StoredEntry {
+                seq: entry.seq,
+                canonical: entry.canonical.clone(),
+                hash: entry.hash,
+                prev_hash: entry.prev_hash,
+            });
+            self.entries.lock().unwrap().extend(stored);
+            for change in &batch.changes {
+                if let Change::Intent(intent) = change {
+                    self.intents.lock().unwrap().push(Intent::clone(intent));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn task<'a>(&'a self, _org: Uuid, _task: &'a str) -> Later<'a, Option<StepBefore>> {
+        Box::pin(async {
+            if self.fails.load(Ordering::SeqCst) { Err(StoreError::HeadMoved) } else { Ok(None) }
+        })
+    }
+
+    fn incident(&self, _org: Uuid, _id: Uuid) -> Later<'_, Option<Incident>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn intent_by_key<'a>(&'a self, _org: Uuid, key: &'a str) -> Later<'a, Option<Intent>> {
+        let intents = self.intents.lock().unwrap();
+        let found = intents.iter().find(|intent| intent.idempotency_key.as_deref() == Some(key)).cloned();
+        Box::pin(async { Ok(found) })
+    }
+}
+
+/// A clock that is set by hand.
+#[derive(Debug)]
+struct Hand(AtomicI64);
+
+impl Clock for Hand {
+    fn now_us(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+struct Bench {
+    queue: Arc<Queue>,
+    store: Arc<TestStore>,
+    clock: Arc<Hand>,
+    view: Arc<View>,
+    vault: Arc<Vault>,
+    agent: Arc<Agent>,
+    policies: Vec<Arc<Policy>>,
+}
+
+const SOURCE: &str = "policy p {}\ndefault on intent allow\n\
+    rule bad on log, intent { when task == \"bad\" deny incident high per task }";
+
+fn policy(source: &str) -> Arc<Policy> {
+    Arc::new(Policy {
+        id: Uuid::from_u128(7),
+        name: "p".to_owned(),
+        title: "p".to_owned(),
+        enabled: true,
+        shadow: false,
+        version: 1,
+        revision: 1,
+        source: Arc::from(source),
+        created_at_us: 0,
+        updated_at_us: 0,
+    })
+}
+
+fn bench(store: Arc<TestStore>) -> Bench {
+    let policies = vec![policy(SOURCE)];
+    let view = Arc::new(View {
+        id: Uuid::from_u128(1),
+        name: "test".to_owned(),
+        created_at_us: 0,
+        directory: Directory::default(),
+        policies: std::sync::RwLock::new(Arc::new(policies.clone())),
+        active: Active::new(compile(&policies, None).unwrap()),
+    });
+    let (clock, vault) = (Arc::new(Hand(AtomicI64::new(1_000))), Arc::new(Vault::new(&[1; 32])));
+    let parts = Parts {
+        view: Arc::clone(&view),
+        keys: Arc::default(),
+        store: Arc::clone(&store) as Arc<dyn Store>,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        vault: Arc::clone(&vault),
+    };
+    let memory = Memory { head: Head::EMPTY, incidents: Open::default(), tasks: Default::default() };
+    let (queue, _) = start(parts, memory);
+    let agent = Arc::new(Agent::undeclared(Uuid::from_u128(2), "bot"));
+    Bench { queue: Arc::new(queue), store, clock, view, vault, agent, policies }
+}
+
+impl Bench {
+    fn event(&self, json: &str) -> Prepared {
+        let facts = self.agent.facts();
+        let event =
+            Event::decode(json.as_bytes(), Origin::Server { org: "o", source: "test", agent: &facts })
+                .unwrap();
+        let id = Uuid::now_v7();
+        let sealed = self.vault.seal(self.view.id, id, json.as_bytes()).unwrap();
+        let agent = Arc::clone(&self.agent);
+        Prepared { id, event, source: "test", agent, actor: "test".to_owned(), sealed, declaration: None }
+    }
+
+    fn log(&self, task: &str) -> Prepared {
+        self.event(&format!(r#"{{"event":"log","task":"{task}","step_type":"step.exec"}}"#))
+    }
+
+    async fn judge(&self, prepared: Prepared) -> Result<Box<Judged>, Unavailable> {
+        let mut answers = self.queue.judge(vec![prepared]).await?;
+        match answers.pop() {
+            Some(Ok(Answer::Judged(judged))) => Ok(judged),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_commit_leaves_nothing_behind() {
+    let bench = bench(TestStore::new(true));
+    assert_eq!(bench.judge(bench.log("bad")).await.unwrap().seq, 0);
+    bench.store.fail(true);
+    assert_eq!(bench.judge(bench.log("bad")).await.unwrap_err(), Unavailable::NotDurable);
+    assert_eq!(
+        bench.judge(bench.log("other")).await.unwrap_err(),
+        Unavailable::NotDurable,
+        "its task can't be read"
+    );
+    bench.store.fail(false);
+    let judged = bench.judge(bench.log("bad")).await.unwrap();
+    assert_eq!(judged.seq, 1);
+    assert_eq!(judged.step.unwrap().number, 2);
+    assert_eq!((judged.incidents[0].new, judged.incidents[0].incident.count), (false, 2));
+    assert!(matches!(bench.store.verified(), Verified::Ok(head) if head.next_seq == 2));
+}
+
+#[tokio::test]
+async fn a_failed_policy_change_leaves_the_old_set_in_force() {
+    let bench = bench(TestStore::new(true));
+    let before = bench.view.active.snapshot();
+    let change = || {
+        let policies = vec![policy("policy p {}\ndefault on intent deny")];
+        let generation = Arc::new(compile(&policies, None).unwrap());
+        let change = Change::Policy { policy: Arc::clone(&policies[0]), new_source_by: None };
+        PolicyChange {
+            what: "updated",
+            name: "p".to_owned(),
+            policies: Arc::new(policies),
+            generation,
+            change,
+        }
+    };
+    bench.store.fail(true);
+    assert!(bench.queue.change_policies(change(), "test".to_owned()).await.is_err());
+    assert_eq!(bench.view.active.snapshot().digest(), before.digest());
+    assert_eq!(*bench.view.policies(), bench.policies);
+    bench.store.fail(false);
+    let intent = r#"{"event":"intent","action":"x"}"#;
+    assert_eq!(bench.judge(bench.event(intent)).await.unwrap().decision.policy_set.as_ref(), before.digest());
+    bench.queue.change_policies(change(), "test".to_owned()).await.unwrap();
+    let judged = bench.judge(bench.event(intent)).await.unwrap();
+    assert_eq!(judged.decision.policy_set.as_ref(), bench.view.active.snapshot().digest());
+    assert_ne!(judged.decision.policy_set.as_ref(), before.digest());
+}
+
+#[tokio::test]
+async fn what_waits_during_a_commit_shares_the_next_one() {
+    let bench = bench(TestStore::new(false));
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        let (queue, event) = (Arc::clone(&bench.queue), bench.log("t"));
+        waiting.push(tokio::spawn(async move { queue.judge(vec![event]).await }));
+        tokio::task::yield_now().await;
+    }
+    bench.store.gate.add_permits(2);
+    let mut steps = Vec::new();
+    for task in waiting {
+        match task.await.unwrap().unwrap().pop() {
+            Some(Ok(Answer::Judged(judged))) => steps.push(judged.step.unwrap().number),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(steps, (1..=20).collect::<Vec<_>>());
+    let batches = bench.store.batches();
+    assert_eq!((batches.len(), batches.iter().sum::<usize>()), (2, 20), "{batches:?}");
+}
+
+#[tokio::test]
+async fn who_waits_too_long_is_told_and_not_judged() {
+    let bench = bench(TestStore::new(false));
+    let (queue, event) = (Arc::clone(&bench.queue), bench.log("t"));
+    let first = tokio::spawn(async move { queue.judge(vec![event]).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (queue, event) = (Arc::clone(&bench.queue), bench.log("t"));
+    let left = tokio::spawn(async move { queue.judge(vec![event]).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    left.abort();
+    assert_eq!(bench.judge(bench.log("t")).await.unwrap_err(), Unavailable::Busy);
+    bench.store.gate.add_permits(10);
+    assert!(first.await.unwrap().is_ok());
+    assert_eq!(bench.judge(bench.log("t")).await.unwrap().seq, 1);
+    assert_eq!(bench.store.batches(), [1, 1]);
+}
+
+#[tokio::test]
+async fn a_full_queue_turns_callers_away() {
+    let bench = bench(TestStore::new(false));
+    let mut waiting = Vec::new();
+    for _ in 0..QUEUE_EVENTS / BATCH_EVENTS {
+        let (queue, events) = (Arc::clone(&bench.queue), (0..BATCH_EVENTS).map(|_| bench.log("t")).collect());
+        waiting.push(tokio::spawn(async move { queue.judge(events).await }));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.judge(bench.log("t")).await.unwrap_err(), Unavailable::Busy);
+    bench.store.gate.add_permits(100);
+    for task in waiting {
+        // Those behind the first batch gave up as well, or were judged; none is lost.
+        let _ = task.await.unwrap();
+    }
+    assert!(matches!(bench.store.verified(), Verified::Ok(_)));
+}
+
+#[tokio::test]
+async fn time_goes_forward_whatever_the_clock_does() {
+    let bench = bench(TestStore::new(true));
+    for now_us in [5_000, 1, 5_001, 10] {
+        bench.clock.0.store(now_us, Ordering::SeqCst);
+        bench.judge(bench.log("t")).await.unwrap();
+    }
+    assert!(matches!(bench.store.verified(), Verified::Ok(head) if head.at_us == 5_003));
+}
+
+#[tokio::test]
+async fn an_intent_declared_twice_in_one_batch_is_one() {
+    let bench = bench(TestStore::new(true));
+    let declared = |digest: u8| {
+        let declaration = Declaration { idempotency_key: Some("k".to_owned()), request_digest: [digest; 32] };
+        Prepared { declaration: Some(declaration), ..bench.event(r#"{"event":"intent","action":"x"}"#) }
+    };
+    bench.store.fail(true);
+    assert!(bench.queue.judge(vec![declared(1)]).await.is_err());
+    bench.store.fail(false);
+    let answers = bench.queue.judge(vec![declared(1), declared(1), declared(2)]).await.unwrap();
+    assert!(matches!(
+        answers.as_slice(),
+        [Ok(Answer::Judged(_)), Ok(Answer::DeclaredBefore(_)), Err(Refused::KeyReused)]
+    ));
+    let answers = bench.queue.judge(vec![declared(1), declared(2)]).await.unwrap();
+    assert!(matches!(answers.as_slice(), [Ok(Answer::DeclaredBefore(_)), Err(Refused::KeyReused)]));
+    assert_eq!(bench.store.batches(), [1]);
+}
+
+#[tokio::test]
+async fn stopping_finishes_what_waits() {
+    let bench = bench(TestStore::new(true));
+    let (queue, event) = (Arc::clone(&bench.queue), bench.log("t"));
+    let waiting = tokio::spawn(async move { queue.judge(vec![event]).await });
+    tokio::task::yield_now().await;
+    bench.queue.stop();
+    assert!(waiting.await.unwrap().is_ok());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(bench.judge(bench.log("t")).await.unwrap_err(), Unavailable::Stopping);
+}
