@@ -31,14 +31,14 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server on this database, on a free port. The first start makes the owner with [`EMAIL`] and [`PASSWORD`].
     pub(crate) fn start(database: &Path) -> Server {
-        Server::start_with(database, EMAIL, PASSWORD)
-    }
-
-    /// Starts a server whose first start makes this owner.
-    pub(crate) fn start_with(database: &Path, email: &str, password: &str) -> Server {
         let mut command = command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(database);
-        command.env("LICTOR_OWNER_EMAIL", email).env("LICTOR_OWNER_PASSWORD", password);
+        command.env("LICTOR_OWNER_EMAIL", EMAIL).env("LICTOR_OWNER_PASSWORD", PASSWORD);
+        Server::start_by(command)
+    }
+
+    /// Starts a server by a command that becomes it.
+    pub(crate) fn start_by(mut command: Command) -> Server {
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(process.stdout.take().unwrap());
         let (found, address) = mpsc::channel();
