@@ -191,7 +191,7 @@ impl Asks {
         number: usize,
         turn: u64,
     ) -> reqwest::Result<Answer> {
-        let amount = |turn: u64| if turn % 2 == 0 { 5 } else { 500 };
+        let amount = |turn: u64| if turn.is_multiple_of(2) { 5 } else { 500 };
         let event = |turn| json!({"event": "intent", "agent": {"id": "bot"}, "action": "pay", "amount": amount(turn)});
         match self {
             Asks::OneDecision => client.try_post("/api/v1/decisions", &[], &event(turn)).await,
