@@ -94,11 +94,6 @@ fn rule<'e>(plan: &'e Plan, scene: &Scene<'e>, rule: &'e RulePlan) -> RuleExplan
 
 /// The values that an expression reads from the event, the parameters and the risk.
 fn leaves(plan: &Plan, scene: &Scene<'_>, expr: &hir::Expr, values: &mut Vec<(String, Option<String>)>) {
-    if expr.any(&mut |part| matches!(part.kind, ExprKind::Var(_)))
-        && !matches!(expr.kind, ExprKind::Quantified(..))
-    {
-        return;
-    }
     match &expr.kind {
         ExprKind::Const(_) | ExprKind::Var(_) => {}
         ExprKind::Field(_)
@@ -106,8 +101,10 @@ fn leaves(plan: &Plan, scene: &Scene<'_>, expr: &hir::Expr, values: &mut Vec<(St
         | ExprKind::Risk
         | ExprKind::Member(..)
         | ExprKind::Item(..) => {
+            // What belongs to one element of a quantifier has no value of its own.
+            let of_element = expr.any(&mut |part| matches!(part.kind, ExprKind::Var(_)));
             let text = expr.to_string();
-            if !values.iter().any(|(known, _)| *known == text) {
+            if !of_element && !values.iter().any(|(known, _)| *known == text) {
                 values.push((text, interpret::shown(plan, scene, expr)));
             }
         }

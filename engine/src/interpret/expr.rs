@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::cmp::Ordering;
 
 use lictor_dsl::hir::{Arithmetic, Comparison, Const, HasTest, PatternKind, Quantifier, TextTest, TimePart};
 use lictor_dsl::number::Number;
@@ -88,7 +87,7 @@ impl<'e> Scene<'e> {
             Node::Or(parts) => parts.iter().fold(Truth::False, |any, part| any.or(self.truth(part))),
             Node::Compare(comparison, left, right) => self.compare(*comparison, left, right),
             Node::Between(x, low, high) => {
-                let (x, low, high) = (self.value(x), self.value(low), self.value(high));
+                let (x, low, high) = (self.bounds(x), self.bounds(low), self.bounds(high));
                 at_least(x.as_ref(), low.as_ref()).and(at_least(high.as_ref(), x.as_ref()))
             }
             Node::In(x, xs) => match (self.value(x), self.value(xs)) {
@@ -212,18 +211,10 @@ impl<'e> Scene<'e> {
                 }
                 Value::Text(Cow::Owned(text))
             }
-            Node::Quantified(Quantifier::Count, var, xs, body) => {
-                let xs = self.value(xs)?;
-                let mut count = 0i64;
-                for index in 0..xs.count()? {
-                    match self.body(*var, xs.element(index), body) {
-                        Truth::True => count += 1,
-                        Truth::False => {}
-                        Truth::Unknown => return None,
-                    }
-                }
-                Value::Number(Number::whole(count))
-            }
+            Node::Quantified(Quantifier::Count, ..) => match self.bounds(node)? {
+                (Value::Number(least), Value::Number(most)) if least == most => Value::Number(least),
+                _ => return None,
+            },
             Node::Lower(x) => Value::Text(Cow::Owned(self.text(x)?.to_lowercase())),
             Node::Len(x) => {
                 let x = self.value(x)?;
@@ -292,23 +283,40 @@ impl<'e> Scene<'e> {
     }
 
     fn compare(&self, comparison: Comparison, left: &'e Node, right: &'e Node) -> Truth {
-        let (Some(left), Some(right)) = (self.value(left), self.value(right)) else { return Truth::Unknown };
-        let ordered = |wanted: fn(Ordering) -> bool| match left.order(&right) {
-            Some(order) => wanted(order).into(),
-            None => Truth::Unknown,
-        };
+        let (left, right) = (self.bounds(left), self.bounds(right));
         match comparison {
-            Comparison::Equal => left.equals(&right),
-            Comparison::NotEqual => left.equals(&right).not(),
-            Comparison::Less => ordered(Ordering::is_lt),
-            Comparison::LessOrEqual => ordered(Ordering::is_le),
-            Comparison::Greater => ordered(Ordering::is_gt),
-            Comparison::GreaterOrEqual => ordered(Ordering::is_ge),
-            Comparison::Same => match (&left, &right) {
-                (Value::Text(left), Value::Text(right)) => (fold::fold(left) == fold::fold(right)).into(),
+            Comparison::Equal => equal(left.as_ref(), right.as_ref()),
+            Comparison::NotEqual => equal(left.as_ref(), right.as_ref()).not(),
+            Comparison::Less => at_least(left.as_ref(), right.as_ref()).not(),
+            Comparison::LessOrEqual => at_least(right.as_ref(), left.as_ref()),
+            Comparison::Greater => at_least(right.as_ref(), left.as_ref()).not(),
+            Comparison::GreaterOrEqual => at_least(left.as_ref(), right.as_ref()),
+            Comparison::Same => match (left, right) {
+                (Some((Value::Text(left), _)), Some((Value::Text(right), _))) => {
+                    (fold::fold(&left) == fold::fold(&right)).into()
+                }
                 _ => Truth::Unknown,
             },
         }
+    }
+
+    /// The least and the greatest value that an expression can have. They differ for a `count` of which some
+    /// elements are unknown: it lies between those that certainly count and those that may.
+    fn bounds(&self, node: &'e Node) -> Option<Bounds<'e>> {
+        let Node::Quantified(Quantifier::Count, var, xs, body) = node else {
+            return self.value(node).map(|value| (value.clone(), value));
+        };
+        let xs = self.value(xs)?;
+        let (mut least, mut most) = (0i64, 0i64);
+        for index in 0..xs.count()? {
+            let truth = self.body(*var, xs.element(index), body);
+            least += i64::from(truth == Truth::True);
+            most += i64::from(truth != Truth::False);
+            if self.steps.get() > STEPS {
+                return None;
+            }
+        }
+        Some((Value::Number(Number::whole(least)), Value::Number(Number::whole(most))))
     }
 
     /// Membership: Kleene's or over `==`. Nothing is in an empty list, not even what is unknown.
@@ -418,10 +426,29 @@ fn is_bidi(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn at_least(high: Option<&Value<'_>>, low: Option<&Value<'_>>) -> Truth {
-    match high.zip(low).and_then(|(high, low)| high.order(low)) {
-        Some(order) => order.is_ge().into(),
-        None => Truth::Unknown,
+/// The least and the greatest value that something can have.
+type Bounds<'e> = (Value<'e>, Value<'e>);
+
+/// Whether one thing is at least another; unknown where their bounds overlap.
+fn at_least(high: Option<&Bounds<'_>>, low: Option<&Bounds<'_>>) -> Truth {
+    let Some(((high_least, high_most), (low_least, low_most))) = high.zip(low) else { return Truth::Unknown };
+    match (high_least.order(low_most), high_most.order(low_least)) {
+        (Some(order), _) if order.is_ge() => Truth::True,
+        (Some(_), Some(order)) if order.is_lt() => Truth::False,
+        _ => Truth::Unknown,
+    }
+}
+
+/// Whether two things are equal; unknown where their bounds overlap without being one value.
+fn equal(left: Option<&Bounds<'_>>, right: Option<&Bounds<'_>>) -> Truth {
+    let Some((left, right)) = left.zip(right) else { return Truth::Unknown };
+    let certain = |bounds: &Bounds<'_>| bounds.0.order(&bounds.1).is_none_or(std::cmp::Ordering::is_eq);
+    if certain(left) && certain(right) {
+        return left.0.equals(&right.0);
+    }
+    match at_least(Some(left), Some(right)).and(at_least(Some(right), Some(left))) {
+        Truth::False => Truth::False,
+        _ => Truth::Unknown,
     }
 }
 
