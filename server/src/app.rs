@@ -129,6 +129,11 @@ impl App {
         self.orgs.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
+    /// Whether every org has a sequencer that takes work.
+    pub fn can_decide(&self) -> bool {
+        self.orgs.read().unwrap_or_else(PoisonError::into_inner).values().all(|org| org.queue.is_served())
+    }
+
     /// Lets all sequencers finish what waits, and end.
     pub fn stop(&self) {
         for org in self.orgs.read().unwrap_or_else(PoisonError::into_inner).values() {

@@ -137,6 +137,9 @@ pub enum Refused {
     /// The payload can't be encrypted.
     #[error("the payload can't be encrypted")]
     Unsealable,
+    /// The policies are no longer those that the change was made from.
+    #[error("the policies were changed meanwhile")]
+    Superseded,
 }
 
 /// A change of the policy set, checked and compiled.
@@ -146,6 +149,8 @@ pub struct PolicyChange {
     pub what: &'static str,
     /// The policy's name.
     pub name: String,
+    /// All policies that it was made from.
+    pub based_on: Policies,
     /// All policies from now on.
     pub policies: Policies,
     /// The generation that they make.
@@ -370,7 +375,16 @@ impl<'a> Draft<'a> {
     }
 
     /// Puts a changed policy set in force: everything after this in the ledger is judged by it.
-    pub fn change_policies(&mut self, now_us: i64, change: PolicyChange, actor: String) {
+    pub fn change_policies(
+        &mut self,
+        now_us: i64,
+        change: PolicyChange,
+        actor: String,
+    ) -> Result<(), Refused> {
+        let current = self.new.policies.clone().unwrap_or_else(|| self.view.policies());
+        if !Arc::ptr_eq(&current, &change.based_on) {
+            return Err(Refused::Superseded);
+        }
         let members = change.policies.iter().filter(|policy| policy.enabled).map(|policy| {
             let digest = format!("sha256:{}", hex(&policy.digest()));
             Value::Object(
@@ -386,6 +400,7 @@ impl<'a> Draft<'a> {
         self.changes.push(change.change);
         self.new.policies = Some(Arc::clone(&change.policies));
         self.new.generation = change.generation;
+        Ok(())
     }
 
     /// Makes an API key good.

@@ -12,7 +12,7 @@ use crate::agents::Directory;
 use crate::canonical::Object;
 use crate::clock::Clock;
 use crate::db::{Change, Database, Store, StoreError};
-use crate::draft::{Draft, Memory, PolicyChange, View};
+use crate::draft::{Draft, Memory, PolicyChange, Refused, View};
 use crate::incidents::Open;
 use crate::ledger::Head;
 use crate::policies::{BASE, Policy};
@@ -43,6 +43,9 @@ pub enum FirstStartError {
     /// The policy `base` can't be used.
     #[error("the policy `base` can't be used")]
     Base(#[from] RolloutError),
+    /// The policy `base` can't be put in force.
+    #[error("the policy `base` can't be put in force")]
+    Refused(#[from] Refused),
     /// No password hash.
     #[error(transparent)]
     Password(#[from] passwords::HashError),
@@ -97,11 +100,9 @@ pub async fn first_start(
     );
     let (name, change) =
         (base.name.clone(), Change::Policy { policy: base, new_source_by: Some(ACTOR.to_owned()) });
-    draft.change_policies(
-        now_us,
-        PolicyChange { what: "created", name, policies, generation, change },
-        ACTOR.to_owned(),
-    );
+    let (what, based_on) = ("created", view.policies());
+    let change = PolicyChange { what, name, based_on, policies, generation, change };
+    draft.change_policies(now_us, change, ACTOR.to_owned())?;
     let credentials = if made_up {
         let (secret, hash) = keys::generate("KvKey-")?;
         let (id, prefix, label) = (Uuid::now_v7(), "KvKey-".to_owned(), "first start".to_owned());

@@ -59,14 +59,14 @@ impl Registration {
             // Tags are a person's word about an agent; the agent itself can't change them.
             profile.tags.clone_from(&previous.profile.tags);
         }
-        let agent = Agent {
-            profile,
-            declared: self.declared,
-            account: Some(self.caller.account()),
-            api_key: self.caller.key_id(),
-            updated_at_us: at_us,
-            ..agent
+        // A person who changes a registration does not take the agent away from the key that acts for it.
+        let (account, api_key) = match (&self.caller, agent.account) {
+            (Caller::Person(_), Some(account)) => (account, agent.api_key),
+            (caller, _) => (caller.account(), caller.key_id()),
         };
+        let account = Some(account);
+        let agent =
+            Agent { profile, declared: self.declared, account, api_key, updated_at_us: at_us, ..agent };
         Ok((agent, self.event(previous)?))
     }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::app::Org;
 use crate::db::Change;
-use crate::draft::PolicyChange;
+use crate::draft::{PolicyChange, Refused};
 use crate::policies::{Policies, Policy};
 use crate::sequencer::Unavailable;
 
@@ -35,6 +35,9 @@ pub enum RolloutError {
     /// It could not be compiled.
     #[error(transparent)]
     Compile(#[from] PlanError),
+    /// The sequencer refused it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// It could not be recorded.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -88,29 +91,51 @@ pub struct Done {
 }
 
 /// Adds a policy and puts it in force.
-pub async fn create(org: &Org, source: String, actor: String, now_us: i64) -> Result<Done, RolloutError> {
-    let _one_at_a_time = org.rollout.lock().await;
-    let policies = org.view.policies();
-    let header = read_header(&policies, None, source.clone()).await?;
-    let policy = Arc::new(Policy {
-        id: Uuid::now_v7(),
-        name: header.name,
-        title: header.title,
-        enabled: true,
-        shadow: false,
-        version: 1,
-        revision: 1,
-        source: Arc::from(source),
-        created_at_us: now_us,
-        updated_at_us: now_us,
-    });
-    let change = Change::Policy { policy: Arc::clone(&policy), new_source_by: Some(actor.clone()) };
-    roll_out(org, "created", &policy, with(&policies, &policy), change, actor).await?;
-    Ok(Done { policy, reports: header.reports })
+pub async fn create(
+    org: &Arc<Org>,
+    source: String,
+    actor: String,
+    now_us: i64,
+) -> Result<Done, RolloutError> {
+    let org = Arc::clone(org);
+    to_the_end(async move {
+        let _one_at_a_time = org.rollout.lock().await;
+        let policies = org.view.policies();
+        let header = read_header(&policies, None, source.clone()).await?;
+        let policy = Arc::new(Policy {
+            id: Uuid::now_v7(),
+            name: header.name,
+            title: header.title,
+            enabled: true,
+            shadow: false,
+            version: 1,
+            revision: 1,
+            source: Arc::from(source),
+            created_at_us: now_us,
+            updated_at_us: now_us,
+        });
+        let change = Change::Policy { policy: Arc::clone(&policy), new_source_by: Some(actor.clone()) };
+        let all = with(&policies, &policy);
+        roll_out(&org, "created", &policy, policies, all, change, actor).await?;
+        Ok(Done { policy, reports: header.reports })
+    })
+    .await
 }
 
 /// Changes a policy. With `if_revision`, only if it is still at that revision.
 pub async fn edit(
+    org: &Arc<Org>,
+    id: Uuid,
+    edit: Edit,
+    if_revision: Option<i64>,
+    actor: String,
+    now_us: i64,
+) -> Result<Done, RolloutError> {
+    let org = Arc::clone(org);
+    to_the_end(async move { apply(&org, id, edit, if_revision, actor, now_us).await }).await
+}
+
+async fn apply(
     org: &Org,
     id: Uuid,
     edit: Edit,
@@ -139,22 +164,27 @@ pub async fn edit(
     }
     let policy = Arc::new(policy);
     let change = Change::Policy { policy: Arc::clone(&policy), new_source_by };
-    roll_out(org, what, &policy, with(&policies, &policy), change, actor).await?;
+    let all = with(&policies, &policy);
+    roll_out(org, what, &policy, policies, all, change, actor).await?;
     Ok(Done { policy, reports })
 }
 
 /// Removes a policy.
 pub async fn remove(
-    org: &Org,
+    org: &Arc<Org>,
     id: Uuid,
     if_revision: Option<i64>,
     actor: String,
 ) -> Result<(), RolloutError> {
-    let _one_at_a_time = org.rollout.lock().await;
-    let policies = org.view.policies();
-    let policy = Arc::clone(find(&policies, id, if_revision)?);
-    let rest = Arc::new(policies.iter().filter(|other| other.id != id).cloned().collect());
-    roll_out(org, "removed", &policy, rest, Change::PolicyRemoved(id), actor).await
+    let org = Arc::clone(org);
+    to_the_end(async move {
+        let _one_at_a_time = org.rollout.lock().await;
+        let policies = org.view.policies();
+        let policy = Arc::clone(find(&policies, id, if_revision)?);
+        let rest = Arc::new(policies.iter().filter(|other| other.id != id).cloned().collect());
+        roll_out(&org, "removed", &policy, policies, rest, Change::PolicyRemoved(id), actor).await
+    })
+    .await
 }
 
 /// What a source would be, beside the policies that the org has.
@@ -189,10 +219,18 @@ pub fn compile(policies: &[Arc<Policy>], previous: Option<&Generation>) -> Resul
     Ok(generation)
 }
 
+/// Does it whole even if its caller leaves, so that the next change starts from what this one made.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, RolloutError>> + Send + 'static,
+) -> Result<T, RolloutError> {
+    tokio::spawn(change).await.unwrap_or(Err(RolloutError::Crashed))
+}
+
 async fn roll_out(
     org: &Org,
     what: &'static str,
     policy: &Policy,
+    based_on: Policies,
     policies: Policies,
     change: Change,
     actor: String,
@@ -200,8 +238,8 @@ async fn roll_out(
     let (to_compile, previous) = (Arc::clone(&policies), org.view.active.snapshot());
     let generation = off_the_request_path(move || compile(&to_compile, Some(&previous))).await?;
     let name = policy.name.clone();
-    let change = PolicyChange { what, name, policies, generation: Arc::new(generation), change };
-    Ok(org.queue.change_policies(change, actor).await?)
+    let change = PolicyChange { what, name, based_on, policies, generation: Arc::new(generation), change };
+    Ok(org.queue.change_policies(change, actor).await??)
 }
 
 /// Checks a source beside the others of the org, of which it may replace one, and finds the name in its header.

@@ -27,14 +27,14 @@ pub struct Health {
 #[utoipa::path(get, path = "/health", tag = "operations", security(()),
     responses((status = 200, description = "Ready", body = Health), (status = 503, description = "Not ready", body = Health)))]
 pub async fn health(State(app): State<Arc<App>>) -> (StatusCode, axum::Json<Health>) {
-    let (status, word) = match app.database.ping().await {
-        Ok(()) => (StatusCode::OK, "ok"),
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the database does not answer");
-            (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
-        }
-    };
+    let answers = app.database.ping().await;
+    if let Err(error) = &answers {
+        tracing::error!(error = error as &dyn std::error::Error, "the database does not answer");
+    }
+    let word = |well| if well { "ok" } else { "unavailable" };
+    let (database, ready) = (word(answers.is_ok()), answers.is_ok() && app.can_decide());
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let uptime_s = app.started.elapsed().as_secs();
     let version = env!("CARGO_PKG_VERSION");
-    (status, axum::Json(Health { status: word, database: word, uptime_s, version }))
+    (status, axum::Json(Health { status: word(ready), database, uptime_s, version }))
 }

@@ -276,7 +276,9 @@ impl From<Refused> for Problem {
                 Problem { code: "idempotency_key_reused", ..problem }
             }
             Refused::NotFound => Problem::not_found("object"),
-            Refused::WrongStatus { .. } | Refused::Taken => Problem::conflict(refused.to_string()),
+            Refused::WrongStatus { .. } | Refused::Taken | Refused::Superseded => {
+                Problem::conflict(refused.to_string())
+            }
             Refused::Unsealable => logged(&refused, Problem::internal()),
         }
     }
@@ -298,6 +300,7 @@ impl From<RolloutError> for Problem {
             RolloutError::NameTaken(_) => Problem::conflict(error.to_string()),
             RolloutError::NotFound => Problem::not_found("policy"),
             RolloutError::Stale(_) => Problem::stale(error.to_string()),
+            RolloutError::Refused(refused) => refused.into(),
             RolloutError::Unavailable(unavailable) => unavailable.into(),
             RolloutError::Compile(_) | RolloutError::Crashed => logged(&error, Problem::internal()),
         }

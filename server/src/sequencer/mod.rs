@@ -28,6 +28,10 @@ const QUEUE_EVENTS: usize = 4_096;
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Events in one batch, and so in one transaction.
 pub const BATCH_EVENTS: usize = 512;
+/// What an event of this many bytes, or a part of it, weighs as much as one small event: 4,096 places are 16 MiB.
+const PLACE_BYTES: usize = 4_096;
+/// Weight of one batch: 4 MiB.
+const BATCH_WEIGHT: usize = 1_024;
 /// Tasks whose state is kept at hand; past it all are forgotten and read again when asked for.
 const MAX_TASKS: usize = 100_000;
 /// Incidents at hand above which finished ones are forgotten.
@@ -53,7 +57,7 @@ type Reply<T> = oneshot::Sender<Result<T, Unavailable>>;
 enum Work {
     Judge(Vec<Prepared>, Reply<Vec<Result<Answer, Refused>>>),
     Register(Box<Registration>, Reply<Result<Registered, Refused>>),
-    Policies(Box<PolicyChange>, String, Reply<()>),
+    Policies(Box<PolicyChange>, String, Reply<Result<(), Refused>>),
     AddKey(Arc<ApiKey>, String, Reply<()>),
     RevokeKey(Uuid, String, Reply<()>),
     Incident(Uuid, Status, String, Reply<Result<Arc<Incident>, Refused>>),
@@ -68,14 +72,23 @@ impl Work {
         }
     }
 
+    /// How many places it takes in the queue.
+    fn weight(&self) -> usize {
+        match self {
+            Work::Judge(events, _) => {
+                events.iter().map(|event| event.sealed.ciphertext.len() / PLACE_BYTES + 1).sum()
+            }
+            _ => 1,
+        }
+    }
+
     /// Nobody waits for the answer any more, so it need not happen.
     fn is_abandoned(&self) -> bool {
         match self {
             Work::Judge(_, reply) => reply.is_closed(),
             Work::Register(_, reply) => reply.is_closed(),
-            Work::Policies(_, _, reply) | Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) => {
-                reply.is_closed()
-            }
+            Work::Policies(_, _, reply) => reply.is_closed(),
+            Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) => reply.is_closed(),
             Work::Incident(_, _, _, reply) => reply.is_closed(),
             Work::Stop => false,
         }
@@ -124,7 +137,11 @@ impl Queue {
     }
 
     /// Puts a policy set in force.
-    pub async fn change_policies(&self, change: PolicyChange, actor: String) -> Result<(), Unavailable> {
+    pub async fn change_policies(
+        &self,
+        change: PolicyChange,
+        actor: String,
+    ) -> Result<Result<(), Refused>, Unavailable> {
         self.submit(|reply| Work::Policies(Box::new(change), actor, reply)).await
     }
 
@@ -148,6 +165,11 @@ impl Queue {
         self.submit(|reply| Work::Incident(id, to, actor, reply)).await
     }
 
+    /// Whether somebody still takes work from it.
+    pub fn is_served(&self) -> bool {
+        !self.jobs.is_closed()
+    }
+
     /// Lets the sequencer finish what waits, and end.
     pub fn stop(&self) {
         // It is fine if it ended already.
@@ -158,7 +180,7 @@ impl Queue {
         let deadline = Instant::now() + QUEUE_TIMEOUT;
         let (reply, mut answer) = oneshot::channel();
         let work = work(reply);
-        let places = u32::try_from(work.events().min(QUEUE_EVENTS)).unwrap_or(u32::MAX);
+        let places = u32::try_from(work.weight().min(QUEUE_EVENTS)).unwrap_or(u32::MAX);
         let place = Arc::clone(&self.places).acquire_many_owned(places);
         let place = match timeout_at(deadline, place).await {
             Ok(Ok(place)) => place,
@@ -227,7 +249,7 @@ impl Sequencer {
     /// Waits for work and takes all that is there, up to a batch.
     async fn take(&mut self) -> Option<Vec<Work>> {
         let mut batch = Vec::new();
-        let mut events = 0;
+        let (mut events, mut weight) = (0, 0);
         let mut next = Some(self.waiting.recv().await?);
         while let Some(job) = next {
             let wanted = !job.work.is_abandoned() && job.claim.set(Claim::TAKEN);
@@ -235,11 +257,13 @@ impl Sequencer {
                 Work::Stop => self.stopping = true,
                 work if wanted => {
                     events += work.events();
+                    weight += work.weight();
                     batch.push(work);
                 }
                 _ => {}
             }
-            next = if events < BATCH_EVENTS && !self.stopping { self.waiting.try_recv().ok() } else { None };
+            let is_full = events >= BATCH_EVENTS || weight >= BATCH_WEIGHT;
+            next = if is_full || self.stopping { None } else { self.waiting.try_recv().ok() };
         }
         Some(batch)
     }
@@ -333,8 +357,8 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, work: Work) -> Option<Told> {
             Some(told(reply, registered))
         }
         Work::Policies(change, actor, reply) => {
-            draft.change_policies(now_us, *change, actor);
-            Some(told(reply, ()))
+            let changed = draft.change_policies(now_us, *change, actor);
+            Some(told(reply, changed))
         }
         Work::AddKey(key, actor, reply) => {
             draft.add_key(now_us, key, actor);

@@ -205,13 +205,8 @@ async fn a_failed_policy_change_leaves_the_old_set_in_force() {
         let policies = vec![policy("policy p {}\ndefault on intent deny")];
         let generation = Arc::new(compile(&policies, None).unwrap());
         let change = Change::Policy { policy: Arc::clone(&policies[0]), new_source_by: None };
-        PolicyChange {
-            what: "updated",
-            name: "p".to_owned(),
-            policies: Arc::new(policies),
-            generation,
-            change,
-        }
+        let (what, name, based_on) = ("updated", "p".to_owned(), bench.view.policies());
+        PolicyChange { what, name, based_on, policies: Arc::new(policies), generation, change }
     };
     bench.store.fail(true);
     assert!(bench.queue.change_policies(change(), "test".to_owned()).await.is_err());
@@ -220,7 +215,10 @@ async fn a_failed_policy_change_leaves_the_old_set_in_force() {
     bench.store.fail(false);
     let intent = r#"{"event":"intent","action":"x"}"#;
     assert_eq!(bench.judge(bench.event(intent)).await.unwrap().decision.policy_set.as_ref(), before.digest());
-    bench.queue.change_policies(change(), "test".to_owned()).await.unwrap();
+    let from_the_old_set = change();
+    bench.queue.change_policies(change(), "test".to_owned()).await.unwrap().unwrap();
+    let refused = bench.queue.change_policies(from_the_old_set, "test".to_owned()).await.unwrap();
+    assert_eq!(refused, Err(Refused::Superseded));
     let judged = bench.judge(bench.event(intent)).await.unwrap();
     assert_eq!(judged.decision.policy_set.as_ref(), bench.view.active.snapshot().digest());
     assert_ne!(judged.decision.policy_set.as_ref(), before.digest());

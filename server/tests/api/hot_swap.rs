@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::app::{TestApp, answer, text};
@@ -13,6 +14,19 @@ use crate::app::{TestApp, answer, text};
 const THREADS: usize = 8;
 const ANSWERS: usize = 200_000;
 const BATCH: usize = 250;
+
+/// What matters of the answer to a batch.
+#[derive(Deserialize)]
+struct Answers<'a> {
+    #[serde(borrow)]
+    decisions: Vec<Answer<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    policy_set: &'a str,
+    decision: &'a str,
+}
 
 fn source(effect: &str) -> Value {
     json!({"source": format!("policy switch {{}}\nrule all on intent {{ when action == \"x\" {effect} }}")})
