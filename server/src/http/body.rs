@@ -1,11 +1,15 @@
 //! Request bodies: read with a limit and a deadline, as JSON whatever their content type says, with every fault named.
 
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
@@ -25,8 +29,10 @@ pub const POLICY_BYTES: usize = 4 * MIB;
 const MAX_DEPTH: usize = 128;
 /// How long a body may take to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// What is read and thrown away of a body that is too large, so that its sender hears why.
+/// What is read and thrown away of a body that nobody wants.
 const DRAIN_BYTES: usize = 64 * MIB;
+/// How long that may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The body as text that is JSON, of at most `LIMIT` bytes and [`MAX_DEPTH`] levels.
 #[derive(Debug)]
@@ -141,7 +147,6 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
     let mut body = request.into_body();
     let reading = async {
         if announced.is_some_and(|length| length > limit) {
-            drain(&mut body).await;
             return Err(Problem::too_large(limit));
         }
         let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(limit));
@@ -149,7 +154,6 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
             let frame = frame.map_err(|_| Problem::not_json("the body broke off"))?;
             let Ok(data) = frame.into_data() else { continue };
             if bytes.len() + data.len() > limit {
-                drain(&mut body).await;
                 return Err(Problem::too_large(limit));
             }
             bytes.extend_from_slice(&data);
@@ -159,14 +163,65 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
     timeout(READ_TIMEOUT, reading).await.unwrap_or_else(|_| Err(Problem::timeout()))
 }
 
-/// A sender that is cut off while it sends does not read the answer.
-async fn drain(body: &mut Body) {
-    let mut drained = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        drained += frame.data_ref().map_or(0, Bytes::len);
-        if drained > DRAIN_BYTES {
-            return;
+/// What nobody read of a request's body.
+///
+/// A sender that is cut off while it sends does not read the answer, so what is left is read and thrown away first.
+#[derive(Debug)]
+pub struct Unread(Arc<Mutex<Body>>);
+
+impl Unread {
+    /// The request, and a hold on its body.
+    pub fn hold(request: Request) -> (Request, Unread) {
+        let (parts, body) = request.into_parts();
+        let body = Arc::new(Mutex::new(body));
+        (Request::from_parts(parts, Body::new(Held(Arc::clone(&body)))), Unread(body))
+    }
+
+    /// Reads what is left. Tells whether that was all of it.
+    pub async fn drain(self) -> bool {
+        if body_is_over(&self.0) {
+            return true;
         }
+        let mut body = Held(self.0);
+        let reading = async {
+            let mut drained = 0;
+            while let Some(frame) = body.frame().await {
+                let Ok(frame) = frame else { return false };
+                drained += frame.data_ref().map_or(0, Bytes::len);
+                if drained > DRAIN_BYTES {
+                    return false;
+                }
+            }
+            true
+        };
+        timeout(DRAIN_TIMEOUT, reading).await.unwrap_or(false)
+    }
+}
+
+fn body_is_over(body: &Mutex<Body>) -> bool {
+    body.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+}
+
+/// A body that somebody else holds as well.
+struct Held(Arc<Mutex<Body>>);
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        body_is_over(&self.0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
     }
 }
 

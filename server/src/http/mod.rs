@@ -28,6 +28,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use uuid::Uuid;
 
 use crate::app::App;
+use body::Unread;
 use platform::{agents, auth as accounts, decisions, incidents, ledger, logs, orgs, policies};
 use problem::{FieldProblem, Problem, ProblemBody, ProblemError};
 
@@ -99,13 +100,18 @@ pub fn router(app: Arc<App>) -> Router {
 async fn finish(mut request: Request, next: Next) -> response::Response {
     let id = request_id(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
+    let (request, unread) = Unread::hold(request);
     let mut response = next.run(request).await;
+    let is_read = unread.drain().await;
     if let Some(problem) = response.extensions().get::<Problem>() {
         response = problem.render(&id);
     }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);
+    }
+    if !is_read {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

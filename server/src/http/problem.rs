@@ -302,7 +302,10 @@ impl From<RolloutError> for Problem {
             RolloutError::Stale(_) => Problem::stale(error.to_string()),
             RolloutError::Refused(refused) => refused.into(),
             RolloutError::Unavailable(unavailable) => unavailable.into(),
-            RolloutError::Compile(_) | RolloutError::Crashed => logged(&error, Problem::internal()),
+            RolloutError::Compile(error) => {
+                Problem { detail: error.to_string(), ..Problem::rejected(Vec::new()) }
+            }
+            RolloutError::Crashed => logged(&error, Problem::internal()),
         }
     }
 }

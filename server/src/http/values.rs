@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use axum::extract::Query;
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use lictor_dsl::number::Number;
 use serde::{Serialize, Serializer};
@@ -90,6 +91,19 @@ fn escape(text: &str) -> String {
     text.bytes()
         .map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
+}
+
+/// The part of a path that a route names. What can't be one names nothing.
+#[derive(Debug)]
+pub struct Segment(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Segment, Problem> {
+        let segment = Path::<String>::from_request_parts(parts, state).await;
+        segment.map(|Path(text)| Segment(text)).map_err(|_| Problem::not_found("path"))
+    }
 }
 
 /// An id in a path: one that can't be an id names nothing.

@@ -125,6 +125,8 @@ async fn the_content_type_does_not_matter() {
 async fn unknown_paths_and_methods_are_problems_too() {
     let app = TestApp::start().await;
     app.get("/nothing").await.expect_problem(404, "");
+    app.get("/api/v1/agents/%ff").await.expect_problem(404, "");
+    app.get("/api/v1/incidents?limit=%ff").await.expect_problem(400, "limit");
     app.get("/api/v1/nothing").await.expect_problem(404, "");
     app.send(Method::DELETE, "/api/v1/policies", Some(&app.token), json!({})).await.expect_problem(405, "");
     app.send(Method::GET, "/api/v3/intents", Some(&app.token), json!({})).await.expect_problem(405, "");
@@ -139,4 +141,14 @@ async fn the_request_id_comes_back() {
     let made = answer(app.request(Method::GET, "/health", None).header("x-request-id", "not good")).await;
     assert_eq!(made.headers["x-request-id"].len(), 36);
     assert_eq!(made.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn who_is_refused_before_the_body_is_read_hears_why() {
+    let app = TestApp::start().await;
+    let body = format!("{{\"x\":\"{}\"}}", "y".repeat(10_000_000));
+    for _ in 0..5 {
+        app.send_text("/api/v1/policies", "KvKey-nonsense", body.clone()).await.expect_problem(401, "");
+        app.send_text("/nothing", &app.token, body.clone()).await.expect_problem(404, "");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::super::auth::{Actor, Anyone};
 use super::super::body::Json;
 use super::super::problem::{FieldProblem, Problem, ReadProblems, WriteProblems};
-use super::super::values::Parameters;
+use super::super::values::{Parameters, Segment};
 use super::incidents::TouchedIncident;
 use crate::accounts::Caller;
 use crate::agents::{Agent, Inactive, Profile};
@@ -228,7 +228,7 @@ pub async fn list_agents(
 #[utoipa::path(get, path = "/api/v1/agents/{agent}", tag = "agents",
     params(("agent" = String, Path, description = "The agent's id or name")),
     responses((status = 200, description = "The agent", body = AgentBody), ReadProblems))]
-pub async fn get_agent(anyone: Anyone, Path(name): Path<String>) -> Result<axum::Json<AgentBody>, Problem> {
+pub async fn get_agent(anyone: Anyone, Segment(name): Segment) -> Result<axum::Json<AgentBody>, Problem> {
     let found = anyone.org.view.directory.find(&name).filter(|agent| agent.obeys(&anyone.caller));
     let agent = found.ok_or_else(|| Problem::not_found("agent"))?;
     Ok(axum::Json(body(&agent)))

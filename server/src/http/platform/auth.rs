@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::super::auth::{Editor, Reader};
 use super::super::body::Json;
 use super::super::problem::{LoginProblems, Problem, ReadProblems, WriteProblems};
-use super::super::values::id;
+use super::super::values::{Segment, id};
 use crate::accounts::keys::{ApiKey, PREFIXES, generate};
 use crate::accounts::{passwords, tokens};
 use crate::app::App;
@@ -173,7 +173,7 @@ pub async fn list_keys(State(app): State<Arc<App>>, reader: Reader) -> axum::Jso
 pub async fn revoke_key(
     State(app): State<Arc<App>>,
     editor: Editor,
-    Path(key): Path<String>,
+    Segment(key): Segment,
 ) -> Result<StatusCode, Problem> {
     let key = id(&key, "key")?;
     if !app.keys.of(editor.org.view.id).iter().any(|other| other.id == key) {

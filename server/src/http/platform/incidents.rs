@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::auth::{Editor, Reader};
 use super::super::problem::{Problem, ReadProblems, WriteProblems};
-use super::super::values::{Parameters, id};
+use super::super::values::{Parameters, Segment, id};
 use crate::app::App;
 use crate::clock::rfc3339;
 use crate::db::IncidentFilter;
@@ -134,7 +134,7 @@ macro_rules! transition {
         #[utoipa::path(method(post, put), path = $path, tag = "incidents",
             params(("id" = String, Path, description = "The incident's id")),
             responses((status = 200, description = "The incident as it is now", body = IncidentBody), WriteProblems))]
-        pub async fn $name(editor: Editor, Path(incident): Path<String>) -> Result<axum::Json<IncidentBody>, Problem> {
+        pub async fn $name(editor: Editor, Segment(incident): Segment) -> Result<axum::Json<IncidentBody>, Problem> {
             change(editor, &incident, $to).await
         }
     };

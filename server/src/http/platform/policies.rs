@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{ETAG, IF_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use lictor_dsl::diagnostics::Report;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::super::auth::{Editor, Reader};
 use super::super::body::{Json, POLICY_BYTES};
 use super::super::problem::{PolicyProblems, Problem, ReadProblems};
-use super::super::values::{Parameters, id};
+use super::super::values::{Parameters, Segment, id};
 use crate::app::{App, Org};
 use crate::clock::rfc3339;
 use crate::policies::Policy;
@@ -142,7 +142,7 @@ pub async fn list_policies(
 #[utoipa::path(get, path = "/api/v1/policies/{id}", tag = "policies",
     params(("id" = String, Path, description = "The policy's id or name")),
     responses((status = 200, description = "The policy; `ETag` names its revision", body = PolicyBody), ReadProblems))]
-pub async fn get_policy(reader: Reader, Path(policy): Path<String>) -> Result<Answer, Problem> {
+pub async fn get_policy(reader: Reader, Segment(policy): Segment) -> Result<Answer, Problem> {
     let policies = reader.org.view.policies();
     let id = named(&reader.org, &policy)?;
     let policy =
@@ -158,7 +158,7 @@ pub async fn get_policy(reader: Reader, Path(policy): Path<String>) -> Result<An
 pub async fn update_policy(
     State(app): State<Arc<App>>,
     editor: Editor,
-    Path(policy): Path<String>,
+    Segment(policy): Segment,
     headers: HeaderMap,
     Json(new): Json<NewSource, POLICY_BYTES>,
 ) -> Result<Answer, Problem> {
@@ -172,7 +172,7 @@ pub async fn update_policy(
     responses((status = 204, description = "Removed"), PolicyProblems))]
 pub async fn delete_policy(
     editor: Editor,
-    Path(policy): Path<String>,
+    Segment(policy): Segment,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let id = named(&editor.org, &policy)?;
@@ -190,7 +190,7 @@ macro_rules! mode {
         pub async fn $name(
             State(app): State<Arc<App>>,
             editor: Editor,
-            Path(policy): Path<String>,
+            Segment(policy): Segment,
             headers: HeaderMap,
         ) -> Result<Answer, Problem> {
             change(&app, editor, &policy, &headers, $edit).await
@@ -274,7 +274,7 @@ pub struct VersionBody {
 pub async fn list_versions(
     State(app): State<Arc<App>>,
     reader: Reader,
-    Path(policy): Path<String>,
+    Segment(policy): Segment,
     uri: Uri,
 ) -> Result<axum::Json<Vec<VersionBody>>, Problem> {
     let limit = Parameters::of(&uri)?.limit()?;
