@@ -31,7 +31,7 @@ fn decide(c: &mut Criterion) {
                 let decision = generation.judge(event);
                 assert_eq!(decision, generation.judge_with(event, Engine::Interpreter));
                 assert_eq!(decision.decision == Outcome::Allow, hand.judge(hand_event, &mut matched));
-                let mut names: Vec<&str> = decision.rules.iter().map(|rule| rule.rule.as_str()).collect();
+                let mut names: Vec<&str> = decision.rules.iter().map(|rule| &*rule.rule).collect();
                 names.sort_unstable();
                 matched.sort_unstable();
                 assert_eq!(names, matched);

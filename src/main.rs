@@ -4,6 +4,7 @@ mod commands;
 mod policies;
 mod print;
 
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -30,16 +31,16 @@ fn main() -> ExitCode {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(1),
         // Whoever reads the output has had enough: that is no fault.
-        Err(error)
-            if error
-                .downcast_ref::<std::io::Error>()
-                .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) =>
-        {
-            ExitCode::SUCCESS
-        }
+        Err(error) if io_error_kind(&error) == Some(ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {
             print::error(&format!("{error:#}"));
             ExitCode::from(2)
         }
     }
+}
+
+/// The kind of a failed read or write, whether it happened below JSON or not.
+fn io_error_kind(error: &anyhow::Error) -> Option<ErrorKind> {
+    let plain = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    plain.or_else(|| error.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind))
 }

@@ -1,5 +1,7 @@
 //! Texts that no author would write: reading them ends soon, in diagnostics, with the stack intact.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets what it did not expect should stop right there")]
+
 use std::time::{Duration, Instant};
 
 use lictor_dsl::{Checked, Source, check};
@@ -101,24 +103,23 @@ fn large_texts_are_read_soon() {
     }
 }
 
-/// The fastest of many runs, which is the one that says most about the work itself.
-fn fastest(text: &str) -> Duration {
-    (0..20).map(|_| timed(text.to_owned()).1).min().unwrap()
+/// The times of two texts, each the fastest of many runs that take turns: what other programs do strikes both.
+fn fastest(first: &str, second: &str) -> (Duration, Duration) {
+    let run = |text: &str| timed(text.to_owned()).1;
+    (0..10).fold((Duration::MAX, Duration::MAX), |(a, b), _| (a.min(run(first)), b.min(run(second))))
 }
 
 #[test]
 fn time_grows_with_depth_and_not_faster() {
-    for (open, close) in
-        [("(", ")"), ("not (", ")"), ("if agent.declared then (", ") else false"), ("amount > 1 and (", ")")]
-    {
+    let shapes =
+        [("(", ")"), ("not (", ")"), ("if agent.declared then (", ") else false"), ("amount > 1 and (", ")")];
+    for (open, close) in shapes {
         let nested =
             |depth: usize| rule(&format!("{}agent.declared{}", open.repeat(depth), close.repeat(depth)));
-        let (shallow, deep) = (fastest(&nested(32)), fastest(&nested(64)));
-        // A millisecond is what a busy machine may add.
-        assert!(
-            deep < shallow * 3 + Duration::from_millis(1),
-            "{open}: {shallow:?} at depth 32, {deep:?} at 64"
-        );
+        let (shallow, deep) = (nested(32), nested(64));
+        // A busy machine may spoil one measurement; time that grows with the square spoils all of them.
+        let measured: Vec<_> = (0..5).map(|_| fastest(&shallow, &deep)).collect();
+        assert!(measured.iter().any(|(shallow, deep)| *deep < *shallow * 3), "{open}: {measured:?}");
     }
 }
 

@@ -213,8 +213,8 @@ fn report<'e>(plan: &'e Plan, scene: &Scene<'e>, part: &Part<'e>) -> (RuleReport
 }
 
 fn reason(decision: &Decision, carriers: &[&&Part]) -> Option<String> {
-    let first = carriers.first().map(|part| part.rule.name.as_str());
-    let report = decision.rules.iter().find(|report| Some(report.rule.as_str()) == first);
+    let first = carriers.first().map(|part| &part.rule.name);
+    let report = decision.rules.iter().find(|report| Some(&report.rule) == first);
     match (report, decision.class) {
         (Some(RuleReport { because: Some(because), .. }), _) => Some(because.clone()),
         (Some(report), class) if class != Class::Allowed => Some(match report.truth {
@@ -263,7 +263,7 @@ fn open<'e>(
             hir::Severity::Critical => Severity::Critical,
         },
         key,
-        title: title.map_or_else(|| rule.name.clone(), |title| scene.render(title)),
+        title: title.map_or_else(|| rule.name.to_string(), |title| scene.render(title)),
         fold_s: incident.fold_s,
         shadow: rule.shadow,
     }

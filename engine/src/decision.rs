@@ -104,7 +104,7 @@ pub struct Decision {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RuleReport {
     /// `policy.rule`.
-    pub rule: String,
+    pub rule: Arc<str>,
     /// What it asks for; none if it only scores, opens incidents or obliges.
     pub effect: Option<Outcome>,
     /// Whether its condition was true or unknown.
@@ -119,8 +119,8 @@ pub struct RuleReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
     /// The controls that it serves.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub controls: Vec<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub controls: Arc<[String]>,
     /// `enforce`, or `shadow`: reported, deciding nothing.
     pub mode: Mode,
     /// An exemption held, so it decided nothing.
@@ -190,7 +190,7 @@ impl Severity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct IncidentReport {
     /// `policy.rule`.
-    pub rule: String,
+    pub rule: Arc<str>,
     /// How bad it is.
     pub severity: Severity,
     /// Hits with the same rule and key within the fold time add to one incident. May hold personal data.
@@ -226,7 +226,7 @@ pub struct Obligation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Nearest {
     /// `policy.rule`.
-    pub rule: String,
+    pub rule: Arc<str>,
     /// The part that failed.
     pub failed: String,
 }

@@ -24,7 +24,7 @@ pub struct Explanation {
 #[derive(Debug, Clone, Serialize)]
 pub struct RuleExplanation {
     /// `policy.rule`.
-    pub rule: String,
+    pub rule: std::sync::Arc<str>,
     /// One of the four effects, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<Outcome>,

@@ -2,6 +2,7 @@
 
 use crate::event::{Event, FieldValue};
 use crate::plan::{Plan, RISK_SLOT, SLOTS};
+use lictor_dsl::events::FieldId;
 use lictor_dsl::number::Number;
 
 /// One slot. Compiled code reads it at fixed offsets (see `jit::abi`).
@@ -10,8 +11,14 @@ use lictor_dsl::number::Number;
 pub(crate) struct Slot {
     /// 1 where the field is there, else 0.
     pub present: u64,
-    /// Billionths, microseconds, 0 or 1, or the number of a known text.
+    /// Billionths, microseconds, 0 or 1, the number of a known text, or the bits of known texts.
     pub value: i128,
+}
+
+/// The bits of those texts that rules ask of this field.
+fn mask(plan: &Plan, field: FieldId, texts: &[String]) -> i128 {
+    let Some(bits) = plan.bits.get(&field) else { return 0 };
+    texts.iter().filter_map(|text| bits.get(text)).fold(0, |mask, bit| mask | 1 << bit)
 }
 
 /// What a predicate's byte holds before it was evaluated.
@@ -43,8 +50,9 @@ impl Frame {
                 Some(FieldValue::Text(text)) => {
                     Some(i128::from(plan.texts.get(text.as_str()).copied().unwrap_or(0)))
                 }
+                Some(FieldValue::Texts(texts)) => Some(mask(plan, *field, texts)),
                 // Only their presence is asked for.
-                Some(_) => Some(0),
+                Some(FieldValue::Ip(_) | FieldValue::Json(_)) => Some(0),
             };
             if let Some(slot) = self.slots.get_mut(usize::from(field.0)) {
                 *slot = value.map_or(Slot::default(), |value| Slot { present: 1, value });

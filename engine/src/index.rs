@@ -81,7 +81,7 @@ impl Index {
 
     /// The index for `lictor plan`.
     pub(crate) fn describe(&self, plan: &Plan) -> Value {
-        let name = |number: &usize| plan.rules.get(*number).map(|rule| rule.name.clone());
+        let name = |number: &usize| plan.rules.get(*number).map(|rule| rule.name.to_string());
         let text = |wanted: &u32| {
             plan.texts.iter().find(|(_, number)| *number == wanted).map(|(text, _)| text.clone())
         };

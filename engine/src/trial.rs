@@ -139,7 +139,7 @@ fn check(expect: &Expect, decision: &Decision, policy: &Policy) -> Option<String
                 });
             }
             by.iter().find_map(|name| {
-                let Some(report) = decision.rules.iter().find(|rule| rule.rule == *name) else {
+                let Some(report) = decision.rules.iter().find(|rule| *rule.rule == **name) else {
                     return Some(format!(
                         "expected {} by {}, but that rule did not apply",
                         spoken(outcome),

@@ -120,7 +120,7 @@ pub fn hits(decision: &Decision, is_log: bool, agent: Uuid) -> Vec<Hit> {
     let asked = decision.incidents.iter().filter(|incident| !incident.shadow);
     let mut hits: Vec<Hit> = asked
         .map(|incident| Hit {
-            rule: incident.rule.clone(),
+            rule: incident.rule.to_string(),
             key: incident.key.clone(),
             severity: incident.severity,
             title: incident.title.clone(),
@@ -129,7 +129,7 @@ pub fn hits(decision: &Decision, is_log: bool, agent: Uuid) -> Vec<Hit> {
         .collect();
     if hits.is_empty() && is_log && decision.decision == Outcome::Deny {
         let denying = decision.rules.iter().find(|rule| rule.effect == Some(Outcome::Deny));
-        let rule = denying.map_or_else(|| decision.class.name().to_owned(), |rule| rule.rule.clone());
+        let rule = denying.map_or_else(|| decision.class.name().to_owned(), |rule| rule.rule.to_string());
         let title =
             decision.reason.clone().unwrap_or_else(|| format!("{rule} denies a step that was logged"));
         hits.push(Hit {

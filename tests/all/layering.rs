@@ -37,7 +37,10 @@ fn language_and_engine_are_pure() {
     let packages = packages();
     for package in ["lictor-dsl", "lictor-engine"] {
         for name in IMPURE {
-            assert!(!packages[package].iter().any(|used| used == name), "{package} must not depend on {name}");
+            assert!(
+                !packages[package].iter().any(|used| used == name),
+                "{package} must not depend on {name}"
+            );
         }
     }
 }
@@ -50,7 +53,8 @@ fn packages() -> BTreeMap<String, Vec<String>> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
-    let dependencies = |package: &Value| package["dependencies"].as_array().unwrap().iter().map(name).collect();
+    let dependencies =
+        |package: &Value| package["dependencies"].as_array().unwrap().iter().map(name).collect();
     let packages = metadata["packages"].as_array().unwrap();
     packages.iter().map(|package| (name(package), dependencies(package))).collect()
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::command::command;
@@ -31,14 +31,14 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server on this database, on a free port. The first start makes the owner with [`EMAIL`] and [`PASSWORD`].
     pub(crate) fn start(database: &Path) -> Server {
-        Server::start_with(database, EMAIL, PASSWORD)
-    }
-
-    /// Starts a server whose first start makes this owner.
-    pub(crate) fn start_with(database: &Path, email: &str, password: &str) -> Server {
         let mut command = command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(database);
-        command.env("LICTOR_OWNER_EMAIL", email).env("LICTOR_OWNER_PASSWORD", password);
+        command.env("LICTOR_OWNER_EMAIL", EMAIL).env("LICTOR_OWNER_PASSWORD", PASSWORD);
+        Server::start_by(command)
+    }
+
+    /// Starts a server by a command that becomes it.
+    pub(crate) fn start_by(mut command: Command) -> Server {
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(process.stdout.take().unwrap());
         let (found, address) = mpsc::channel();
@@ -136,8 +136,22 @@ impl Client {
         Client { credential: Some(credential.into()), ..self.clone() }
     }
 
+    /// The API key or access token that it sends.
+    pub(crate) fn credential(&self) -> &str {
+        self.credential.as_deref().unwrap_or_default()
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.request(Method::GET, path, &[], None).await.unwrap()
+        answer(self.request(Method::GET, path, &[], None)).await.unwrap()
+    }
+
+    /// The body as it is, after checking that it was found.
+    pub(crate) async fn get_text(&self, path: &str) -> String {
+        let response = self.request(Method::GET, path, &[], None).send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert!(status.is_success(), "{status}: {text}");
+        text
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -151,16 +165,16 @@ impl Client {
         headers: &[(&str, &str)],
         body: &Value,
     ) -> reqwest::Result<Answer> {
-        self.request(Method::POST, path, headers, Some(body)).await
+        answer(self.request(Method::POST, path, headers, Some(body))).await
     }
 
-    async fn request(
+    fn request(
         &self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
         body: Option<&Value>,
-    ) -> reqwest::Result<Answer> {
+    ) -> RequestBuilder {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(credential) = &self.credential {
             request = request.bearer_auth(credential);
@@ -171,30 +185,21 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await?;
-        let status = response.status().as_u16();
-        let text = response.text().await?;
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Ok(Answer { status, body })
+        request
     }
 
     /// A new API key of the caller.
     pub(crate) async fn key(&self) -> String {
         text(&self.post("/api/v1/auth/api-keys", &json!({"name": "test"})).await.expect(201)["key"])
     }
+}
 
-    /// The entries of the ledger after this one, in order.
-    pub(crate) async fn ledger_after(&self, mut after: i64) -> Vec<Value> {
-        let mut entries = Vec::new();
-        loop {
-            let page = self.get(&format!("/api/v1/ledger?limit=1000&after={after}")).await.expect(200);
-            match page {
-                Value::Array(page) if !page.is_empty() => entries.extend(page),
-                _ => return entries,
-            }
-            after = entries.last().map_or(after, |entry: &Value| entry["seq"].as_i64().unwrap());
-        }
-    }
+async fn answer(request: RequestBuilder) -> reqwest::Result<Answer> {
+    let response = request.send().await?;
+    let status = response.status().as_u16();
+    let text = response.text().await?;
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    Ok(Answer { status, body })
 }
 
 #[track_caller]

@@ -10,7 +10,7 @@ pub(crate) const STRAY: &str = "L0106";
 pub(crate) fn unexpected(span: Span, found: &str, expected: &str, help: &str) -> Diagnostic {
     let message = match found {
         "" => "this declaration ends too early".to_owned(),
-        "policy" | "param" | "list" | "def" | "default" | "rule" | "exempt" | "test" => {
+        "policy" | "param" | "list" | "def" | "default" | "rule" | "schema" | "exempt" | "test" => {
             format!("this `{found}` can't be read")
         }
         _ => format!("unexpected `{found}`"),
@@ -85,10 +85,10 @@ pub(crate) fn stray(span: Span, text: &str) -> Diagnostic {
 
 /// What to write where a declaration should begin.
 pub(crate) fn declarations(found: &str) -> String {
-    let words = ["policy", "param", "list", "def", "default", "rule", "exempt", "test"];
+    let words = ["policy", "param", "list", "def", "default", "rule", "schema", "exempt", "test"];
     match super::nearest(found, words.into_iter()) {
         Some(word) => format!("did you mean `{word}`?"),
-        None => "a file holds `policy`, `param`, `list`, `def`, `default`, `rule`, `exempt` and `test` declarations".to_owned(),
+        None => "a file holds `policy`, `param`, `list`, `def`, `default`, `rule`, `schema`, `exempt` and `test` declarations".to_owned(),
     }
 }
 

@@ -125,6 +125,7 @@ fn shape(item: Rule) -> Option<&'static str> {
         Rule::def => "def name(x) = x > 10",
         Rule::default_for => "default on intent deny",
         Rule::rule_item => "rule name on intent { when … deny }",
+        Rule::schema => "schema intent \"refund\" { amount: number, note: string? }",
         Rule::exempt => "exempt rule for condition until 2027-01-31 because \"…\"",
         Rule::test => "test \"what it shows\" { intent { … } expect deny by rule }",
         _ => return None,

@@ -25,6 +25,8 @@ pub(crate) struct Tables {
     pub predicates: *const u64,
     /// The values of the unit's parameters.
     pub params: *const i128,
+    /// The generation's bits of the texts that the unit asks of lists.
+    pub masks: *const i128,
 }
 
 /// A compiled rule: the truth of its condition, as a byte.
@@ -35,6 +37,7 @@ pub(crate) const CALL_MEMO: i32 = 8;
 pub(crate) const TABLE_TEXTS: i32 = 0;
 pub(crate) const TABLE_PREDICATES: i32 = 8;
 pub(crate) const TABLE_PARAMS: i32 = 16;
+pub(crate) const TABLE_MASKS: i32 = 24;
 pub(crate) const SLOT_SIZE: i32 = 32;
 pub(crate) const SLOT_PRESENT: i32 = 0;
 pub(crate) const SLOT_VALUE: i32 = 16;
@@ -45,6 +48,7 @@ const _: () = {
     assert!(offset_of!(Tables, texts) == TABLE_TEXTS as usize);
     assert!(offset_of!(Tables, predicates) == TABLE_PREDICATES as usize);
     assert!(offset_of!(Tables, params) == TABLE_PARAMS as usize);
+    assert!(offset_of!(Tables, masks) == TABLE_MASKS as usize);
     assert!(size_of::<Slot>() == SLOT_SIZE as usize);
     assert!(offset_of!(Slot, present) == SLOT_PRESENT as usize);
     assert!(offset_of!(Slot, value) == SLOT_VALUE as usize);

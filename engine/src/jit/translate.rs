@@ -105,6 +105,19 @@ impl Translator<'_, '_> {
                 let holds = self.builder.ins().icmp_imm_s(IntCC::Equal, value, i64::from(*wanted));
                 self.if_present(*slot, holds, *absent)
             }
+            Shape::Mask { slot, mask, all } => {
+                let table = self.builder.ins().load(types::I64, plain(), self.tables, abi::TABLE_MASKS);
+                let wanted = self.builder.ins().load(types::I128, plain(), table, *mask as i32 * 16);
+                let found = self.slot(*slot, types::I128);
+                let common = self.builder.ins().band(found, wanted);
+                let holds = if *all {
+                    self.builder.ins().icmp(IntCC::Equal, common, wanted)
+                } else {
+                    let zero = self.operand(&Operand::Const(0));
+                    self.builder.ins().icmp(IntCC::NotEqual, common, zero)
+                };
+                self.doubled(holds)
+            }
             Shape::Present { slot } => {
                 let holds = self.present(*slot);
                 self.doubled(holds)

@@ -19,6 +19,8 @@ pub(crate) struct Unit {
     /// The values of the parameters, and their places in the plan's block.
     pub params: Vec<i128>,
     places: Vec<usize>,
+    /// The plan's bits of the texts that are asked of lists.
+    masks: Vec<i128>,
 }
 
 // The tables point into the unit's own vectors, which live and die with it.
@@ -29,6 +31,7 @@ impl Unit {
             texts: self.texts.as_ptr(),
             predicates: self.predicates.as_ptr(),
             params: self.params.as_ptr(),
+            masks: self.masks.as_ptr(),
         }
     }
 }
@@ -37,7 +40,7 @@ impl Unit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LocalCond {
     Const(bool),
-    /// A test that is done inline. Its texts, and its parameter if it has one, are the unit's numbers.
+    /// A test that is done inline. Its texts, its parameter and its mask are the unit's numbers.
     Inline(Shape),
     /// The unit's number of a called predicate.
     Called(usize),
@@ -96,6 +99,9 @@ impl Unit {
                     });
                 }
                 Shape::Number { slot, comparison, operand: Operand::Param(local), absent }
+            }
+            Shape::Mask { slot, mask, all } => {
+                Shape::Mask { slot, mask: place_of(&mut self.masks, mask) as i128, all }
             }
             other => other,
         }

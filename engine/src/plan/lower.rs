@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use lictor_dsl::events::{EventKind, FieldId};
-use lictor_dsl::hir::{self, Comparison, Const, Expr, ExprKind};
+use lictor_dsl::hir::{self, Comparison, Const, Expr, ExprKind, HasTest};
 use lictor_dsl::types::Type;
 use sha2::{Digest, Sha256};
 
@@ -69,6 +69,7 @@ impl Builder {
             params,
             values,
             texts: HashMap::new(),
+            bits: HashMap::new(),
             predicates: Vec::new(),
             rules: Vec::new(),
             kinds: EventKind::ALL.iter().map(|_| KindPlan::default()).collect(),
@@ -89,7 +90,7 @@ impl Builder {
         set: &hir::PolicySet,
     ) -> Result<(), PlanError> {
         let name = format!("{}.{}", owner.name, rule.name);
-        let planned = self.rule_plan(policy, owner, rule, set, name.clone());
+        let planned = self.rule_plan(policy, owner, rule, set, &name);
         self.plan.rules.push(planned.map_err(|reason| PlanError { rule: name, reason })?);
         Ok(())
     }
@@ -100,7 +101,7 @@ impl Builder {
         owner: &hir::Policy,
         rule: &hir::Rule,
         set: &hir::PolicySet,
-        name: String,
+        name: &str,
     ) -> Result<RulePlan, String> {
         let condition = self.condition(&rule.condition)?;
         let because = rule.because.as_ref().map(|because| self.lower(because)).transpose()?;
@@ -130,7 +131,7 @@ impl Builder {
         let mut controls = rule.controls.clone();
         controls.extend(owner.controls.iter().filter(|control| !rule.controls.contains(control)).cloned());
         Ok(RulePlan {
-            name,
+            name: name.into(),
             policy,
             kinds: rule.kinds.clone(),
             condition,
@@ -140,7 +141,7 @@ impl Builder {
             incident,
             obligations: rule.obligations.clone(),
             because,
-            controls,
+            controls: controls.into(),
             from_us: rule.from_us,
             until_us: rule.until_us,
             shadow: rule.shadow || owner.shadow,
@@ -219,6 +220,14 @@ impl Builder {
                 }
                 _ => Shape::Called,
             },
+            ExprKind::Has(test, xs, x) => match (&xs.kind, &x.kind) {
+                (ExprKind::Field(field), ExprKind::Const(wanted))
+                    if xs.ty == Type::STRINGS && !field.def().optional =>
+                {
+                    self.mask(*field, *test, wanted).unwrap_or(Shape::Called)
+                }
+                _ => Shape::Called,
+            },
             ExprKind::Compare(comparison, left, right) => match (slot_of(left), slot_of(right)) {
                 (Some(slot), None) => self.comparison(slot, left.ty, *comparison, right, absent),
                 (None, Some(slot)) => self.comparison(slot, right.ty, mirrored(*comparison), left, absent),
@@ -258,6 +267,25 @@ impl Builder {
             },
             _ => Shape::Called,
         }
+    }
+
+    /// Gives each text that is asked of a list field a bit; none where the bits run out.
+    fn mask(&mut self, field: FieldId, test: HasTest, wanted: &Const) -> Option<Shape> {
+        let wanted = match (test, wanted) {
+            (HasTest::One, one) => std::slice::from_ref(one),
+            (_, Const::List(wanted)) => wanted,
+            _ => return None,
+        };
+        let bits = self.plan.bits.entry(field).or_default();
+        let mut mask = 0i128;
+        for text in wanted {
+            let Const::Text(text) = text else { return None };
+            let next = u32::try_from(bits.len()).ok()?;
+            let bit = bits.get(text).copied().or_else(|| (next < i128::BITS).then_some(next))?;
+            bits.entry(text.clone()).or_insert(bit);
+            mask |= 1 << bit;
+        }
+        Some(Shape::Mask { slot: usize::from(field.0), mask, all: test == HasTest::All })
     }
 
     fn text(&mut self, value: &Const) -> Option<u32> {
@@ -305,6 +333,7 @@ impl Builder {
                 Shape::Texts { slot, .. }
                 | Shape::Number { slot, .. }
                 | Shape::Bool { slot, .. }
+                | Shape::Mask { slot, .. }
                 | Shape::Present { slot } => {
                     (slot != RISK_SLOT).then(|| u16::try_from(slot).ok().map(FieldId)).flatten()
                 }

@@ -25,6 +25,8 @@ pub struct Plan {
     pub(crate) values: Vec<Const>,
     /// Texts that inline comparisons test, by number from 1. Nought is any other text.
     pub(crate) texts: HashMap<String, u32>,
+    /// For list fields the bits of the texts that rules ask for.
+    pub(crate) bits: HashMap<FieldId, HashMap<String, u32>>,
     pub(crate) predicates: Vec<Predicate>,
     pub(crate) rules: Vec<RulePlan>,
     pub(crate) kinds: Vec<KindPlan>,
@@ -62,6 +64,8 @@ pub(crate) enum Shape {
     Number { slot: usize, comparison: Comparison, operand: Operand, absent: Truth },
     /// A bool field has this value.
     Bool { slot: usize, wanted: bool, absent: Truth },
+    /// A list field has any, or all, of these texts: one bit each.
+    Mask { slot: usize, mask: i128, all: bool },
     /// A field is there.
     Present { slot: usize },
     /// By calling the evaluator.
@@ -96,7 +100,7 @@ pub(crate) const SLOTS: usize = FIELD_COUNT + 1;
 #[derive(Debug)]
 pub(crate) struct RulePlan {
     /// `policy.rule`.
-    pub name: String,
+    pub name: Arc<str>,
     /// The number of its policy: rules of one policy share units of code.
     pub policy: usize,
     pub kinds: Vec<EventKind>,
@@ -107,7 +111,7 @@ pub(crate) struct RulePlan {
     pub incident: Option<IncidentPlan>,
     pub obligations: Vec<hir::Obligation>,
     pub because: Option<Node>,
-    pub controls: Vec<String>,
+    pub controls: Arc<[String]>,
     pub from_us: Option<i64>,
     pub until_us: Option<i64>,
     pub shadow: bool,
@@ -203,7 +207,7 @@ impl Plan {
             let mut used = Vec::new();
             predicates_of(&rule.condition, &mut used);
             json!({
-                "rule": rule.name, "kinds": kinds, "condition": self.show(&rule.condition), "predicates": used,
+                "rule": &*rule.name, "kinds": kinds, "condition": self.show(&rule.condition), "predicates": used,
                 "step_bound": used.len() as u64 * u64::from(crate::limits::STEPS),
             })
         });
