@@ -49,7 +49,7 @@ async fn killed_under_load_nothing_acknowledged_is_lost() {
     let mut restarts = Vec::new();
 
     for round in 1..=kills {
-        let load = load(&server, &caller);
+        let load = load(&server, &caller).await;
         let pause = Duration::from_millis(random.between(LOAD_MS.0, LOAD_MS.1));
         tokio::time::sleep(pause).await;
         server.kill();
@@ -86,7 +86,7 @@ async fn asked_to_end_under_load_it_ends_well_and_loses_nothing() {
     let database = folder.path().join("lictor.db");
     let mut server = Server::start(&database);
     let caller = Caller::new(&server).await;
-    let load = load(&server, &caller);
+    let load = load(&server, &caller).await;
     load.at_least(50).await;
     let asked = Instant::now();
     // This blocks its thread; the load goes on in the others.
@@ -186,7 +186,10 @@ enum Asks {
     Intent,
 }
 
-fn load(server: &Server, caller: &Caller) -> Load {
+async fn load(server: &Server, caller: &Caller) -> Load {
+    let person = caller.person(server);
+    let version = caller.version(&person).await;
+    let editor = tokio::spawn(edit(person, caller.clone(), version));
     let answers = Arc::new(AtomicU64::new(0));
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
@@ -211,13 +214,11 @@ fn load(server: &Server, caller: &Caller) -> Load {
             acknowledged
         });
     }
-    let editor = tokio::spawn(edit(caller.person(server), caller.clone()));
     Load { editor, clients, answers }
 }
 
 /// Edits the policy until nobody answers.
-async fn edit(person: Client, caller: Caller) -> i64 {
-    let mut version = caller.version(&person).await;
+async fn edit(person: Client, caller: Caller, mut version: i64) -> i64 {
     while let Ok(answer) = person.try_send(Method::PUT, &caller.policy, &[], &policy(version + 1)).await {
         if answer.status == 503 {
             break;
