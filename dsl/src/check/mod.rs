@@ -3,7 +3,10 @@
 //! Order of passes: all files are parsed; rules of all policies are named, so that exemptions and tests can refer to
 //! them; then each policy's declarations are checked, parameters and lists before the rules that use them.
 
+mod calls;
 mod expr;
+mod operators;
+mod paths;
 mod rule;
 mod schema;
 mod scope;
