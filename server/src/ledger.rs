@@ -228,7 +228,6 @@ pub fn verify(from: Head, entries: impl IntoIterator<Item = StoredEntry>) -> Ver
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says where")]
 mod tests {
     use super::*;
 

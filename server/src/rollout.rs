@@ -86,6 +86,8 @@ pub struct Header {
 pub struct Done {
     /// The policy as it is now.
     pub policy: Arc<Policy>,
+    /// The digest of the set that it made.
+    pub policy_set: String,
     /// Warnings and notes about its source.
     pub reports: Vec<Report>,
 }
@@ -116,8 +118,8 @@ pub async fn create(
         });
         let change = Change::Policy { policy: Arc::clone(&policy), new_source_by: Some(actor.clone()) };
         let all = with(&policies, &policy);
-        roll_out(&org, "created", &policy, policies, all, change, actor).await?;
-        Ok(Done { policy, reports: header.reports })
+        let policy_set = roll_out(&org, "created", &policy, policies, all, change, actor).await?;
+        Ok(Done { policy, policy_set, reports: header.reports })
     })
     .await
 }
@@ -165,8 +167,8 @@ async fn apply(
     let policy = Arc::new(policy);
     let change = Change::Policy { policy: Arc::clone(&policy), new_source_by };
     let all = with(&policies, &policy);
-    roll_out(org, what, &policy, policies, all, change, actor).await?;
-    Ok(Done { policy, reports })
+    let policy_set = roll_out(org, what, &policy, policies, all, change, actor).await?;
+    Ok(Done { policy, policy_set, reports })
 }
 
 /// Removes a policy.
@@ -182,7 +184,8 @@ pub async fn remove(
         let policies = org.view.policies();
         let policy = Arc::clone(find(&policies, id, if_revision)?);
         let rest = Arc::new(policies.iter().filter(|other| other.id != id).cloned().collect());
-        roll_out(&org, "removed", &policy, policies, rest, Change::PolicyRemoved(id), actor).await
+        roll_out(&org, "removed", &policy, policies, rest, Change::PolicyRemoved(id), actor).await?;
+        Ok(())
     })
     .await
 }
@@ -234,12 +237,13 @@ async fn roll_out(
     policies: Policies,
     change: Change,
     actor: String,
-) -> Result<(), RolloutError> {
+) -> Result<String, RolloutError> {
     let (to_compile, previous) = (Arc::clone(&policies), org.view.active.snapshot());
     let generation = off_the_request_path(move || compile(&to_compile, Some(&previous))).await?;
-    let name = policy.name.clone();
+    let (name, policy_set) = (policy.name.clone(), generation.digest().to_owned());
     let change = PolicyChange { what, name, based_on, policies, generation: Arc::new(generation), change };
-    Ok(org.queue.change_policies(change, actor).await??)
+    org.queue.change_policies(change, actor).await??;
+    Ok(policy_set)
 }
 
 /// Checks a source beside the others of the org, of which it may replace one, and finds the name in its header.

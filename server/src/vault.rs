@@ -233,7 +233,6 @@ fn decrypt(key: &LessSafeKey, org: Uuid, entry: Uuid, sealed: &[u8]) -> Result<V
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that fails says where")]
 mod tests {
     use super::*;
 

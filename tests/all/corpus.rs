@@ -34,6 +34,11 @@ fn the_policies_for_recorded_agents_pass() {
 }
 
 #[test]
+fn the_policies_that_the_documents_use_pass() {
+    passes("docs/examples", Clean::Spotless);
+}
+
+#[test]
 fn the_policy_templates_can_be_active_together() {
     let sources = files("policy-templates").iter().map(|file| source(file)).collect();
     let checked = lictor_dsl::check(sources);

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lictor_server::db::Database;
 use lictor_server::ledger::{Head, StoredEntry, Verified, verify};
+use reqwest::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::running::{Answer, Client, Server, text};
 
@@ -29,9 +30,12 @@ const BATCH: u64 = 20;
 /// A restarted server answers within this time.
 const READY: Duration = Duration::from_secs(2);
 
-/// Amounts above 100 are denied, so that what was answered can be told from what was not.
-const POLICY: &str =
-    "policy limits {}\ndefault on intent allow\nrule large on intent { when amount > 100 deny }\n";
+/// Amounts above 100 are denied, so that what was answered can be told from what was not. Its last line is the
+/// number of its version.
+fn policy(version: i64) -> Value {
+    let rules = "default on intent allow\nrule large on intent { when amount > 100 deny }";
+    json!({"source": format!("policy limits {{}}\n{rules}\n// {version}")})
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_under_load_nothing_acknowledged_is_lost() {
@@ -45,7 +49,7 @@ async fn killed_under_load_nothing_acknowledged_is_lost() {
     let mut restarts = Vec::new();
 
     for round in 1..=kills {
-        let load = load(&server, &caller);
+        let load = load(&server, &caller).await;
         let pause = Duration::from_millis(random.between(LOAD_MS.0, LOAD_MS.1));
         tokio::time::sleep(pause).await;
         server.kill();
@@ -56,7 +60,9 @@ async fn killed_under_load_nothing_acknowledged_is_lost() {
         server.healthy().await;
         restarts.push(begun.elapsed());
         ledger.read(&server, &caller).await;
-        ledger.expect(acknowledged, &format!("kill {round} after {pause:?}"));
+        ledger.expect(acknowledged.answers, &format!("kill {round} after {pause:?}"));
+        let version = caller.version(&caller.person(&server)).await;
+        assert!(version >= acknowledged.version, "an edit is lost: {version} of {}", acknowledged.version);
     }
 
     assert!(server.terminate().success());
@@ -80,7 +86,7 @@ async fn asked_to_end_under_load_it_ends_well_and_loses_nothing() {
     let database = folder.path().join("lictor.db");
     let mut server = Server::start(&database);
     let caller = Caller::new(&server).await;
-    let load = load(&server, &caller);
+    let load = load(&server, &caller).await;
     load.at_least(50).await;
     let asked = Instant::now();
     // This blocks its thread; the load goes on in the others.
@@ -92,7 +98,8 @@ async fn asked_to_end_under_load_it_ends_well_and_loses_nothing() {
     let server = Server::start(&database);
     let mut ledger = Ledger::default();
     ledger.read(&server, &caller).await;
-    ledger.expect(acknowledged, "asked to end");
+    ledger.expect(acknowledged.answers, "asked to end");
+    assert!(caller.version(&caller.person(&server)).await >= acknowledged.version);
     drop(server);
     ledger.verify_file(&database, &caller).await;
 }
@@ -106,16 +113,32 @@ struct Caller {
     token: String,
     org: String,
     agent: String,
+    /// Where the policy is.
+    policy: String,
 }
 
 impl Caller {
     async fn new(server: &Server) -> Caller {
         let owner = server.owner().await;
-        owner.post("/api/v1/policies", &json!({"source": POLICY})).await.expect(201);
+        let policy = owner.post("/api/v1/policies", &policy(1)).await.expect(201);
+        let policy = format!("/api/v1/policies/{}", text(&policy["id"]));
         let org = text(&owner.get("/api/v1/orgs").await.expect(200)[0]["id"]);
         let (key, token) = (owner.key().await, owner.credential().to_owned());
         let agent = owner.with(&key).post("/api/v1/agents", &json!({"agent_key": "bot"})).await.expect(201);
-        Caller { key, token, org, agent: text(&agent["agent_id"]) }
+        Caller { key, token, org, agent: text(&agent["agent_id"]), policy }
+    }
+
+    /// A client that is a person.
+    fn person(&self, server: &Server) -> Client {
+        server.client().with(&self.token)
+    }
+
+    /// The version of the policy that is in force.
+    async fn version(&self, person: &Client) -> i64 {
+        let policy = person.get(&self.policy).await.expect(200);
+        let version = policy["version"].as_i64().unwrap();
+        assert!(text(&policy["source"]).ends_with(&format!("// {version}")), "{policy}");
+        version
     }
 }
 
@@ -140,10 +163,18 @@ impl Acknowledged {
     }
 }
 
-/// Clients that ask until nobody answers.
+/// Clients that ask until nobody answers, and a person who edits the policy all the while.
 struct Load {
+    /// Ends with the version that was last acknowledged.
+    editor: JoinHandle<i64>,
     clients: JoinSet<Vec<Acknowledged>>,
     answers: Arc<AtomicU64>,
+}
+
+/// What was acknowledged to anybody.
+struct Acknowledgements {
+    answers: Vec<Acknowledged>,
+    version: i64,
 }
 
 /// What a client sends.
@@ -155,7 +186,10 @@ enum Asks {
     Intent,
 }
 
-fn load(server: &Server, caller: &Caller) -> Load {
+async fn load(server: &Server, caller: &Caller) -> Load {
+    let person = caller.person(server);
+    let version = caller.version(&person).await;
+    let editor = tokio::spawn(edit(person, caller.clone(), version));
     let answers = Arc::new(AtomicU64::new(0));
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
@@ -180,7 +214,19 @@ fn load(server: &Server, caller: &Caller) -> Load {
             acknowledged
         });
     }
-    Load { clients, answers }
+    Load { editor, clients, answers }
+}
+
+/// Edits the policy until nobody answers.
+async fn edit(person: Client, caller: Caller, mut version: i64) -> i64 {
+    while let Ok(answer) = person.try_send(Method::PUT, &caller.policy, &[], &policy(version + 1)).await {
+        if answer.status == 503 {
+            break;
+        }
+        assert_eq!(answer.expect(200)["version"], version + 1);
+        version += 1;
+    }
+    version
 }
 
 impl Asks {
@@ -194,22 +240,22 @@ impl Asks {
         let amount = |turn: u64| if turn.is_multiple_of(2) { 5 } else { 500 };
         let event = |turn| json!({"event": "intent", "agent": {"id": "bot"}, "action": "pay", "amount": amount(turn)});
         match self {
-            Asks::OneDecision => client.try_post("/api/v1/decisions", &[], &event(turn)).await,
+            Asks::OneDecision => client.try_send(Method::POST, "/api/v1/decisions", &[], &event(turn)).await,
             Asks::Batch => {
                 let events: Vec<_> = (turn..turn + BATCH).map(event).collect();
-                client.try_post("/api/v1/decisions", &[], &json!({"events": events})).await
+                client.try_send(Method::POST, "/api/v1/decisions", &[], &json!({"events": events})).await
             }
             Asks::LogStep => {
                 let step =
                     json!({"agent_id": "bot", "task_id": format!("t-{number}"), "node_type": "TOOL_CALL"});
-                client.try_post("/api/v1/logs", &[], &step).await
+                client.try_send(Method::POST, "/api/v1/logs", &[], &step).await
             }
             Asks::Intent => {
                 let headers = [("x-org-id", &*caller.org), ("x-agent-id", &*caller.agent)];
                 let (org, agent) = (&caller.org, &caller.agent);
                 let intent =
                     json!({"agent_id": agent, "org_id": org, "action": "pay", "amount": amount(turn)});
-                client.try_post("/api/v3/intents", &headers, &intent).await
+                client.try_send(Method::POST, "/api/v3/intents", &headers, &intent).await
             }
         }
     }
@@ -246,12 +292,12 @@ impl Load {
     }
 
     /// Everything that was acknowledged to any client.
-    async fn ended(mut self) -> Vec<Acknowledged> {
-        let mut acknowledged = Vec::new();
+    async fn ended(mut self) -> Acknowledgements {
+        let mut answers = Vec::new();
         while let Some(client) = self.clients.join_next().await {
-            acknowledged.extend(client.unwrap());
+            answers.extend(client.unwrap());
         }
-        acknowledged
+        Acknowledgements { answers, version: self.editor.await.unwrap() }
     }
 }
 
@@ -283,7 +329,7 @@ impl Default for Ledger {
 impl Ledger {
     /// Reads what is new, and verifies that it follows densely from what was read before.
     async fn read(&mut self, server: &Server, caller: &Caller) {
-        let client = server.client().with(&caller.token);
+        let client = caller.person(server);
         loop {
             let path = format!("/api/v1/ledger?limit=1000&after={}", self.head.next_seq - 1);
             let page: Vec<Entry> = serde_json::from_str(&client.get_text(&path).await).unwrap();

@@ -11,6 +11,7 @@ mod cli;
 mod command;
 mod corpus;
 mod durability;
+mod first_start;
 mod layering;
 mod readme;
 mod running;

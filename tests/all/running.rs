@@ -24,6 +24,8 @@ const END: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Server {
     process: Child,
+    /// The lines that it wrote before it said where it listens.
+    pub(crate) said: Vec<String>,
     /// Where it listens, as `http://host:port`.
     pub(crate) base: String,
 }
@@ -41,18 +43,22 @@ impl Server {
     pub(crate) fn start_by(mut command: Command) -> Server {
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(process.stdout.take().unwrap());
-        let (found, address) = mpsc::channel();
+        let (sender, lines) = mpsc::channel();
         // Goes on to the end, so that the server can always write.
         thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                if let Some(base) = line.strip_prefix("Lictor listens on ") {
-                    let _ = found.send(base.to_owned());
-                }
+                let _ = sender.send(line);
             }
         });
-        let mut server = Server { process, base: String::new() };
-        server.base = address.recv_timeout(START).unwrap_or_else(|_| panic!("the server did not start"));
-        server
+        let mut server = Server { process, said: Vec::new(), base: String::new() };
+        loop {
+            let line = lines.recv_timeout(START).unwrap_or_else(|_| panic!("the server did not start"));
+            if let Some(base) = line.strip_prefix("Lictor listens on ") {
+                server.base = base.to_owned();
+                return server;
+            }
+            server.said.push(line);
+        }
     }
 
     /// A client that has said nothing about itself yet.
@@ -155,17 +161,18 @@ impl Client {
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.try_post(path, &[], body).await.unwrap()
+        self.try_send(Method::POST, path, &[], body).await.unwrap()
     }
 
     /// An error where no whole answer came.
-    pub(crate) async fn try_post(
+    pub(crate) async fn try_send(
         &self,
+        method: Method,
         path: &str,
         headers: &[(&str, &str)],
         body: &Value,
     ) -> reqwest::Result<Answer> {
-        answer(self.request(Method::POST, path, headers, Some(body))).await
+        answer(self.request(method, path, headers, Some(body))).await
     }
 
     fn request(

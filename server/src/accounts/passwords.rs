@@ -30,7 +30,6 @@ pub fn verify(password: &str, kept: Option<&str>) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that fails says where")]
 mod tests {
     use super::*;
 

@@ -213,7 +213,6 @@ pub(super) fn bytes32(bytes: &[u8], what: &'static str) -> Result<[u8; 32], Stor
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says where")]
 mod tests {
     use super::*;
 

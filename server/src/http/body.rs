@@ -226,7 +226,6 @@ impl HttpBody for Held {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says where")]
 mod tests {
     use super::*;
     use serde::Deserialize;

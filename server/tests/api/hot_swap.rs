@@ -54,12 +54,11 @@ async fn every_answer_agrees_with_the_generation_that_it_names() {
                 let request = app
                     .request(Method::POST, "/api/v1/decisions", Some(&key))
                     .body(batch.as_str().to_owned());
-                let body = answer(request).await.expect(200);
-                let decisions = body["decisions"].as_array().unwrap();
+                let body = request.send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
+                let Answers { decisions } = serde_json::from_str(&body).unwrap();
                 assert_eq!(decisions.len(), BATCH);
-                for decision in decisions {
-                    *seen.entry((text(&decision["policy_set"]), text(&decision["decision"]))).or_default() +=
-                        1;
+                for Answer { policy_set, decision } in decisions {
+                    *seen.entry((policy_set.to_owned(), decision.to_owned())).or_default() += 1;
                 }
             }
             seen

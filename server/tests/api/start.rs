@@ -94,3 +94,38 @@ async fn the_documentation_describes_every_route() {
     assert_eq!(docs.status().as_u16(), 200);
     assert!(docs.text().await.unwrap().contains("swagger"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_under_load_loses_nothing_that_was_answered() {
+    let app = TestApp::start().await;
+    let (client, url, token) =
+        (app.client.clone(), format!("{}/api/v1/decisions", app.base), app.token.clone());
+    app.post("/api/v1/agents", json!({"agent_key": "bot"})).await.expect(201);
+    let load: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, url, token) = (client.clone(), url.clone(), token.clone());
+            tokio::spawn(async move {
+                let event = json!({"event": "intent", "agent": {"id": "bot"}, "action": "x"});
+                let mut answered = Vec::new();
+                // Until the server is gone.
+                while let Ok(response) = client.post(&url).bearer_auth(&token).json(&event).send().await {
+                    let Ok(body) = response.json::<serde_json::Value>().await else { break };
+                    answered.push(text(&body["decision_id"]));
+                }
+                answered
+            })
+        })
+        .collect();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let app = app.restart().await;
+    let kept: std::collections::HashSet<_> =
+        app.ledger().await.iter().map(|entry| text(&entry["entry_id"])).collect();
+    let mut answered = 0;
+    for task in load {
+        for id in task.await.unwrap() {
+            answered += 1;
+            assert!(kept.contains(&id), "{id} was answered and is gone");
+        }
+    }
+    assert!(answered > 8, "only {answered}");
+}

@@ -324,7 +324,6 @@ fn default_reason(class: Class) -> &'static str {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says where")]
 mod tests {
     use super::*;
 

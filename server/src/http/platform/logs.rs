@@ -233,7 +233,6 @@ fn properties(log: &NewLog) -> Result<Box<RawValue>, Problem> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says where")]
 mod tests {
     use super::*;
 

@@ -63,7 +63,7 @@ pub struct PolicyBody {
     diagnostics: Option<Vec<Report>>,
 }
 
-fn body(org: &Org, policy: &Policy) -> PolicyBody {
+fn body(policy: &Policy, policy_set: &str) -> PolicyBody {
     PolicyBody {
         id: policy.id,
         name: policy.name.clone(),
@@ -74,7 +74,7 @@ fn body(org: &Org, policy: &Policy) -> PolicyBody {
         state: "live",
         version: policy.version,
         source: policy.source.to_string(),
-        policy_set: org.view.active.snapshot().digest().to_owned(),
+        policy_set: policy_set.to_owned(),
         created_at: rfc3339(policy.created_at_us),
         updated_at: rfc3339(policy.updated_at_us),
         diagnostics: None,
@@ -83,16 +83,16 @@ fn body(org: &Org, policy: &Policy) -> PolicyBody {
 
 type Answer = (StatusCode, HeaderMap, axum::Json<PolicyBody>);
 
-fn answer(status: StatusCode, org: &Org, policy: &Policy, diagnostics: Option<Vec<Report>>) -> Answer {
+fn answer(status: StatusCode, policy: &Policy, policy_set: &str, diagnostics: Option<Vec<Report>>) -> Answer {
     let mut headers = HeaderMap::new();
     if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", policy.revision)) {
         headers.insert(ETAG, etag);
     }
-    (status, headers, axum::Json(PolicyBody { diagnostics, ..body(org, policy) }))
+    (status, headers, axum::Json(PolicyBody { diagnostics, ..body(policy, policy_set) }))
 }
 
-fn changed(org: &Org, done: Done) -> Answer {
-    answer(StatusCode::OK, org, &done.policy, Some(done.reports))
+fn done(status: StatusCode, done: Done) -> Answer {
+    answer(status, &done.policy, &done.policy_set, Some(done.reports))
 }
 
 /// The revision that the caller read, if it says so.
@@ -114,8 +114,8 @@ pub async fn create_policy(
     editor: Editor,
     Json(new): Json<NewSource, POLICY_BYTES>,
 ) -> Result<Answer, Problem> {
-    let done = rollout::create(&editor.org, new.source, editor.actor(), app.clock.now_us()).await?;
-    Ok(answer(StatusCode::CREATED, &editor.org, &done.policy, Some(done.reports)))
+    let created = rollout::create(&editor.org, new.source, editor.actor(), app.clock.now_us()).await?;
+    Ok(done(StatusCode::CREATED, created))
 }
 
 /// The policies of the org.
@@ -131,9 +131,12 @@ pub async fn list_policies(
     let limit = parameters.limit()?;
     let after = parameters.text("after").unwrap_or_default();
     let policies = reader.org.view.policies();
+    let in_force = reader.org.view.active.snapshot();
     let wanted = policies.iter().filter(|policy| policy.name.as_str() > after);
-    let page: Vec<_> =
-        wanted.take(usize::try_from(limit).unwrap_or(1)).map(|policy| body(&reader.org, policy)).collect();
+    let page: Vec<_> = wanted
+        .take(usize::try_from(limit).unwrap_or(1))
+        .map(|policy| body(policy, in_force.digest()))
+        .collect();
     let last = page.last().map(|policy| policy.name.clone());
     Ok((parameters.next_page("/api/v1/policies", ("after", last), page.len(), limit), axum::Json(page)))
 }
@@ -147,7 +150,7 @@ pub async fn get_policy(reader: Reader, Segment(policy): Segment) -> Result<Answ
     let id = named(&reader.org, &policy)?;
     let policy =
         policies.iter().find(|policy| policy.id == id).ok_or_else(|| Problem::not_found("policy"))?;
-    Ok(answer(StatusCode::OK, &reader.org, policy, None))
+    Ok(answer(StatusCode::OK, policy, reader.org.view.active.snapshot().digest(), None))
 }
 
 /// Give a policy another source.
@@ -215,8 +218,8 @@ async fn change(
     edit: Edit,
 ) -> Result<Answer, Problem> {
     let (id, revision) = (named(&editor.org, policy)?, if_match(headers)?);
-    let done = rollout::edit(&editor.org, id, edit, revision, editor.actor(), app.clock.now_us()).await?;
-    Ok(changed(&editor.org, done))
+    let edited = rollout::edit(&editor.org, id, edit, revision, editor.actor(), app.clock.now_us()).await?;
+    Ok(done(StatusCode::OK, edited))
 }
 
 /// The id of the policy with this id or name.
