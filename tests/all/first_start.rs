@@ -1,9 +1,12 @@
-//! A first start without any setting: credentials that are printed once and work at once.
+//! The first start: credentials that are printed once and work at once, and what is left of one that was killed.
+
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::command::command;
-use crate::running::Server;
+use crate::running::{Server, serve};
 
 #[tokio::test]
 async fn without_an_owner_credentials_are_printed_once() {
@@ -29,4 +32,18 @@ async fn without_an_owner_credentials_are_printed_once() {
     let server = start();
     assert!(server.said.is_empty(), "{:?}", server.said);
     server.client().post("/api/v1/auth/login", &login).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_first_start_that_is_killed_can_be_repeated() {
+    for pause in (0..12).map(|step| Duration::from_millis(step * 10)) {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("lictor.db");
+        let mut process = serve(&database).stdout(Stdio::null()).spawn().unwrap();
+        tokio::time::sleep(pause).await;
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let server = Server::start(&database);
+        server.owner().await.get("/api/v1/policies").await.expect(200);
+    }
 }

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::command::command;
 
-pub(crate) const EMAIL: &str = "owner@example.com";
-pub(crate) const PASSWORD: &str = "correct horse battery";
+const EMAIL: &str = "owner@example.com";
+const PASSWORD: &str = "correct horse battery";
 
 /// How long a busy machine may take to start a server.
 const START: Duration = Duration::from_secs(60);
@@ -30,13 +30,19 @@ pub(crate) struct Server {
     pub(crate) base: String,
 }
 
+/// The command that runs a server on this database, on a free port. The first start makes the owner with [`EMAIL`] and
+/// [`PASSWORD`].
+pub(crate) fn serve(database: &Path) -> Command {
+    let mut command = command();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(database);
+    command.env("LICTOR_OWNER_EMAIL", EMAIL).env("LICTOR_OWNER_PASSWORD", PASSWORD);
+    command
+}
+
 impl Server {
-    /// Starts a server on this database, on a free port. The first start makes the owner with [`EMAIL`] and [`PASSWORD`].
+    /// Starts a server on this database.
     pub(crate) fn start(database: &Path) -> Server {
-        let mut command = command();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(database);
-        command.env("LICTOR_OWNER_EMAIL", EMAIL).env("LICTOR_OWNER_PASSWORD", PASSWORD);
-        Server::start_by(command)
+        Server::start_by(serve(database))
     }
 
     /// Starts a server by a command that becomes it.
