@@ -183,6 +183,11 @@ impl Severity {
         ("high", Severity::High),
         ("critical", Severity::Critical),
     ];
+
+    /// The word that it is written as.
+    pub fn name(self) -> &'static str {
+        Severity::NAMES.iter().find(|(_, severity)| *severity == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// The incident that a rule opens.

@@ -59,6 +59,12 @@ pub(crate) fn invalid(policy_set: &Arc<str>, errors: Vec<FieldError>) -> Decisio
     Decision { reason, errors, ..bare(Outcome::Deny, Class::InvalidInput, policy_set) }
 }
 
+/// The decision where the engine failed: a deny that says so.
+pub(crate) fn fault(policy_set: &Arc<str>) -> Decision {
+    let reason = Some("the engine could not answer".to_owned());
+    Decision { reason, ..bare(Outcome::Deny, Class::EngineFault, policy_set) }
+}
+
 fn bare(decision: Outcome, class: Class, policy_set: &Arc<str>) -> Decision {
     Decision {
         decision,
@@ -256,12 +262,7 @@ fn open<'e>(
     let title = incident.title.as_ref().or(rule.because.as_ref());
     IncidentReport {
         rule: rule.name.clone(),
-        severity: match incident.severity {
-            hir::Severity::Low => Severity::Low,
-            hir::Severity::Medium => Severity::Medium,
-            hir::Severity::High => Severity::High,
-            hir::Severity::Critical => Severity::Critical,
-        },
+        severity: incident.severity,
         key,
         title: title.map_or_else(|| rule.name.to_string(), |title| scene.render(title)),
         fold_s: incident.fold_s,

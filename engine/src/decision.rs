@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+pub use lictor_dsl::hir::Severity;
 use lictor_dsl::number::Number;
 use serde::{Serialize, Serializer};
 
@@ -160,38 +161,13 @@ pub struct Approval {
     pub within_s: Option<u64>,
 }
 
-/// Severity of an incident, weakest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Worth a look.
-    Low,
-    /// Worth a look today.
-    Medium,
-    /// Worth a look now.
-    High,
-    /// Wakes somebody.
-    Critical,
-}
-
-impl Severity {
-    /// The word used in policies, decisions and incidents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Severity::Low => "low",
-            Severity::Medium => "medium",
-            Severity::High => "high",
-            Severity::Critical => "critical",
-        }
-    }
-}
-
 /// An incident that a matching rule opens, or adds to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct IncidentReport {
     /// `policy.rule`.
     pub rule: Arc<str>,
     /// How bad it is.
+    #[serde(serialize_with = "severity")]
     pub severity: Severity,
     /// Hits with the same rule and key within the fold time add to one incident. May hold personal data.
     pub key: Vec<String>,
@@ -241,4 +217,8 @@ fn number<S: Serializer>(value: &Number, serializer: S) -> Result<S::Ok, S::Erro
 
 fn some_number<S: Serializer>(value: &Option<Number>, serializer: S) -> Result<S::Ok, S::Error> {
     number(&value.unwrap_or_default(), serializer)
+}
+
+fn severity<S: Serializer>(value: &Severity, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(value.name())
 }

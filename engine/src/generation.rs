@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -107,6 +108,12 @@ impl Generation {
 
     /// Judges one event with the engine of choice. Both give the same decision on every event.
     pub fn judge_with(&self, event: &Event, engine: Engine) -> Decision {
+        // A panic would be a fault of ours; whoever asked still gets an answer, and it is no.
+        let answer = catch_unwind(AssertUnwindSafe(|| self.answer(event, engine)));
+        answer.unwrap_or_else(|_| combine::fault(&self.plan.digest))
+    }
+
+    fn answer(&self, event: &Event, engine: Engine) -> Decision {
         let faults = self.plan.schemas.faults(event);
         if !faults.is_empty() {
             return combine::invalid(&self.plan.digest, faults);

@@ -96,10 +96,7 @@ fn check(expect: &Expect, decision: &Decision, policy: &Policy) -> Option<String
             (!names.is_empty()).then(|| format!("expected no match, but got {}", names.join(", ")))
         }
         Expect::Incident(severity) => {
-            let wanted = lictor_dsl::hir::Severity::NAMES
-                .iter()
-                .find(|(_, known)| known == severity)
-                .map_or("", |(name, _)| name);
+            let wanted = severity.name();
             let found: Vec<&str> =
                 decision.incidents.iter().map(|incident| incident.severity.name()).collect();
             (!found.contains(&wanted)).then(|| match found.as_slice() {

@@ -163,8 +163,23 @@ fn warning(
     new(Severity::Warning, code, message, span, label, help)
 }
 
+/// The longest text of an author that a message repeats, in characters.
+const SHOWN: usize = 60;
+
+/// A text of the author's as messages show it: cut if it is very long.
+pub(crate) fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// The known name that an unknown one most resembles, if any is near enough to be meant.
 pub(crate) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Nobody means a name by something this long, and comparing takes time by its length.
+    if unknown.len() > 200 {
+        return None;
+    }
     let far = 1.max(unknown.chars().count() / 3);
     known
         .map(|name| (strsim::damerau_levenshtein(&unknown.to_lowercase(), &name.to_lowercase()), name))

@@ -1,6 +1,6 @@
 //! L02: names that mean nothing, or two things.
 
-use super::{Diagnostic, Fix, error, nearest, warning};
+use super::{Diagnostic, Fix, error, nearest, shown, warning};
 use crate::source::Span;
 
 fn with_suggestion<'a>(
@@ -11,7 +11,7 @@ fn with_suggestion<'a>(
     known: impl Iterator<Item = &'a str>,
     otherwise: &str,
 ) -> Diagnostic {
-    let message = format!("there is no {what} `{name}`");
+    let message = format!("there is no {what} `{}`", shown(name));
     match nearest(name, known) {
         Some(near) => {
             let mut diagnostic = error(code, message, span, "unknown", format!("did you mean `{near}`?"));

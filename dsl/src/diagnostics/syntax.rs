@@ -1,6 +1,6 @@
 //! L01: the text can't be read as declarations.
 
-use super::{Diagnostic, error};
+use super::{Diagnostic, error, shown};
 use crate::source::Span;
 
 /// Text between declarations.
@@ -13,7 +13,7 @@ pub(crate) fn unexpected(span: Span, found: &str, expected: &str, help: &str) ->
         "policy" | "param" | "list" | "def" | "default" | "rule" | "schema" | "exempt" | "test" => {
             format!("this `{found}` can't be read")
         }
-        _ => format!("unexpected `{found}`"),
+        _ => format!("unexpected `{}`", shown(found)),
     };
     error("L0101", message, span, format!("expected {expected}"), help)
 }
@@ -80,7 +80,13 @@ pub(crate) fn too_large(span: Span, what: &str, limit: usize) -> Diagnostic {
 
 /// Something that begins no declaration.
 pub(crate) fn stray(span: Span, text: &str) -> Diagnostic {
-    error(STRAY, format!("`{text}` begins no declaration"), span, "not a declaration", declarations(text))
+    error(
+        STRAY,
+        format!("`{}` begins no declaration", shown(text)),
+        span,
+        "not a declaration",
+        declarations(text),
+    )
 }
 
 /// What to write where a declaration should begin.

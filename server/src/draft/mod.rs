@@ -5,11 +5,9 @@
 mod acts;
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use lictor_dsl::events::EventKind;
-use lictor_dsl::number::Number;
 use lictor_engine::decision::{Class, Decision, Outcome};
 use lictor_engine::event::{Event, FieldError, Origin};
 use lictor_engine::generation::{Active, Generation};
@@ -425,24 +423,17 @@ pub fn payload(agent: &Agent, event: &[u8]) -> serde_json::Result<Vec<u8>> {
     Ok(payload)
 }
 
-/// Judges, whatever happens: a fault of the engine is a deny that says so.
+/// Judges; a fault of the engine is a deny that says so, and is logged here.
 pub fn judge(generation: &Generation, event: &Event) -> Decision {
-    catch_unwind(AssertUnwindSafe(|| generation.judge(event))).unwrap_or_else(|_| {
-        tracing::error!(policy_set = generation.digest(), "the engine panicked; the event is denied");
-        Decision {
-            decision: Outcome::Deny,
-            class: Class::EngineFault,
-            risk: Number::ZERO,
-            reason: Some("the engine could not answer".to_owned()),
-            rules: Vec::new(),
-            approval: None,
-            incidents: Vec::new(),
-            obligations: Vec::new(),
-            nearest: None,
-            errors: Vec::new(),
-            policy_set: generation.digest().into(),
-        }
-    })
+    let decision = generation.judge(event);
+    if decision.class == Class::EngineFault {
+        tracing::error!(
+            policy_set = generation.digest(),
+            reason = decision.reason,
+            "the engine could not answer"
+        );
+    }
+    decision
 }
 
 /// What an inactive agent did is recorded; what it wants to do is refused.
