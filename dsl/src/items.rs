@@ -80,7 +80,8 @@ impl Splitter<'_> {
         while let Some(c) = self.rest().chars().next() {
             let start = self.at;
             match c {
-                _ if c.is_whitespace() => {
+                // Some editors begin a file with a byte order mark.
+                _ if c.is_whitespace() || c == '\u{feff}' && start == 0 => {
                     self.at += c.len_utf8();
                     continue;
                 }

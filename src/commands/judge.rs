@@ -82,6 +82,9 @@ pub(super) fn open(path: &Path) -> anyhow::Result<Box<dyn BufRead>> {
         return Ok(Box::new(BufReader::new(io::stdin())));
     }
     let file = File::open(path).with_context(|| format!("can't read {}", path.display()))?;
+    if file.metadata()?.is_dir() {
+        bail!("{} is a folder, not a file of events", path.display());
+    }
     Ok(Box::new(BufReader::new(file)))
 }
 

@@ -12,6 +12,10 @@ use crate::json::{self, Cursor, Json, Kind};
 
 /// The largest json field, in bytes of its text.
 pub const PAYLOAD_LIMIT: usize = 64 * 1024;
+/// The longest text of a field that is no json, in bytes: names and addresses, not content.
+pub const TEXT_LIMIT: usize = 8 * 1024;
+/// The longest name of a task, in bytes: it is a key of what is remembered.
+pub const TASK_LIMIT: usize = 255;
 
 /// What a field holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +78,13 @@ impl FieldValue {
         match (field.ty, kind) {
             (Type::Bool, Kind::Bool) => Ok(FieldValue::Bool(text == "true")),
             (Type::Number, Kind::Number) => number(field, text),
-            (Type::String, Kind::Text) => string(text).map(FieldValue::Text),
+            (Type::String, Kind::Text) => {
+                let (value, limit) = (string(text)?, if field.name == "task" { TASK_LIMIT } else { TEXT_LIMIT });
+                if value.len() > limit {
+                    return Err(format!("must not be longer than {limit} bytes"));
+                }
+                Ok(FieldValue::Text(value))
+            }
             (Type::Time, Kind::Text) => moment::rfc3339(&string(text)?)
                 .map(FieldValue::Time)
                 .ok_or_else(|| "must be a time such as `2026-01-31T12:00:00Z` (RFC 3339)".to_owned()),
@@ -82,6 +92,9 @@ impl FieldValue {
                 Ok(address) => Ok(FieldValue::Ip(address.to_canonical())),
                 Err(_) => Err("must be an IPv4 or IPv6 address".to_owned()),
             },
+            (Type::List(_), _) if text.len() > PAYLOAD_LIMIT => {
+                Err(format!("must not be larger than {} KiB", PAYLOAD_LIMIT / 1024))
+            }
             (Type::List(Element::String), Kind::List) => strings(text).map(FieldValue::Texts),
             (Type::Json, _) if text.len() > PAYLOAD_LIMIT => {
                 Err(format!("must not be larger than {} KiB", PAYLOAD_LIMIT / 1024))

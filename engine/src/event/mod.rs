@@ -11,7 +11,7 @@ mod layout;
 use lictor_dsl::events::{self, EventKind, FieldId};
 use serde::Serialize;
 
-pub use field::{FieldValue, JsonField, PAYLOAD_LIMIT};
+pub use field::{FieldValue, JsonField, PAYLOAD_LIMIT, TASK_LIMIT, TEXT_LIMIT};
 
 use decode::{KNOWN, Slots};
 
@@ -148,6 +148,5 @@ impl Event {
     }
 }
 
-#[cfg(test)]
 #[cfg(test)]
 mod tests;

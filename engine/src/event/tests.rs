@@ -284,6 +284,21 @@ fn payloads_are_bounded() {
 }
 
 #[test]
+fn names_are_bounded() {
+    let event = |task: usize, tool: usize| {
+        let (task, tool) = ("t".repeat(task), "x".repeat(tool));
+        format!(
+            r#"{{"event":"action","at":"2026-01-01T00:00:00Z","org":"o","agent":{{"id":"a"}},"kind":"file","task":"{task}","tool":"{tool}"}}"#
+        )
+    };
+    assert_eq!(faults(&event(TASK_LIMIT, TEXT_LIMIT), Origin::Event), [""; 0]);
+    assert_eq!(
+        faults(&event(TASK_LIMIT + 1, TEXT_LIMIT + 1), Origin::Event),
+        ["task: must not be longer than 255 bytes", "tool: must not be longer than 8192 bytes"]
+    );
+}
+
+#[test]
 fn mapped_addresses_are_ipv4() {
     let request = r#""event":"request","action":"a","resource":"r","grant":{"allowed":true,"via":"role"}"#;
     for (address, want) in
