@@ -64,7 +64,7 @@ fn rule(choices: &mut Choices, number: usize, text: &mut String) {
     writer.risk = !scored;
     let when = writer.condition(3);
     let unless = writer.choices.chance(30).then(|| writer.condition(2));
-    let because = writer.choices.chance(50).then(|| writer.text(1)).unwrap_or_else(|| "\"said\"".to_owned());
+    let because = if writer.choices.chance(50) { writer.text(1) } else { "\"said\"".to_owned() };
     write!(text, "rule r{number} on {kind} {{ when {when}").expect("strings take writes");
     if let Some(unless) = unless {
         write!(text, " unless {unless}").expect("strings take writes");

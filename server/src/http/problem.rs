@@ -76,7 +76,11 @@ impl Problem {
 
     /// 400: these fields are wrong or missing.
     pub fn invalid(errors: Vec<FieldProblem>) -> Problem {
-        let names: Vec<_> = errors.iter().map(|e| format!("`{}` {}", e.field, e.detail)).take(5).collect();
+        let one = |error: &FieldProblem| match error.field.as_str() {
+            "" => error.detail.clone(),
+            field => format!("`{field}` {}", error.detail),
+        };
+        let names: Vec<_> = errors.iter().map(one).take(5).collect();
         let detail = if names.is_empty() { "the request can't be read".to_owned() } else { names.join("; ") };
         let problem =
             Problem::new(StatusCode::BAD_REQUEST, "invalid_request", "Fields are wrong or missing", detail);
