@@ -8,6 +8,7 @@ use crate::ast;
 use crate::diagnostics::{syntax, typing, unknowns};
 use crate::events::EventKind;
 use crate::hir::*;
+use crate::items::NESTING_LIMIT;
 use crate::source::Span;
 use crate::text::{lists, moment};
 use crate::types::{Element, Type};
@@ -30,6 +31,10 @@ pub(super) struct Checker<'s, 'a> {
     /// Whether the operand just read had a `?`.
     lenient_seen: bool,
     pub(super) size: usize,
+    /// How many expressions the one being read is inside of.
+    depth: usize,
+    /// Whether this declaration is too large or too deep, and that has been said.
+    overgrown: bool,
 }
 
 pub(super) type Checked = Option<Expr>;
@@ -49,6 +54,8 @@ impl<'s, 'a> Checker<'s, 'a> {
             lenient_allowed: false,
             lenient_seen: false,
             size: 0,
+            depth: 0,
+            overgrown: false,
         }
     }
 
@@ -106,16 +113,29 @@ impl<'s, 'a> Checker<'s, 'a> {
     /// Any expression.
     pub(super) fn infer(&mut self, expr: &ast::Expr) -> Checked {
         self.size += 1;
-        if self.size > SIZE_LIMIT {
-            if self.size == SIZE_LIMIT + 1 {
-                self.scope.report(syntax::too_large(
-                    expr.span,
-                    "this rule, its macros expanded,",
-                    SIZE_LIMIT,
-                ));
-            }
-            return None;
+        self.depth += 1;
+        let checked = if self.may_grow(expr.span, 0) { self.infer_node(expr) } else { None };
+        self.depth -= 1;
+        checked
+    }
+
+    /// Whether an expression this deep may still be added. What is refused is said once: it must not pass unnoticed.
+    pub(super) fn may_grow(&mut self, span: Span, deeper: usize) -> bool {
+        if self.size <= SIZE_LIMIT && self.depth + deeper <= NESTING_LIMIT {
+            return true;
         }
+        if !std::mem::replace(&mut self.overgrown, true) {
+            let what = "this declaration, its macros expanded,";
+            self.scope.report(if self.size > SIZE_LIMIT {
+                syntax::too_large(span, what, SIZE_LIMIT)
+            } else {
+                syntax::too_deep(span)
+            });
+        }
+        false
+    }
+
+    fn infer_node(&mut self, expr: &ast::Expr) -> Checked {
         let span = expr.span;
         let make = |kind, ty| Some(Expr { kind, ty, span });
         let constant = |value: Const, ty| Some(Expr { kind: ExprKind::Const(value), ty, span });
@@ -274,8 +294,11 @@ pub(super) fn take(ty: Type, expr: Expr) -> Expr {
     Expr { kind: ExprKind::Take(Box::new(expr)), ty, span }
 }
 
-pub(super) fn size(expr: &Expr) -> usize {
-    1 + expr.children().into_iter().map(size).sum::<usize>()
+/// How many expressions stand inside this one, itself included, and how deep.
+pub(super) fn extent(expr: &Expr) -> (usize, usize) {
+    let inside = expr.children().into_iter().map(extent);
+    let (size, depth) = inside.fold((0, 0), |(size, depth), (more, deeper)| (size + more, depth.max(deeper)));
+    (size + 1, depth + 1)
 }
 
 /// The text of a string literal without interpolations.

@@ -66,7 +66,23 @@ pub(crate) fn check(sources: &[Source]) -> (hir::PolicySet, Vec<Diagnostic>) {
     }
     diagnostics.sort_by_key(|d| (d.span.source, d.span.start, d.code));
     diagnostics.dedup_by(|a, b| a.code == b.code && a.span == b.span && a.message == b.message);
+    limit(&mut diagnostics);
     (set, diagnostics)
+}
+
+/// Keeps the first diagnostics of each file, and says that there are more.
+fn limit(diagnostics: &mut Vec<Diagnostic>) {
+    let (mut file, mut count) = (0, 0);
+    diagnostics.retain_mut(|diagnostic| {
+        if diagnostic.span.source != file {
+            (file, count) = (diagnostic.span.source, 0);
+        }
+        count += 1;
+        if count == crate::parse::DIAGNOSTICS_LIMIT {
+            *diagnostic = syntax::more(diagnostic.span, count);
+        }
+        count <= crate::parse::DIAGNOSTICS_LIMIT
+    });
 }
 
 fn header(file: &ast::File) -> Option<&ast::Header> {

@@ -1,6 +1,6 @@
 //! Names and paths in expressions: fields, parameters, lists, variables, members.
 
-use super::expr::{Checked, Checker, boxed, kind_list, size};
+use super::expr::{Checked, Checker, boxed, extent, kind_list};
 use super::scope::{Binding, Named};
 use crate::ast;
 use crate::diagnostics::{names, typing};
@@ -12,13 +12,13 @@ use crate::types::Type;
 impl Checker<'_, '_> {
     pub(super) fn name(&mut self, name: &str, span: Span) -> Checked {
         if let Some((_, binding)) = self.bindings.iter().rev().find(|(bound, _)| bound == name) {
-            return Some(match binding {
-                Binding::Value(value) => {
-                    self.size += size(value);
-                    Expr { span, ..value.clone() }
-                }
+            let expr = match binding {
+                Binding::Value(value) => Expr { span, ..value.clone() },
                 Binding::Variable(var, ty) => Expr { kind: ExprKind::Var(var.clone()), ty: *ty, span },
-            });
+            };
+            let (size, depth) = extent(&expr);
+            self.size += size;
+            return self.may_grow(span, depth).then_some(expr);
         }
         if let Some(field) = self.field(name, span) {
             return field;

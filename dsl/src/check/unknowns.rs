@@ -78,10 +78,10 @@ impl Walk<'_> {
             ExprKind::Not(inner) => self.truth(inner, known, !negated),
             ExprKind::And(parts) | ExprKind::Or(parts) => {
                 let is_and = matches!(expr.kind, ExprKind::And(_));
-                for (number, part) in parts.iter().enumerate() {
-                    let others = parts.iter().enumerate().filter(|(other, _)| *other != number);
-                    let mut known = known.clone();
-                    known.extend(others.flat_map(|(_, other)| self.facts(other, is_and)));
+                // A part's own facts are harmless to it: they come from a `has` inside, which guards its neighbours only.
+                let mut known = known.clone();
+                known.extend(parts.iter().flat_map(|part| self.facts(part, is_and)));
+                for part in parts {
                     self.truth(part, &known, negated);
                 }
             }

@@ -56,13 +56,13 @@ pub(crate) fn unmatched(span: Span, sign: char) -> Diagnostic {
     )
 }
 
-/// Brackets nested too deeply.
+/// Brackets, operators, quantifiers or `if`s nested too deeply.
 pub(crate) fn too_deep(span: Span) -> Diagnostic {
     error(
         "L0104",
-        format!("brackets are nested more than {} deep", crate::items::NESTING_LIMIT),
+        format!("this is nested more than {} deep", crate::items::NESTING_LIMIT),
         span,
-        "one too many",
+        "too deep",
         "give the inner part a name with `let` or `def` and use that",
     )
 }
@@ -116,6 +116,17 @@ pub(crate) fn file_too_large(span: Span, limit: usize) -> Diagnostic {
         span,
         "too large",
         "split it into several policies",
+    )
+}
+
+/// A file with more mistakes than anybody mends at once.
+pub(crate) fn more(span: Span, limit: usize) -> Diagnostic {
+    error(
+        "L0111",
+        format!("this file has {limit} problems or more"),
+        span,
+        "the rest begins here",
+        "mend those above first: the rest is not shown",
     )
 }
 

@@ -9,11 +9,9 @@ use pest::pratt_parser::{Assoc, Op, PrattParser};
 use super::{Grammar, P, Reader, Rule, comparison, words};
 use crate::ast::{Expr, ExprKind, Operator, Piece, Quantifier, Spanned};
 use crate::diagnostics::syntax;
+use crate::items::NESTING_LIMIT;
 use crate::number::Number;
 use crate::source::Span;
-
-/// The most operators other than `and` and `or` that one expression may have: each nests one deeper.
-const OPERATOR_LIMIT: usize = 200;
 
 static PRECEDENCE: LazyLock<PrattParser<Rule>> = LazyLock::new(|| {
     let left = |rule| Op::infix(rule, Assoc::Left);
@@ -47,12 +45,16 @@ static PRECEDENCE: LazyLock<PrattParser<Rule>> = LazyLock::new(|| {
 impl Reader<'_> {
     pub(super) fn expr(&mut self, pair: P) -> Option<Expr> {
         let span = self.span(pair.as_span());
-        let operators = pair.clone().into_inner().filter(|part| is_nesting(part.as_rule())).count();
-        if operators > OPERATOR_LIMIT {
-            self.diagnostics.push(syntax::too_large(span, "this expression", OPERATOR_LIMIT));
-            return None;
-        }
-        self.pratt(pair.into_inner())
+        let deeper = nesting(pair.clone().into_inner());
+        self.depth += deeper;
+        let expr = if self.depth > NESTING_LIMIT {
+            self.diagnostics.push(syntax::too_deep(span));
+            None
+        } else {
+            self.pratt(pair.into_inner())
+        };
+        self.depth -= deeper;
+        expr
     }
 
     pub(super) fn pratt(&mut self, pairs: Pairs<Rule>) -> Option<Expr> {
@@ -317,6 +319,22 @@ impl Reader<'_> {
 
 fn is_operator(rule: Rule) -> bool {
     matches!(rule, Rule::and | Rule::or) || is_nesting(rule)
+}
+
+/// How much deeper a sequence of operands and operators makes the tree, at most. `and` and `or` stay flat, so what
+/// counts is the longest stretch between two of them.
+fn nesting(parts: Pairs<Rule>) -> usize {
+    let (mut longest, mut stretch) = (0, 0);
+    for part in parts {
+        match part.as_rule() {
+            Rule::and | Rule::or => stretch = 0,
+            Rule::quantified | Rule::conditional => stretch += 1,
+            rule if is_nesting(rule) => stretch += 1,
+            _ => {}
+        }
+        longest = longest.max(stretch);
+    }
+    longest
 }
 
 /// Operators that make the tree one deeper each (`and` and `or` do not: they are kept flat).

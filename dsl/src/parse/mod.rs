@@ -19,6 +19,8 @@ use crate::source::{Source, Span};
 #[allow(missing_docs, reason = "generated from the grammar, which has the comments")]
 struct Grammar;
 
+/// The most diagnostics that one file gets.
+pub(crate) const DIAGNOSTICS_LIMIT: usize = 500;
 /// The largest file that is read, in bytes.
 pub(crate) const FILE_LIMIT: usize = 1 << 20;
 /// Steps after which pest gives up, for the whole process. A list of 100,000 values needs a tenth of it.
@@ -36,9 +38,14 @@ pub(crate) fn parse(number: u32, source: &Source, diagnostics: &mut Vec<Diagnost
     let split = items::split(number, &source.text);
     diagnostics.extend(split.diagnostics);
     let mut broken = split.broken;
-    let mut reader = Reader { source: number, text: &source.text, offset: 0, diagnostics: Vec::new() };
+    let mut reader =
+        Reader { source: number, text: &source.text, offset: 0, depth: 0, diagnostics: Vec::new() };
     let mut parsed = Vec::new();
     for raw in split.items {
+        // Nobody mends more at once, and reading on would only take time.
+        if reader.diagnostics.len() > DIAGNOSTICS_LIMIT {
+            break;
+        }
         match reader.item(&raw) {
             Some(kind) => parsed.push(Item { docs: raw.docs, span: raw.span, kind }),
             None => broken.extend(items::declared_name(&source.text, raw.span.start as usize)),
@@ -53,6 +60,8 @@ struct Reader<'a> {
     text: &'a str,
     /// Where the text that pest sees begins in the file.
     offset: usize,
+    /// How deep the expression being read is nested by operators, quantifiers and `if`s.
+    depth: usize,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -137,11 +146,10 @@ impl Reader<'_> {
                 self.diagnostics.push(syntax::unexpected(span, found, &expected, &help));
             }
             ErrorVariant::CustomError { message } => {
-                self.diagnostics.push(syntax::too_large(
-                    span,
-                    &format!("this declaration ({message})"),
-                    CALL_LIMIT.get(),
-                ));
+                self.diagnostics.push(match message.as_str() {
+                    "stack limit reached" => syntax::too_deep(span),
+                    _ => syntax::too_large(span, "this declaration", CALL_LIMIT.get()),
+                });
             }
         }
     }
