@@ -1,6 +1,11 @@
 //! From policy text to a generation that judges, step by step, at 10, 100 and 1,000 rules.
 
-#![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, reason = "a bench that can't go on should say so")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a bench that can't go on should say so"
+)]
 
 mod workload;
 

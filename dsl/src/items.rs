@@ -42,6 +42,7 @@ pub(crate) fn split(source: u32, text: &str) -> Split {
         text,
         at: 0,
         open: Vec::new(),
+        too_deep: 0,
         item: None,
         docs: Vec::new(),
         operand: false,
@@ -57,6 +58,8 @@ struct Splitter<'a> {
     at: usize,
     /// Open brackets of the current item: the sign and its place.
     open: Vec<(char, usize)>,
+    /// Further open brackets, past the deepest that is read.
+    too_deep: usize,
     item: Option<Pending>,
     docs: Vec<String>,
     /// Whether the last token ends an operand, so that `/` divides rather than begins a regex.
@@ -79,6 +82,7 @@ impl Splitter<'_> {
     fn run(mut self) -> Split {
         while let Some(c) = self.rest().chars().next() {
             let start = self.at;
+            let between_items = self.item.is_none();
             match c {
                 // Some editors begin a file with a byte order mark.
                 _ if c.is_whitespace() || c == '\u{feff}' && start == 0 => {
@@ -99,7 +103,7 @@ impl Splitter<'_> {
                     self.operand = c == '?';
                 }
             }
-            if self.item.is_none() {
+            if between_items && self.item.is_none() {
                 self.stray(start);
             }
             self.last_end = self.at;
@@ -177,11 +181,12 @@ impl Splitter<'_> {
     }
 
     fn open_bracket(&mut self, c: char) {
-        if self.open.len() == NESTING_LIMIT {
-            self.out.diagnostics.push(syntax::too_deep(self.span(self.at, self.at + 1)));
-            self.give_up_item();
+        if self.open.len() < NESTING_LIMIT {
+            self.open.push((c, self.at));
+        } else {
+            self.report(syntax::too_deep(self.span(self.at, self.at + 1)));
+            self.too_deep += 1;
         }
-        self.open.push((c, self.at));
         self.at += 1;
         self.operand = false;
     }
@@ -192,23 +197,37 @@ impl Splitter<'_> {
             ']' => '[',
             _ => '{',
         };
-        match self.open.last() {
-            Some((open, _)) if *open == matching => {
-                self.open.pop();
+        self.operand = true;
+        if self.too_deep > 0 {
+            self.too_deep -= 1;
+            self.at += 1;
+            return;
+        }
+        let found = self.open.iter().rposition(|(open, _)| *open == matching);
+        match (found, self.open.last().copied()) {
+            (Some(place), Some((open, _))) if open == matching => self.open.truncate(place),
+            (Some(place), Some((open, at))) => {
+                self.report(syntax::unclosed(self.span(at, at + 1), open));
+                self.open.truncate(place);
             }
-            _ => {
-                let span = self.span(self.at, self.at + 1);
-                if self.item.is_some() {
-                    self.out.diagnostics.push(syntax::unmatched(span, c));
-                    self.give_up_item();
-                }
-                if let Some(at) = self.open.iter().rposition(|(open, _)| *open == matching) {
-                    self.open.truncate(at);
-                }
-            }
+            _ => self.report(syntax::unmatched(self.span(self.at, self.at + 1), c)),
         }
         self.at += 1;
-        self.operand = true;
+        let is_block =
+            |item: &Pending| matches!(item.keyword, "policy" | "template" | "rule" | "test" | "schema");
+        if c == '}' && self.open.is_empty() && self.item.as_ref().is_some_and(is_block) {
+            self.finish_item(self.at);
+        }
+    }
+
+    /// Reports what is wrong with the brackets of the current item, once.
+    fn report(&mut self, diagnostic: Diagnostic) {
+        if let Some(item) = &mut self.item {
+            if !item.broken {
+                self.out.diagnostics.push(diagnostic);
+            }
+            item.broken = true;
+        }
     }
 
     fn word(&mut self) {
@@ -222,6 +241,10 @@ impl Splitter<'_> {
             "matches" | "and" | "or" | "not" | "in" | "when" | "unless" | "if" | "then" | "else"
         );
         let Some(keyword) = DECLARATIONS.into_iter().find(|keyword| *keyword == word) else { return };
+        // Right behind the word that begins a declaration it can only be meant as a name.
+        if self.item.as_ref().is_some_and(|item| self.last_end == item.start + item.keyword.len()) {
+            return;
+        }
         let before = self.text.get(..start).unwrap_or_default();
         let after = self.rest().trim_start_matches([' ', '\t']);
         let at_line_start = before.is_empty() || before.ends_with('\n');
@@ -261,6 +284,7 @@ impl Splitter<'_> {
 
     fn finish_item(&mut self, end: usize) {
         let open = std::mem::take(&mut self.open);
+        self.too_deep = 0;
         let Some(item) = self.item.take() else { return };
         match open.first() {
             _ if item.broken => self.out.broken.extend(declared_name(self.text, item.start)),
@@ -310,6 +334,23 @@ mod tests {
         let split = split(0, "rule a on intent {\n  deny\n\nrule b on intent { deny }\n");
         assert_eq!(split.items.len(), 1);
         assert_eq!(split.diagnostics.len(), 1);
+    }
+
+    #[test]
+    fn text_behind_a_declaration_costs_nothing_but_itself() {
+        let split = split(0, "rule a on log { warn } oops, and more\nrule b on log { warn }\n");
+        assert_eq!(split.items.len(), 2);
+        assert_eq!(split.diagnostics.len(), 1);
+    }
+
+    #[test]
+    fn an_unclosed_bracket_is_blamed_where_it_opens() {
+        let split = split(0, "rule a on log { when (status == \"x\" warn }\nrule b on log { warn }\n");
+        assert_eq!(split.items.len(), 1);
+        assert_eq!(
+            split.diagnostics.iter().map(|d| (d.code, d.span.start)).collect::<Vec<_>>(),
+            [("L0103", 21)]
+        );
     }
 
     #[test]

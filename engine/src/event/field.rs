@@ -79,7 +79,8 @@ impl FieldValue {
             (Type::Bool, Kind::Bool) => Ok(FieldValue::Bool(text == "true")),
             (Type::Number, Kind::Number) => number(field, text),
             (Type::String, Kind::Text) => {
-                let (value, limit) = (string(text)?, if field.name == "task" { TASK_LIMIT } else { TEXT_LIMIT });
+                let (value, limit) =
+                    (string(text)?, if field.name == "task" { TASK_LIMIT } else { TEXT_LIMIT });
                 if value.len() > limit {
                     return Err(format!("must not be longer than {limit} bytes"));
                 }

@@ -73,7 +73,8 @@ pub fn parse<T: DeserializeOwned + PartialSchema>(text: &RawValue) -> Result<T, 
         if !message.starts_with("missing field") || errors.is_empty() {
             let path = error.path().to_string().replace("[", ".").replace(']', "");
             let field = if path == "." { quoted_name(&message).unwrap_or_default() } else { path };
-            let detail = if message.starts_with("unknown field") { "is not known here".to_owned() } else { message };
+            let detail =
+                if message.starts_with("unknown field") { "is not known here".to_owned() } else { message };
             errors.push(FieldProblem::new(field, detail));
         }
         Problem::invalid(errors)
