@@ -39,7 +39,8 @@ impl Checked {
 
     /// All diagnostics with places as lines and columns.
     pub fn reports(&self) -> Vec<diagnostics::Report> {
-        self.diagnostics.iter().map(|d| d.report(&self.sources)).collect()
+        let lines: Vec<_> = self.sources.iter().map(source::Lines::new).collect();
+        self.diagnostics.iter().map(|d| d.report(&lines)).collect()
     }
 }
 

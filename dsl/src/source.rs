@@ -14,17 +14,36 @@ impl Source {
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Source {
         Source { name: name.into(), text: text.into() }
     }
+}
+
+/// Where the lines of a source begin, so that a place is found without reading all that stands before it.
+#[derive(Debug, Clone)]
+pub struct Lines<'s> {
+    source: &'s Source,
+    starts: Vec<usize>,
+}
+
+impl<'s> Lines<'s> {
+    /// Finds the lines of a source.
+    pub fn new(source: &'s Source) -> Lines<'s> {
+        let breaks = source.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Lines { source, starts: std::iter::once(0).chain(breaks).collect() }
+    }
+
+    /// The source's name.
+    pub fn name(&self) -> &'s str {
+        &self.source.name
+    }
 
     /// Line and column (both from 1, columns in characters) of a byte offset.
     pub fn line_column(&self, offset: usize) -> (usize, usize) {
-        let mut end = offset.min(self.text.len());
-        while !self.text.is_char_boundary(end) {
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let mut end = offset.min(self.source.text.len());
+        while !self.source.text.is_char_boundary(end) {
             end -= 1;
         }
-        let before = self.text.get(..end).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-        (line, before.get(line_start..).unwrap_or_default().chars().count() + 1)
+        (line, self.source.text.get(start..end).unwrap_or_default().chars().count() + 1)
     }
 }
 

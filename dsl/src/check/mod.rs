@@ -24,7 +24,7 @@ use crate::ast::{self, ItemKind};
 use crate::diagnostics::{Diagnostic, names, syntax, typing};
 use crate::events::EventKind;
 use crate::hir::{self, Const, PatternKind};
-use crate::source::{Source, Span};
+use crate::source::{Lines, Source, Span};
 use crate::types::{Element, Type};
 
 /// The most values that a list may have.
@@ -47,8 +47,9 @@ pub(crate) fn check(sources: &[Source]) -> (hir::PolicySet, Vec<Diagnostic>) {
     let schemas = schema::all(&files);
     let mut set = hir::PolicySet::default();
     let mut policies: BTreeMap<String, usize> = BTreeMap::new();
+    let lines: Vec<Lines> = sources.iter().map(Lines::new).collect();
     for ((number, file), source) in (0u32..).zip(&files).zip(sources) {
-        let policy = policy(number, file, sources, source, (&rules, &schemas), &mut diagnostics);
+        let policy = policy(number, file, &lines, source, (&rules, &schemas), &mut diagnostics);
         let Some(policy) = policy else { continue };
         if let Some(first) = policies.insert(policy.name.clone(), set.policies.len()) {
             let span =
@@ -110,7 +111,7 @@ fn name_rules(files: &[ast::File]) -> Rules {
 fn policy<'a>(
     number: u32,
     file: &'a ast::File,
-    sources: &'a [Source],
+    lines: &[Lines],
     source: &Source,
     (rules, schemas): (&Rules, &'a schema::Schemas),
     out: &'a mut Vec<Diagnostic>,
@@ -151,14 +152,14 @@ fn policy<'a>(
     if let Some(header) = first {
         settings(&mut scope, header, &mut policy);
     }
-    declare(&mut scope, file, sources, &mut policy);
+    declare(&mut scope, file, lines, &mut policy);
     let known: Vec<String> = rules.keys().cloned().collect();
     let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
     for item in &file.items {
         match &item.kind {
             ItemKind::Rule(written) => {
                 if let Some(first) = seen.insert(&written.name.value, written.name.span) {
-                    report_duplicate(&mut scope, sources, "rule", &written.name, first);
+                    report_duplicate(&mut scope, lines, "rule", &written.name, first);
                 }
                 policy.rules.extend(rule::rule(&mut scope, written, &item.docs));
             }
@@ -169,7 +170,7 @@ fn policy<'a>(
                     policy.defaults.push(hir::Default { kinds, effect });
                 }
             }
-            ItemKind::Schema(written) => policy.schemas.extend(schema::schema(&mut scope, written, sources)),
+            ItemKind::Schema(written) => policy.schemas.extend(schema::schema(&mut scope, written, lines)),
             ItemKind::Exempt(written) => {
                 if let Some(name) = full_rule_name(&mut scope, &written.rule, &known) {
                     let kinds = rules.get(&name).cloned().unwrap_or_default();
@@ -232,7 +233,7 @@ fn settings(scope: &mut Scope, header: &ast::Header, policy: &mut hir::Policy) {
 }
 
 /// Parameters, lists and macros, so that everything else may use them wherever they stand.
-fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, sources: &[Source], policy: &mut hir::Policy) {
+fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, lines: &[Lines], policy: &mut hir::Policy) {
     for item in &file.items {
         let (what, name, taken) = match &item.kind {
             ItemKind::Param(written) => {
@@ -252,14 +253,14 @@ fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, sources: &[Source], p
             _ => continue,
         };
         if let Err(first) = taken {
-            report_duplicate(scope, sources, what, name, first);
+            report_duplicate(scope, lines, what, name, first);
         }
     }
 }
 
-fn report_duplicate(scope: &mut Scope, sources: &[Source], what: &str, name: &ast::Name, first: Span) {
+fn report_duplicate(scope: &mut Scope, lines: &[Lines], what: &str, name: &ast::Name, first: Span) {
     let line =
-        sources.get(first.source as usize).map_or(0, |source| source.line_column(first.start as usize).0);
+        lines.get(first.source as usize).map_or(0, |lines| lines.line_column(first.start as usize).0);
     scope.report(names::duplicate(name.span, what, &name.value, line));
 }
 

@@ -7,7 +7,7 @@ use crate::ast::{self, ItemKind};
 use crate::diagnostics::{effects, names};
 use crate::events::{EventKind, FieldId};
 use crate::hir::{Schema, SchemaField};
-use crate::source::Source;
+use crate::source::Lines;
 use crate::types::{Element, Type};
 
 /// The required fields of every schema of the set, by kind of event and value of its selector.
@@ -51,7 +51,7 @@ pub(super) fn promised(schemas: &Schemas, selector: FieldId, value: &str) -> BTr
 }
 
 /// Checks one schema.
-pub(super) fn schema(scope: &mut Scope, written: &ast::Schema, sources: &[Source]) -> Option<Schema> {
+pub(super) fn schema(scope: &mut Scope, written: &ast::Schema, lines: &[Lines]) -> Option<Schema> {
     let kind = super::rule::kinds(scope, std::slice::from_ref(&written.kind))?.first().copied()?;
     if kind.payload().is_none() {
         let help = "schemas describe the payloads of `intent`, `action`, `log` and `request`";
@@ -65,7 +65,7 @@ pub(super) fn schema(scope: &mut Scope, written: &ast::Schema, sources: &[Source
             written.fields.iter().find(|(other, ..)| other.value == name.value && other.span != name.span)
             && first.span.start < name.span.start
         {
-            super::report_duplicate(scope, sources, "field", name, first.span);
+            super::report_duplicate(scope, lines, "field", name, first.span);
             sound = false;
         }
         match TYPES.iter().find(|(known, _)| *known == ty.value.replace(' ', "")) {

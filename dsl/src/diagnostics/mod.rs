@@ -10,7 +10,7 @@ pub(crate) mod unknowns;
 
 use serde::Serialize;
 
-use crate::source::{Source, Span};
+use crate::source::{Lines, Span};
 
 /// How much a diagnostic weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -98,7 +98,7 @@ pub struct FixReport {
 
 impl Diagnostic {
     /// This diagnostic with places as lines and columns.
-    pub fn report(&self, sources: &[Source]) -> Report {
+    pub fn report(&self, sources: &[Lines<'_>]) -> Report {
         let place = |span: Span| {
             let source = sources.get(span.source as usize);
             let at = |offset: u32| source.map_or((1, 1), |s| s.line_column(offset as usize));
@@ -113,7 +113,7 @@ impl Diagnostic {
             code: self.code,
             severity: self.severity,
             message: self.message.clone(),
-            file: sources.get(self.span.source as usize).map(|s| s.name.clone()).unwrap_or_default(),
+            file: sources.get(self.span.source as usize).map(|lines| lines.name().to_owned()).unwrap_or_default(),
             line,
             column,
             end_line,
