@@ -34,8 +34,8 @@ pub struct Registered {
     pub agent: Arc<Agent>,
     /// Whether it is new.
     pub created: bool,
-    /// What the policies said.
-    pub judged: Judged,
+    /// What the policies said; none for an agent that was there already and was only seen again.
+    pub judged: Option<Judged>,
 }
 
 impl Registration {
@@ -47,7 +47,6 @@ impl Registration {
         at_us: i64,
     ) -> Result<(Agent, String), Refused> {
         let agent = match previous {
-            Some(previous) if !self.declared => return Ok((previous.clone(), self.event(Some(previous))?)),
             Some(previous) if !may_take_over(previous, &self.caller, registrar_is_live) => {
                 return Err(Refused::Taken);
             }
@@ -59,10 +58,15 @@ impl Registration {
             // Tags are a person's word about an agent; the agent itself can't change them.
             profile.tags.clone_from(&previous.profile.tags);
         }
-        // A person who changes a registration does not take the agent away from the key that acts for it.
-        let (account, api_key) = match (&self.caller, agent.account) {
-            (Caller::Person(_), Some(account)) => (account, agent.api_key),
-            (caller, _) => (caller.account(), caller.key_id()),
+        // Neither a person who changes a registration nor a key that is bound to the agent takes it away from the key
+        // that registered it.
+        let keeps_owner = match &self.caller {
+            Caller::Person(_) => true,
+            Caller::Key(key) => key.agent.is_some(),
+        };
+        let (account, api_key) = match agent.account {
+            Some(account) if keeps_owner => (account, agent.api_key),
+            _ => (self.caller.account(), self.caller.key_id()),
         };
         let account = Some(account);
         let agent =

@@ -319,6 +319,14 @@ impl<'a> Draft<'a> {
     /// Registers an agent, or changes its registration, and lets the policies judge that.
     pub fn register(&mut self, now_us: i64, registration: Registration) -> Result<Registered, Refused> {
         let previous = self.agent_named(&registration.key);
+        if let Some(agent) = previous.as_ref().filter(|_| !registration.declared) {
+            // Somebody registered it meanwhile: to be seen again says nothing new about it.
+            let (agent, judged) = (Arc::clone(agent), None);
+            return match agent.obeys(&registration.caller) {
+                true => Ok(Registered { agent, created: false, judged }),
+                false => Err(Refused::Taken),
+            };
+        }
         let registrar_is_live = match previous.as_ref().and_then(|agent| agent.api_key) {
             Some(key) => registration.live_keys.contains(&key) && !self.new.revoked.contains(&key),
             None => false,
@@ -351,7 +359,7 @@ impl<'a> Draft<'a> {
         self.new.agent_keys.insert(agent.key.clone(), agent.id);
         self.new.agents.insert(agent.id, Arc::clone(&agent));
         self.changes.push(Change::Agent(Arc::clone(&agent)));
-        Ok(Registered { agent, created: previous.is_none(), judged })
+        Ok(Registered { agent, created: previous.is_none(), judged: Some(judged) })
     }
 
     fn seal(&self, id: Uuid, agent: &Agent, event: &[u8]) -> Result<Sealed, Refused> {

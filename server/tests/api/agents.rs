@@ -82,6 +82,64 @@ async fn a_denied_registration_is_inactive_with_the_reason() {
 }
 
 #[tokio::test]
+async fn an_unknown_agent_that_is_denied_stays_denied_however_many_of_its_actions_race() {
+    let app = TestApp::start().await;
+    let key = app.key().await;
+    let source = "policy p {}\nrule strangers on registration { when change == \"seen\" deny because \"who is that?\" }";
+    app.post("/api/v1/policies", json!({"source": source})).await.expect(201);
+    let event = json!({"event": "action", "agent": {"id": "stranger"}, "kind": "tool", "tool": "get"});
+    let racing: Vec<_> = (0..16)
+        .map(|_| {
+            let request = app.request(Method::POST, "/api/v1/decisions", Some(&key)).json(&event);
+            tokio::spawn(answer(request))
+        })
+        .collect();
+    for one in racing {
+        let refused = one.await.unwrap().expect_problem(403, "");
+        assert_eq!(refused["code"], "agent_inactive");
+    }
+    let agent = app.get("/api/v1/agents/stranger").await.expect(200);
+    assert_eq!((&agent["is_active"], &agent["reason"]), (&json!(false), &json!("who is that?")));
+    let registrations = app.ledger().await.into_iter().filter(|entry| entry["kind"] == "registration");
+    assert_eq!(registrations.count(), 1);
+}
+
+#[tokio::test]
+async fn of_two_keys_that_race_for_a_new_name_one_gets_it() {
+    let app = TestApp::start().await;
+    let keys = [app.key().await, app.key().await];
+    let event = json!({"event": "action", "agent": {"id": "stranger"}, "kind": "tool", "tool": "get"});
+    let racing = keys.map(|key| {
+        let request = app.request(Method::POST, "/api/v1/decisions", Some(&key)).json(&event);
+        tokio::spawn(answer(request))
+    });
+    let mut statuses = Vec::new();
+    for one in racing {
+        statuses.push(one.await.unwrap().status.as_u16());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 403]);
+}
+
+#[tokio::test]
+async fn a_bound_key_leaves_its_agent_to_the_key_that_registered_it() {
+    let app = TestApp::start().await;
+    let registrar = app.key().await;
+    let agent = app.agent(&registrar, "bot").await;
+    let body = json!({"name": "bound", "agent_id": agent});
+    let bound = text(&app.post("/api/v1/auth/api-keys", body).await.expect(201)["key"]);
+    let body = json!({"agent_key": "bot", "name": "B"});
+    app.send(Method::POST, "/api/v1/agents", Some(&bound), body).await.expect(200);
+    let step = json!({"agent_id": "bot", "task_id": "t", "node_type": "TOOL_CALL"});
+    for key in [&registrar, &bound] {
+        app.send(Method::POST, "/api/v1/logs", Some(key), step.clone()).await.expect(201);
+    }
+    let stranger = app.key().await;
+    let body = json!({"agent_key": "bot"});
+    app.send(Method::POST, "/api/v1/agents", Some(&stranger), body).await.expect_problem(409, "");
+}
+
+#[tokio::test]
 async fn another_key_takes_over_once_the_first_is_revoked() {
     let app = TestApp::start().await;
     let made = app.post("/api/v1/auth/api-keys", json!({"name": "old"})).await.expect(201);

@@ -127,7 +127,8 @@ pub async fn register_agent(
         true => (StatusCode::CREATED, "created"),
         false => (StatusCode::OK, "updated"),
     };
-    let incidents = registered.judged.incidents.iter().map(TouchedIncident::new).collect();
+    let touched = registered.judged.map(|judged| judged.incidents).unwrap_or_default();
+    let incidents = touched.iter().map(TouchedIncident::new).collect();
     let body =
         AgentBody { registration_status: Some(word), incidents: Some(incidents), ..body(&registered.agent) };
     Ok((status, axum::Json(body)))
