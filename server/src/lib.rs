@@ -36,7 +36,7 @@ use tokio::task::JoinHandle;
 use app::{App, LoadError};
 use clock::{Clock, SystemClock};
 use config::{Config, ConfigError};
-use db::{Database, StoreError};
+use db::{Database, Lock, StoreError};
 use first_start::{Credentials, FirstStartError, first_start};
 use vault::Vault;
 
@@ -88,6 +88,7 @@ pub struct Server {
     listening: JoinHandle<()>,
     flushing: JoinHandle<()>,
     sequencers: Vec<JoinHandle<()>>,
+    lock: Lock,
 }
 
 impl Server {
@@ -104,6 +105,7 @@ impl Server {
         let listener =
             TcpListener::bind(&address).await.map_err(|source| ServeError::Listen { address, source })?;
         let address = listener.local_addr()?;
+        let lock = Lock::take(&path)?;
         let database = Arc::new(Database::open(&path).await?);
         let vault = Arc::new(Vault::open(config.master_key.as_deref(), &Config::key_file(&path))?);
         let credentials = match database.orgs(clock.now_us()).await?.is_empty() {
@@ -116,7 +118,7 @@ impl Server {
         let listening = http::listen::serve(listener, router, config.max_connections, DRAIN, stopping);
         let listening = tokio::spawn(listening);
         let flushing = tokio::spawn(Arc::clone(&app).flush_key_uses_now_and_then());
-        Ok(Server { address, credentials, app, stop, listening, flushing, sequencers })
+        Ok(Server { address, credentials, app, stop, listening, flushing, sequencers, lock })
     }
 
     /// Where it listens.
@@ -131,7 +133,7 @@ impl Server {
 
     /// Stops accepting, finishes what is in flight, writes everything down and ends.
     pub async fn stop(self) {
-        let Server { app, stop, listening, flushing, sequencers, .. } = self;
+        let Server { app, stop, listening, flushing, sequencers, lock, .. } = self;
         // Nobody listens only if the accept loop ended already.
         let _ = stop.send(true);
         let _ = listening.await;
@@ -149,6 +151,7 @@ impl Server {
         if let Some(database) = Arc::into_inner(database) {
             database.close().await;
         }
+        drop(lock);
     }
 }
 

@@ -8,6 +8,7 @@ mod agents;
 mod entries;
 mod incidents;
 mod intents;
+mod lock;
 mod policies;
 pub mod sqlite;
 mod tasks;
@@ -29,6 +30,7 @@ use crate::vault::Sealed;
 
 pub use entries::{EntryRow, PayloadRow};
 pub use incidents::Filter as IncidentFilter;
+pub use lock::Lock;
 pub use sqlite::{Database, OpenError};
 
 /// The database could not do what it was asked for.

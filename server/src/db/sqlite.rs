@@ -1,6 +1,7 @@
 //! SQLite: one connection that writes, a pool that reads, and no setting that could lose what was acknowledged.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::sqlite::{
@@ -35,6 +36,18 @@ pub enum OpenError {
         #[source]
         source: sqlx::Error,
     },
+    /// Another process uses it.
+    #[error("the database {} is in use by another server", .0.display())]
+    InUse(PathBuf),
+    /// It can't be seen whether another process uses it.
+    #[error("the database {} can't be locked", .path.display())]
+    Lock {
+        /// Which file.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: std::io::Error,
+    },
     /// Its tables can't be brought up to date.
     #[error("the tables of the database can't be brought up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -56,6 +69,8 @@ pub enum OpenError {
 pub struct Database {
     writer: Mutex<SqliteConnection>,
     readers: SqlitePool,
+    /// Whether the latest batch could not be written.
+    refuses: AtomicBool,
 }
 
 impl Database {
@@ -79,7 +94,7 @@ impl Database {
             .connect_with(options.create_if_missing(false).read_only(true))
             .await
             .map_err(failed)?;
-        Ok(Database { writer: Mutex::new(writer), readers })
+        Ok(Database { writer: Mutex::new(writer), readers, refuses: AtomicBool::new(false) })
     }
 
     /// Where reads go.
@@ -91,9 +106,14 @@ impl Database {
         self.writer.lock().await
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers and, if it did not take the latest batch, whether it takes a write now.
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&self.readers).await?;
+        if self.refuses.load(Ordering::Relaxed) {
+            let nothing_new = "UPDATE heads SET next_seq = next_seq";
+            sqlx::query(nothing_new).execute(&mut *self.writer().await).await?;
+            self.refuses.store(false, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -150,7 +170,11 @@ impl Database {
 
 impl Store for Database {
     fn commit<'a>(&'a self, batch: &'a Batch) -> Later<'a, ()> {
-        Box::pin(self.write(batch))
+        Box::pin(async move {
+            let written = self.write(batch).await;
+            self.refuses.store(matches!(written, Err(StoreError::Database(_))), Ordering::Relaxed);
+            written
+        })
     }
 
     fn task<'a>(&'a self, org: Uuid, task: &'a str) -> Later<'a, Option<StepBefore>> {
@@ -254,6 +278,31 @@ mod tests {
         assert!(database.task(org, "t").await.unwrap().is_none());
         let orgs = database.orgs(0).await.unwrap();
         assert_eq!((orgs[0].head.next_seq, orgs[0].name.as_str()), (1, "first"));
+        database.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_database_that_takes_no_batch_does_not_answer_well_until_it_takes_a_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("a.db")).await.unwrap();
+        let run = async |sql: &'static str| {
+            sqlx::query(sql).execute(&mut *database.writer().await).await.unwrap();
+        };
+        let batch = |before: Head, changes| {
+            let after = Head { next_seq: before.next_seq + 1, hash: [1; 32], at_us: 5 };
+            let org = Uuid::from_u128(1);
+            Batch { org, before, after, entries: Vec::new(), payloads: Vec::new(), changes }
+        };
+        let org = Change::Org { name: "o".to_owned(), created_at_us: 1 };
+        database.commit(&batch(Head::EMPTY, vec![org])).await.unwrap();
+        run("CREATE TRIGGER full BEFORE UPDATE ON heads BEGIN SELECT RAISE(FAIL, 'full'); END").await;
+        database.ping().await.unwrap();
+        let next = batch(Head { next_seq: 1, hash: [1; 32], at_us: 5 }, Vec::new());
+        assert!(matches!(database.commit(&next).await, Err(StoreError::Database(_))));
+        assert!(database.ping().await.is_err());
+        run("DROP TRIGGER full").await;
+        database.ping().await.unwrap();
+        database.commit(&next).await.unwrap();
         database.close().await;
     }
 }

@@ -297,6 +297,8 @@ impl Sequencer {
         };
         if let Err(error) = result {
             tracing::error!(org = %view.id, error = &error as &dyn std::error::Error, "a batch could not be recorded");
+            // What is remembered here is no longer what the ledger says: nothing may be decided from it.
+            self.stopping |= matches!(error, StoreError::HeadMoved);
         }
         self.tidy();
     }

@@ -20,6 +20,7 @@ use crate::rollout::compile;
 #[derive(Debug)]
 struct TestStore {
     fails: AtomicBool,
+    moved: AtomicBool,
     gate: Semaphore,
     batches: Mutex<Vec<usize>>,
     entries: Mutex<Vec<StoredEntry>>,
@@ -30,6 +31,7 @@ impl TestStore {
     fn new(open: bool) -> Arc<TestStore> {
         Arc::new(TestStore {
             fails: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
             gate: Semaphore::new(if open { Semaphore::MAX_PERMITS } else { 0 }),
             batches: Mutex::default(),
             entries: Mutex::default(),
@@ -55,6 +57,9 @@ impl Store for TestStore {
         Box::pin(async move {
             self.gate.acquire().await.unwrap().forget();
             if self.fails.load(Ordering::SeqCst) {
+                return Err(StoreError::Corrupt("test"));
+            }
+            if self.moved.load(Ordering::SeqCst) {
                 return Err(StoreError::HeadMoved);
             }
             self.batches.lock().unwrap().push(batch.entries.len());
@@ -76,7 +81,7 @@ impl Store for TestStore {
 
     fn task<'a>(&'a self, _org: Uuid, _task: &'a str) -> Later<'a, Option<StepBefore>> {
         Box::pin(async {
-            if self.fails.load(Ordering::SeqCst) { Err(StoreError::HeadMoved) } else { Ok(None) }
+            if self.fails.load(Ordering::SeqCst) { Err(StoreError::Corrupt("test")) } else { Ok(None) }
         })
     }
 
@@ -195,6 +200,18 @@ async fn a_failed_commit_leaves_nothing_behind() {
     assert_eq!(judged.step.unwrap().number, 2);
     assert_eq!((judged.incidents[0].new, judged.incidents[0].incident.count), (false, 2));
     assert!(matches!(bench.store.verified(), Verified::Ok(head) if head.next_seq == 2));
+}
+
+#[tokio::test]
+async fn a_ledger_that_somebody_else_moved_ends_its_sequencer() {
+    let bench = bench(TestStore::new(true));
+    bench.judge(bench.log("t")).await.unwrap();
+    assert!(bench.queue.is_served());
+    bench.store.moved.store(true, Ordering::SeqCst);
+    assert_eq!(bench.judge(bench.log("t")).await.unwrap_err(), Unavailable::NotDurable);
+    bench.store.moved.store(false, Ordering::SeqCst);
+    assert_eq!(bench.judge(bench.log("t")).await.unwrap_err(), Unavailable::Stopping);
+    assert!(!bench.queue.is_served());
 }
 
 #[tokio::test]

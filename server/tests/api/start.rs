@@ -51,6 +51,16 @@ async fn a_taken_address_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_database_serves_one_server_at_a_time() {
+    let app = TestApp::start().await;
+    let refused = Server::start(&config(&app.database())).await.unwrap_err();
+    let want = format!("the database {} is in use by another server", app.database().display());
+    assert_eq!(refused.to_string(), want);
+    let app = app.restart().await;
+    app.get("/api/v1/orgs").await.expect(200);
+}
+
+#[tokio::test]
 async fn the_documentation_describes_every_route() {
     let app = TestApp::start().await;
     let api = answer(app.request(Method::GET, "/openapi.json", None)).await.expect(200);
