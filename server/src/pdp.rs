@@ -17,7 +17,7 @@ use crate::draft::{Answer, Prepared, Refused, judge, payload};
 use crate::http::members::members;
 use crate::intents::Declaration;
 use crate::registration::{Registered, Registration};
-use crate::sequencer::{BATCH_EVENTS, Unavailable};
+use crate::sequencer::Unavailable;
 
 /// The longest JSON text of one field of an event, in bytes.
 pub const MAX_FIELD_BYTES: usize = 64 * 1024;
@@ -73,22 +73,6 @@ pub fn prepare(
 pub async fn decide(org: &Org, prepared: Prepared) -> Result<Answer, PdpError> {
     let answers = org.queue.judge(vec![prepared]).await?;
     Ok(answers.into_iter().next().ok_or(Unavailable::NotDurable)??)
-}
-
-/// Judges many events in order. A run of them that could not be recorded ends the whole.
-pub async fn decide_all(
-    org: &Org,
-    events: Vec<Prepared>,
-) -> Result<Vec<Result<Answer, Refused>>, Unavailable> {
-    let mut answers = Vec::with_capacity(events.len());
-    let mut waiting = events.into_iter();
-    loop {
-        let run: Vec<_> = waiting.by_ref().take(BATCH_EVENTS / 2).collect();
-        if run.is_empty() {
-            return Ok(answers);
-        }
-        answers.extend(org.queue.judge(run).await?);
-    }
 }
 
 /// Judges on this thread, against the generation in force, and records nothing.

@@ -196,6 +196,12 @@ async fn wrong_fields_are_named_and_nothing_is_stored() {
         ("environment", json!("moon")),
         ("risk_classification", json!("maybe")),
         ("declared_tools", json!("x")),
+        ("name", json!("x".repeat(4_097))),
+        ("description", json!("x".repeat(4_097))),
+        ("purpose", json!("x".repeat(4_097))),
+        ("owner_id", json!("x".repeat(4_097))),
+        ("maintainer_id", json!("x".repeat(4_097))),
+        ("declared_tools", json!(vec!["x"; 1_001])),
         ("metadata", json!([1])),
         ("metadata", json!({"x": "y".repeat(65_536)})),
     ] {
@@ -203,6 +209,10 @@ async fn wrong_fields_are_named_and_nothing_is_stored() {
         body[field] = value;
         post(body).await.expect_problem(400, field);
     }
+    let long_names =
+        json!({"agent_key": "bot", "declared_tools": ["x", "x".repeat(256)], "tags": ["x".repeat(256)]});
+    let problem = post(long_names).await.expect_problem(400, "declared_tools.1");
+    assert_eq!(problem["errors"].as_array().unwrap().len(), 2, "{problem}");
     app.get("/api/v1/agents/nobody").await.expect_problem(404, "");
     app.get("/api/v1/agents?include_inactive=perhaps").await.expect_problem(400, "include_inactive");
     assert_eq!(app.head().await, before);

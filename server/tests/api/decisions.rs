@@ -129,6 +129,45 @@ async fn only_a_persons_dry_run_may_bring_attested_fields() {
 }
 
 #[tokio::test]
+async fn what_a_persons_dry_run_does_not_say_the_server_fills_in() {
+    let (app, key) = app().await;
+    let source = "policy who {}\nrule treasury on intent { when agent.tags has \"treasury\" deny }\n\
+        rule known on intent { when agent.declared and agent.name == \"bot\" warn }\n\
+        rule now on intent { when at > time(\"2026-01-01T00:00:00Z\") score +0.5 }";
+    app.post("/api/v1/policies", json!({"source": source})).await.expect(201);
+    let before = app.head().await;
+    let event = json!({"event": "intent", "dry_run": true, "agent": {"id": "bot", "tags": ["treasury"]}, "action": "x"});
+    let as_person = app.post("/api/v1/decisions", event.clone()).await.expect(200);
+    assert_eq!(as_person["decision"], "deny", "{as_person}");
+    let rules: Vec<_> =
+        as_person["rules"].as_array().unwrap().iter().map(|rule| text(&rule["rule"])).collect();
+    assert_eq!(rules, ["who.treasury", "who.known", "who.now"]);
+    let as_key = app.send(Method::POST, "/api/v1/decisions", Some(&key), event).await.expect(200);
+    assert_eq!(as_key["decision"], "warn");
+    assert_eq!(app.head().await, before);
+}
+
+#[tokio::test]
+async fn every_fault_of_an_event_is_named_and_nobody_dries_one_item() {
+    let (app, key) = app().await;
+    let before = app.head().await;
+    let wrong = json!({"event": "intent", "amount": "many", "task": 5});
+    let problem =
+        app.send(Method::POST, "/api/v1/decisions", Some(&key), wrong).await.expect_problem(400, "agent.id");
+    let fields: Vec<_> =
+        problem["errors"].as_array().unwrap().iter().map(|error| text(&error["field"])).collect();
+    for field in ["agent.id", "action", "amount", "task"] {
+        assert_eq!(fields.iter().filter(|name| *name == field).count(), 1, "{field} in {problem}");
+    }
+    let mut dry = intent("refund", 1);
+    dry["dry_run"] = json!(true);
+    let batch = json!({"events": [dry]});
+    let answer = app.send(Method::POST, "/api/v1/decisions", Some(&key), batch).await.expect(200);
+    assert_eq!(answer["decisions"][0]["errors"][0]["field"], "dry_run", "{answer}");
+    assert_eq!(app.head().await, before);
+}
+
+#[tokio::test]
 async fn incidents_fold_and_say_whether_they_are_new() {
     let (app, key) = app().await;
     let event = json!({"event": "action", "agent": {"id": "bot"}, "task": "stolen", "kind": "tool_call", "tool": "x"});

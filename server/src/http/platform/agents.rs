@@ -24,6 +24,10 @@ const RISK_CLASSES: [&str; 5] = ["high", "limited", "minimal", "unacceptable", "
 const ENVIRONMENTS: [&str; 4] = ["development", "qa", "staging", "production"];
 /// The most names in a list of tools or tags.
 const MAX_NAMES: usize = 1_000;
+/// The longest of these names, in bytes.
+const MAX_NAME_BYTES: usize = 255;
+/// The longest other text, in bytes.
+const MAX_TEXT_BYTES: usize = 4 * 1024;
 
 /// A registration. Members that are not listed are ignored.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -149,6 +153,22 @@ fn checked(new: NewAgent, caller: &Caller) -> Result<(String, Profile), Problem>
     for (field, names) in [("declared_tools", &new.declared_tools), ("tags", &new.tags)] {
         if names.as_ref().is_some_and(|names| names.len() > MAX_NAMES) {
             wrong(field, "has more than 1000 items");
+        }
+        let too_long = |name: &String| name.len() > MAX_NAME_BYTES;
+        if let Some(place) = names.as_ref().and_then(|names| names.iter().position(too_long)) {
+            wrong(&format!("{field}.{place}"), "is longer than 255 bytes");
+        }
+    }
+    let texts = [
+        ("name", &new.name),
+        ("description", &new.description),
+        ("purpose", &new.purpose),
+        ("owner_id", &new.owner_id),
+        ("maintainer_id", &new.maintainer_id),
+    ];
+    for (field, text) in texts {
+        if text.as_ref().is_some_and(|text| text.len() > MAX_TEXT_BYTES) {
+            wrong(field, "is longer than 4 KiB");
         }
     }
     if let Some(metadata) = &new.metadata {

@@ -18,16 +18,23 @@ use super::super::acting::Acting;
 use super::super::auth::Actor;
 use super::super::body::{BATCH_BYTES, MIB, Text, without_place};
 use super::super::members::members;
-use super::super::problem::{Problem, WriteProblems};
+use super::super::problem::{FieldProblem, Problem, WriteProblems};
+use super::dry_run::{brings_attested_fields, filled};
 use super::incidents::TouchedIncident;
 use crate::accounts::Caller;
+use crate::agents::Agent;
 use crate::app::App;
 use crate::draft::{Answer, Judged, Prepared, Refused};
-use crate::pdp::{Incoming, decide_all, decode, dry_run, prepare};
+use crate::pdp::{Incoming, decode, dry_run, prepare};
+use crate::sequencer::BATCH_EVENTS;
 
 const SOURCE: &str = "/api/v1/decisions";
 /// Events of one request.
 const MAX_EVENTS: usize = 10_000;
+/// Of them, those that are judged together.
+const RUN_EVENTS: usize = BATCH_EVENTS / 2;
+/// Bytes of payloads after which a run ends early.
+const RUN_BYTES: usize = 4 * MIB;
 
 /// One event, or `events` with many. What an event has depends on its kind; the language reference lists it.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -37,7 +44,8 @@ pub struct Asked {
     /// Many events, judged in this order; then nothing else but `dry_run` counts.
     #[schema(value_type = Option<Vec<Object>>)]
     events: Option<Vec<Box<RawValue>>>,
-    /// Judge, but record and remember nothing. Only then may a person say `at`, `org` and the other attested fields.
+    /// Judge, but record and remember nothing. Only then may a person say `at`, `org` and other attested fields; what
+    /// they do not say of these, the server fills in.
     dry_run: Option<bool>,
     /// `registration`, `intent`, `action`, `log`, `request` or `submission`.
     event: Option<String>,
@@ -107,7 +115,8 @@ pub async fn decide(
     Text(text): Text<BATCH_BYTES>,
 ) -> Result<Response, Problem> {
     let body = Body::read(&text)?;
-    let asked = Asking { app: &app, actor: &actor, dry_run: body.dry_run };
+    let is_batch = body.events.is_some();
+    let asked = Asking { app: &app, actor: &actor, dry_run: body.dry_run, is_batch };
     match body.events {
         None if text.get().len() > MIB => Err(Problem::too_large(MIB)),
         None => {
@@ -165,9 +174,35 @@ struct Asking<'a> {
     app: &'a App,
     actor: &'a Actor,
     dry_run: bool,
+    is_batch: bool,
 }
 
 type Answered = Result<DecisionBody, Problem>;
+
+/// Events of a batch that are made ready and judged together, so that a large batch is never in memory whole.
+#[derive(Default)]
+struct Run {
+    places: Vec<Option<Answered>>,
+    ready: Vec<Prepared>,
+    bytes: usize,
+}
+
+impl Run {
+    fn add(&mut self, prepared: Result<Prepared, Problem>) {
+        match prepared {
+            Ok(prepared) => {
+                self.bytes += prepared.sealed.ciphertext.len();
+                self.ready.push(prepared);
+                self.places.push(None);
+            }
+            Err(problem) => self.places.push(Some(Err(problem))),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.ready.len() >= RUN_EVENTS || self.bytes >= RUN_BYTES
+    }
+}
 
 impl Asking<'_> {
     /// Answers every event in its place. An error of the whole means that not all of them are known to be recorded.
@@ -175,28 +210,33 @@ impl Asking<'_> {
         if self.dry_run {
             return Ok(events.iter().map(|event| self.dry_run(event)).collect());
         }
-        let mut places: Vec<Option<Answered>> = Vec::with_capacity(events.len());
-        let mut ready = Vec::with_capacity(events.len());
+        let mut answers = Vec::with_capacity(events.len());
+        let mut run = Run::default();
         for event in events {
-            match self.prepare(event).await {
-                Ok(prepared) => {
-                    ready.push(prepared);
-                    places.push(None);
-                }
-                Err(problem) => places.push(Some(Err(problem))),
+            run.add(self.prepare(event).await);
+            if run.is_full() {
+                answers.extend(self.judge(std::mem::take(&mut run)).await?);
             }
         }
-        let mut answers = decide_all(&self.actor.org, ready).await?.into_iter().map(answered);
-        Ok(places
-            .into_iter()
-            .map(|place| place.or_else(|| answers.next()).unwrap_or_else(|| Err(Problem::internal())))
-            .collect())
+        answers.extend(self.judge(run).await?);
+        Ok(answers)
+    }
+
+    async fn judge(&self, run: Run) -> Result<Vec<Answered>, Problem> {
+        if run.ready.is_empty() {
+            return Ok(run.places.into_iter().flatten().collect());
+        }
+        let mut answers = self.actor.org.queue.judge(run.ready).await?.into_iter().map(answered);
+        let in_place = |place: Option<Answered>| {
+            place.or_else(|| answers.next()).unwrap_or_else(|| Err(Problem::internal()))
+        };
+        Ok(run.places.into_iter().map(in_place).collect())
     }
 
     async fn prepare(&self, event: &RawValue) -> Result<Prepared, Problem> {
         let Asking { app, actor: Actor { caller, org }, .. } = self;
-        let incoming = Incoming { caller, source: SOURCE, json: event.get().as_bytes() };
-        let (name, _) = envelope(event)?;
+        let incoming = self.incoming(event);
+        let name = self.agent(event)?;
         match Acting::find(org, caller, "agent.id", &name)? {
             Acting::Known(agent) => Ok(prepare(app, org, incoming, &agent, None)?),
             new @ Acting::New(_) => {
@@ -210,19 +250,51 @@ impl Asking<'_> {
 
     fn dry_run(&self, event: &RawValue) -> Answered {
         let Actor { caller, org } = self.actor;
-        let (name, brings_attested_fields) = envelope(event)?;
-        let (event, at_us) = if brings_attested_fields && matches!(caller, Caller::Person(_)) {
-            let decoded = Event::decode(event.get().as_bytes(), Origin::Event);
+        let name = self.agent(event)?;
+        let now_us = self.app.clock.now_us();
+        let (event, at_us) = if matches!(caller, Caller::Person(_)) && brings_attested_fields(event) {
+            let whole = filled(org, SOURCE, &name, event, now_us)?;
+            let decoded = Event::decode(whole.as_bytes(), Origin::Event);
             (decoded.map_err(|invalid| Refused::Invalid(invalid.errors))?, None)
         } else {
             let acting = Acting::find(org, caller, "agent.id", &name)?;
-            let incoming = Incoming { caller, source: SOURCE, json: event.get().as_bytes() };
-            (decode(org, incoming, acting.agent())?, Some(self.app.clock.now_us()))
+            (decode(org, self.incoming(event), acting.agent())?, Some(now_us))
         };
         let mut decision = dry_run(org, event, at_us);
         let incidents =
             std::mem::take(&mut decision.incidents).into_iter().map(ShownIncident::Hypothetical).collect();
         Ok(DecisionBody { decision_id: None, seq: None, dry_run: true, decision, incidents })
+    }
+
+    fn incoming<'a>(&'a self, event: &'a RawValue) -> Incoming<'a> {
+        Incoming { caller: &self.actor.caller, source: SOURCE, json: event.get().as_bytes() }
+    }
+
+    /// The name of the event's agent. Without one, a problem that names everything else that is wrong as well.
+    fn agent<'a>(&self, event: &'a RawValue) -> Result<Cow<'a, str>, Problem> {
+        let (mut name, mut errors) = (None, Vec::new());
+        for (member, value) in members(event).map_err(|error| not_an_object("", &error))? {
+            match member.as_ref() {
+                "agent" => name = agent_id(value)?,
+                "dry_run" if self.is_batch => {
+                    errors.push(FieldProblem::new("dry_run", "belongs beside `events`, for all of them"));
+                }
+                _ => {}
+            }
+        }
+        match name {
+            Some(name) if errors.is_empty() => Ok(name),
+            name => {
+                if name.is_none() {
+                    errors.insert(0, FieldProblem::new("agent.id", "is required"));
+                }
+                let nobody = Agent::undeclared(Uuid::nil(), "");
+                if let Err(Refused::Invalid(more)) = decode(&self.actor.org, self.incoming(event), &nobody) {
+                    errors.extend(more.into_iter().map(FieldProblem::from));
+                }
+                Err(Problem::invalid(errors))
+            }
+        }
     }
 }
 
@@ -239,19 +311,6 @@ fn shown(judged: Judged) -> DecisionBody {
     let touched = incidents.iter().map(|touched| ShownIncident::Touched(TouchedIncident::new(touched)));
     let incidents = touched.chain(hypothetical.map(ShownIncident::Hypothetical)).collect();
     DecisionBody { decision_id: Some(id), seq: Some(seq), dry_run: false, decision, incidents }
-}
-
-/// The name of the event's agent, and whether the event has attested fields.
-fn envelope(event: &RawValue) -> Result<(Cow<'_, str>, bool), Problem> {
-    let (mut name, mut brings_attested_fields) = (None, false);
-    for (member, value) in members(event).map_err(|error| not_an_object("", &error))? {
-        match member.as_ref() {
-            "agent" => name = agent_id(value)?,
-            "at" | "org" => brings_attested_fields = true,
-            _ => {}
-        }
-    }
-    Ok((name.ok_or_else(|| Problem::field("agent.id", "is required"))?, brings_attested_fields))
 }
 
 fn agent_id(agent: &RawValue) -> Result<Option<Cow<'_, str>>, Problem> {
