@@ -1,5 +1,6 @@
 //! The checked form: names resolved, every expression typed. What the engine consumes.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -138,8 +139,8 @@ pub struct Rule {
     pub span: Span,
 }
 
-/// What a rule or a default asks for, weakest first.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What a rule or a default asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// It may happen.
     Allow,
@@ -305,7 +306,7 @@ pub enum Expect {
     Because(String),
 }
 
-/// A typed expression.
+/// A typed expression. Two are equal if they mean the same, wherever they stand.
 #[derive(Debug, Clone)]
 pub struct Expr {
     /// What it is.
@@ -314,6 +315,21 @@ pub struct Expr {
     pub ty: Type,
     /// Where it stands.
     pub span: Span,
+}
+
+impl PartialEq for Expr {
+    fn eq(&self, other: &Expr) -> bool {
+        self.ty == other.ty && self.kind == other.kind
+    }
+}
+
+impl Eq for Expr {}
+
+impl Hash for Expr {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.ty.hash(state);
+        self.kind.hash(state);
+    }
 }
 
 /// A constant.
@@ -327,7 +343,7 @@ pub enum Const {
     Duration(i64),
     Ip(IpAddr),
     Cidr(IpNet),
-    List(Vec<Const>),
+    List(Arc<[Const]>),
 }
 
 impl Const {
@@ -380,6 +396,21 @@ pub struct PatternList {
     pub kind: PatternKind,
     /// The entries, all valid.
     pub entries: Vec<String>,
+}
+
+/// Names are unique within a policy set, so lists of one name are one list.
+impl PartialEq for PatternList {
+    fn eq(&self, other: &PatternList) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for PatternList {}
+
+impl Hash for PatternList {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
 }
 
 /// A variable of a quantifier: unique within a policy.
@@ -496,7 +527,7 @@ impl Builtin {
 }
 
 /// A piece of a string with interpolations.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Piece {
     /// As it stands.
     Text(String),
@@ -505,7 +536,7 @@ pub enum Piece {
 }
 
 /// What a typed expression is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ExprKind {
     /// A constant.
     Const(Const),

@@ -171,7 +171,8 @@ fn parse(text: &str, exact: bool) -> Result<Number, NumberError> {
     if exact && round.lost() {
         return Err(NumberError::TooPrecise);
     }
-    let rounded = billionths + u128::from(round.up(billionths % 2 == 1));
+    let up = u128::from(round.up(billionths % 2 == 1));
+    let rounded = billionths.checked_add(up).ok_or(NumberError::TooLarge)?;
     let value = i128::try_from(rounded).map_err(|_| NumberError::TooLarge)?;
     Ok(Number(if negative { -value } else { value }))
 }
@@ -317,7 +318,12 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_or_is_no_number_is_refused() {
-        for text in ["1e30", "170141183460469231731687303716", "1e99999999999999999999"] {
+        for text in [
+            "340282366920938463463374607431.7682114559",
+            "1e30",
+            "170141183460469231731687303716",
+            "1e99999999999999999999",
+        ] {
             assert_eq!(text.parse::<Number>(), Err(NumberError::TooLarge), "{text}");
         }
         for text in ["", "-", ".5", "1.", "1e", "0x1", "1_000", "NaN", "+1"] {

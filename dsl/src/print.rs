@@ -1,9 +1,12 @@
-//! Checked expressions as text: `{}` as an author would write them, `{:#}` so that equal texts mean equal values.
+//! Checked expressions as text, as an author would write them: for explanations, plans and messages.
 
 use std::fmt::{self, Display, Formatter, Write};
 
 use crate::hir::*;
 use crate::text::moment;
+
+/// Elements of a list that are shown; the rest is counted.
+const SHOWN: usize = 8;
 
 impl Display for Const {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -17,7 +20,10 @@ impl Display for Const {
             Const::Cidr(value) => write!(f, "cidr(\"{value}\")"),
             Const::List(values) => {
                 f.write_char('[')?;
-                list(f, values)?;
+                list(f, values.get(..SHOWN).unwrap_or(values))?;
+                if values.len() > SHOWN {
+                    write!(f, ", … {} more", values.len() - SHOWN)?;
+                }
                 f.write_char(']')
             }
         }
@@ -100,21 +106,20 @@ fn operand(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
             | ExprKind::Join(_)
             | ExprKind::Take(_)
     );
-    let bare = !f.alternate()
-        && matches!(
-            expr.kind,
-            ExprKind::Compare(..)
-                | ExprKind::Between(..)
-                | ExprKind::In(..)
-                | ExprKind::InPatterns(..)
-                | ExprKind::InAs(..)
-                | ExprKind::Has(..)
-                | ExprKind::TextTest(..)
-                | ExprKind::Like(..)
-                | ExprKind::Matches(..)
-                | ExprKind::Present(_)
-                | ExprKind::Lenient { .. }
-        );
+    let bare = matches!(
+        expr.kind,
+        ExprKind::Compare(..)
+            | ExprKind::Between(..)
+            | ExprKind::In(..)
+            | ExprKind::InPatterns(..)
+            | ExprKind::InAs(..)
+            | ExprKind::Has(..)
+            | ExprKind::TextTest(..)
+            | ExprKind::Like(..)
+            | ExprKind::Matches(..)
+            | ExprKind::Present(_)
+            | ExprKind::Lenient { .. }
+    );
     if simple || bare {
         return Display::fmt(expr, f);
     }
@@ -123,9 +128,9 @@ fn operand(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
     f.write_char(')')
 }
 
-/// The last part of `policy.name`, unless full names were asked for.
-fn short<'a>(f: &Formatter<'_>, name: &'a str) -> &'a str {
-    if f.alternate() { name } else { name.rsplit('.').next().unwrap_or(name) }
+/// The last part of `policy.name`.
+fn short(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }
 
 fn binary(f: &mut Formatter<'_>, left: &Expr, word: &str, right: &Expr) -> fmt::Result {
@@ -152,9 +157,8 @@ impl Display for Expr {
         match &self.kind {
             ExprKind::Const(value) => write!(f, "{value}"),
             ExprKind::Field(field) => f.write_str(field.def().name),
-            ExprKind::Param(name) => f.write_str(short(f, name)),
+            ExprKind::Param(name) => f.write_str(short(name)),
             ExprKind::Risk => f.write_str("risk"),
-            ExprKind::Var(var) if f.alternate() => write!(f, "{}#{}", var.name, var.number),
             ExprKind::Var(var) => f.write_str(&var.name),
             ExprKind::Member(base, name) => {
                 operand(f, base)?;
@@ -172,7 +176,6 @@ impl Display for Expr {
                 Display::fmt(index, f)?;
                 f.write_char(']')
             }
-            ExprKind::Take(inner) if f.alternate() => write!(f, "{}!{inner:#}", self.ty),
             ExprKind::Take(inner) => Display::fmt(inner, f),
             ExprKind::Not(inner) => {
                 f.write_str("not ")?;
@@ -189,7 +192,7 @@ impl Display for Expr {
             ExprKind::In(x, xs) => binary(f, x, "in", xs),
             ExprKind::InPatterns(x, patterns) => {
                 operand_of_test(f, x)?;
-                write!(f, " in {}", short(f, &patterns.name))
+                write!(f, " in {}", short(&patterns.name))
             }
             ExprKind::InAs(x, xs, kind) => {
                 binary(f, x, "in", xs)?;
@@ -217,17 +220,9 @@ impl Display for Expr {
                 f.write_str(" else ")?;
                 operand(f, default)
             }
-            ExprKind::Lenient { test, soft, .. } => {
-                if f.alternate() {
-                    f.write_str("lenient[")?;
-                    list_alternate(f, soft)?;
-                    return write!(f, "]({test:#})");
-                }
-                lenient(f, test, soft)
-            }
+            ExprKind::Lenient { test, soft, .. } => lenient(f, test, soft),
             ExprKind::Quantified(quantifier, var, xs, body) => {
-                let number = if f.alternate() { format!("#{}", var.number) } else { String::new() };
-                write!(f, "{} {}{number} in ", quantifier.word(), var.name)?;
+                write!(f, "{} {} in ", quantifier.word(), var.name)?;
                 Display::fmt(xs, f)?;
                 f.write_str(": ")?;
                 Display::fmt(body, f)
@@ -284,13 +279,6 @@ impl Display for Expr {
             }
         }
     }
-}
-
-fn list_alternate(f: &mut Formatter<'_>, values: &[Expr]) -> fmt::Result {
-    for value in values {
-        write!(f, "{value:#};")?;
-    }
-    Ok(())
 }
 
 /// A lenient test as written: `?` behind the operands that had it.

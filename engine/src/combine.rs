@@ -99,7 +99,8 @@ impl Part<'_> {
     }
 }
 
-fn outcome(effect: &Effect) -> Outcome {
+/// The outcome that an effect asks for.
+pub(crate) fn outcome(effect: &Effect) -> Outcome {
     match effect {
         Effect::Deny => Outcome::Deny,
         Effect::RequireApproval { .. } => Outcome::RequireApproval,
@@ -139,7 +140,8 @@ pub(crate) fn decide<'e>(
     let mut overrun = None;
     for part in &parts {
         let (report, too_long) = report(plan, scene, part);
-        if too_long && part.enforces() {
+        // Whatever the rule asks for: a score that is missing can be what lets something through.
+        if too_long && !part.rule.shadow && !part.exempted {
             overrun.get_or_insert_with(|| part.rule.name.clone());
         }
         decision.rules.push(report);
@@ -157,13 +159,16 @@ pub(crate) fn decide<'e>(
         decision.reason = Some(format!("rule {rule} takes too many steps on this event"));
         return decision;
     }
-    let default =
-        plan.kind(scene.event.kind()).default.clone().unwrap_or_else(|| built_in(scene.event.kind()));
+    let fallback = [built_in(scene.event.kind())];
+    let defaults = match plan.kind(scene.event.kind()).defaults.as_slice() {
+        [] => &fallback[..],
+        set => set,
+    };
     let enforcing: Vec<&Part> =
         parts.iter().filter(|part| part.enforces() && part.rule.effect.is_some()).collect();
     let strongest = enforcing.first().and_then(|part| part.outcome());
     let allows = enforcing.iter().any(|part| part.outcome() == Some(Outcome::Allow));
-    let by_default = || match &default {
+    let by_default = || match defaults.first().unwrap_or(&Effect::Deny) {
         Effect::Deny => (Outcome::Deny, Class::NotPermitted),
         Effect::RequireApproval { .. } => (Outcome::RequireApproval, Class::ApprovalRequired),
         Effect::Warn => (Outcome::Warn, Class::Allowed),
@@ -190,7 +195,8 @@ pub(crate) fn decide<'e>(
     decision.reason = reason(&decision, &carriers);
     if decision.decision == Outcome::RequireApproval {
         let effects: Vec<&Effect> = carriers.iter().filter_map(|part| part.rule.effect.as_ref()).collect();
-        decision.approval = Some(approval(if effects.is_empty() { vec![&default] } else { effects }));
+        decision.approval =
+            Some(approval(if effects.is_empty() { defaults.iter().collect() } else { effects }));
     }
     if decision.class == Class::NotPermitted {
         decision.nearest = nearest(plan, scene, candidates());

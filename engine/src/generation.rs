@@ -133,6 +133,9 @@ impl Generation {
                     frame.set_risk(risk);
                 }
             }
+            if scene.faulted.get() {
+                return combine::fault(&self.plan.digest);
+            }
             hits.sort_unstable();
             combine::decide(&self.plan, &scene, &hits, || self.candidates(event.kind(), frame))
         })

@@ -4,6 +4,12 @@
 /// A predicate that takes more is unknown, and a rule that depends on it ends in a deny of class `engine_fault`.
 pub const STEPS: u32 = 1_000_000;
 
+/// Bytes of text or json that are read in one step: long texts must not make cheap steps of dear ones.
+pub const BYTES_A_STEP: usize = 64;
+
+/// Steps that reading one entry of a list `as` a pattern takes: it is compiled on the spot.
+pub const PATTERN_STEPS: usize = 1_000;
+
 /// Rules in one unit of machine code: an edit recompiles one unit, and 64 rules take about half a millisecond.
 pub const RULES_PER_UNIT: usize = 64;
 

@@ -7,7 +7,7 @@ use lictor_dsl::hir::{Comparison, Const, Expect, Policy, PolicySet, Test, TestVa
 use lictor_dsl::types::Type;
 use serde::Serialize;
 
-use crate::decision::{Decision, ReportedTruth};
+use crate::decision::{Class, Decision, ReportedTruth};
 use crate::event::{Event, Origin};
 use crate::explain::RuleExplanation;
 use crate::generation::{Engine, Generation};
@@ -127,12 +127,13 @@ fn check(expect: &Expect, decision: &Decision, policy: &Policy) -> Option<String
                 return Some(format!("expected {}, but got {} ({class})", spoken(outcome), spoken(found)));
             }
             if by.is_empty() {
-                let certain = decision
-                    .rules
-                    .iter()
-                    .any(|rule| rule.effect == Some(decision.decision) && rule.truth == ReportedTruth::True);
-                return (*undecided && certain).then(|| {
-                    format!("expected {} undecided, but a rule certainly applies", spoken(outcome))
+                let unknown = decision.class == Class::Undecided;
+                return (*undecided && !unknown).then(|| {
+                    format!(
+                        "expected {} undecided, but its class is {}",
+                        spoken(outcome),
+                        decision.class.name()
+                    )
                 });
             }
             by.iter().find_map(|name| {
@@ -183,8 +184,11 @@ impl Tree {
             return Err("a field is given a value and members at once".to_owned());
         };
         if rest.is_empty() {
-            members.insert(name.clone(), value);
-            return Ok(());
+            return match members.insert(name.clone(), value) {
+                // What is neutral gives way; what the test says twice does not.
+                Some(Tree::Object(_)) => Err(format!("`{name}` is given a value and members at once")),
+                _ => Ok(()),
+            };
         }
         members.entry(name.clone()).or_insert_with(|| Tree::Object(BTreeMap::new())).put(rest, value)
     }

@@ -70,6 +70,18 @@ impl<'e> Value<'e> {
         }
     }
 
+    /// About how many bytes reading all of it touches.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Value::Text(text) => text.len(),
+            Value::Json(json) => json_size(json),
+            Value::Jsons(values) => values.iter().map(json_size).sum(),
+            Value::List(values) => values.iter().map(Value::size).sum(),
+            Value::Texts(values) => values.iter().map(String::len).sum(),
+            _ => 0,
+        }
+    }
+
     /// How many elements it has, if it is a list.
     pub(crate) fn count(&self) -> Option<usize> {
         match self {
@@ -147,6 +159,18 @@ fn json_equals_typed(json: &Json, typed: &Value<'_>) -> Truth {
             None => Truth::Unknown,
         },
         _ => Truth::Unknown,
+    }
+}
+
+fn json_size(json: &Json) -> usize {
+    const NODE: usize = 32;
+    match json {
+        Json::Text(text) => text.len(),
+        Json::List(values) => NODE + values.iter().map(|value| NODE + json_size(value)).sum::<usize>(),
+        Json::Object(members) => {
+            NODE + members.iter().map(|(key, value)| NODE + key.len() + json_size(value)).sum::<usize>()
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => 0,
     }
 }
 

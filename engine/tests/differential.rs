@@ -156,6 +156,19 @@ proptest! {
     }
 }
 
+/// A policy in shadow decides nothing: its exemptions loosen nothing either.
+#[test]
+fn an_exemption_in_shadow_loosens_nothing() {
+    let enforced = "policy a {}\nrule no on intent { when org == \"o\" deny }";
+    let shadow = "policy b { mode = \"shadow\" }\nexempt a.no for agent.id == \"a\" until 2030-01-01 because \"trial\"";
+    let sources = vec![Source::new("a", enforced), Source::new("b", shadow)];
+    let generation =
+        Generation::compile(&lictor_dsl::check(sources).into_set().expect("clean")).expect("compiles");
+    let json = br#"{"event":"intent","at":"2026-01-01T00:00:00Z","org":"o","agent":{"id":"a"},"action":"x"}"#;
+    let decision = generation.judge(&Event::decode(json, Origin::Event).expect("valid"));
+    assert_eq!(decision.decision.name(), "deny");
+}
+
 /// Before there is machine code, or where there can't be any, the interpreter answers.
 #[test]
 fn without_machine_code_the_interpreter_answers() {

@@ -3,10 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use lictor_engine::Generation;
-use lictor_engine::event::{Event, Origin};
+use lictor_engine::event::{Event, InvalidEvent, Origin};
 use lictor_engine::explain::RuleExplanation;
 
 use super::judge::{Line, lines, open};
@@ -36,14 +35,10 @@ impl Explain {
         let Some(mut checked) = policies::usable(&self.policies)? else { return Ok(Outcome::Findings) };
         super::judge::set_params(&mut checked.set, &self.param)?;
         let generation = Generation::compile(&checked.set)?;
-        let mut events = lines(open(&self.events)?).filter_map(|line| match line {
-            Ok(Line::Event(text)) => Some(Ok(text)),
-            Ok(Line::Approval) => None,
-            Err(error) => Some(Err(error)),
-        });
-        let wanted = self.at.checked_sub(1).context("the first event is --at 1")?;
-        let text = events.nth(wanted).with_context(|| format!("there is no event {}", self.at))??;
-        let event = match Event::decode(text.as_bytes(), Origin::Event) {
+        let Some(event) = self.event()? else {
+            anyhow::bail!("there is no event {}; the first is --at 1", self.at);
+        };
+        let event = match event {
             Ok(event) => event,
             Err(error) => {
                 print::json(&generation.invalid(error))?;
@@ -71,6 +66,27 @@ impl Explain {
             print::line(format!("nearest allow: {}, but not {}", nearest.rule, nearest.failed))?;
         }
         Ok(Outcome::Clean)
+    }
+}
+
+impl Explain {
+    /// The event that is asked for, at its ledger time: that never goes back.
+    fn event(&self) -> anyhow::Result<Option<Result<Event, InvalidEvent>>> {
+        let mut latest = i64::MIN;
+        let mut number = 0;
+        for line in lines(open(&self.events)?) {
+            let Line::Event(text) = line? else { continue };
+            number += 1;
+            let mut event = Event::decode(text.as_bytes(), Origin::Event);
+            if let Ok(event) = &mut event {
+                latest = latest.max(event.at());
+                event.set_at(latest);
+            }
+            if number == self.at {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
     }
 }
 

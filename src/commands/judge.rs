@@ -144,7 +144,7 @@ fn value_of(text: &str, ty: Type) -> Option<Const> {
                 .split(',')
                 .filter(|part| !part.is_empty())
                 .map(|part| value_of(part.trim(), element.ty()));
-            Const::List(values.collect::<Option<_>>()?)
+            Const::List(values.collect::<Option<Vec<_>>>()?.into())
         }
         Type::Duration => {
             let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

@@ -14,7 +14,7 @@ use crate::text::{lists, moment};
 use crate::types::{Element, Type};
 
 /// The most nodes that one rule may have once its macros are expanded.
-const SIZE_LIMIT: usize = 20_000;
+pub(super) const SIZE_LIMIT: usize = 20_000;
 
 /// Checks the expressions of one declaration.
 pub(super) struct Checker<'s, 'a> {
@@ -271,7 +271,7 @@ impl<'s, 'a> Checker<'s, 'a> {
                 }
             }
         }
-        Some(Expr { kind: ExprKind::Const(Const::List(values)), ty: Type::List(element), span })
+        Some(Expr { kind: ExprKind::Const(Const::List(values.into())), ty: Type::List(element), span })
     }
 
     fn negative(&mut self, inner: &ast::Expr, span: Span) -> Checked {

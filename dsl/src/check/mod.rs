@@ -93,6 +93,15 @@ fn header(file: &ast::File) -> Option<&ast::Header> {
     })
 }
 
+/// Whether a header says `mode = "shadow"`.
+fn is_shadow(header: &ast::Header) -> bool {
+    let shadow = |value: &ast::Value| match value {
+        ast::Value::Expr(expr) => expr::plain_text(expr).as_deref() == Some("shadow"),
+        _ => false,
+    };
+    header.settings.iter().any(|(key, value)| key.value == "mode" && shadow(value))
+}
+
 fn name_rules(files: &[ast::File]) -> Rules {
     let mut rules = Rules::new();
     for file in files {
@@ -134,7 +143,7 @@ fn policy<'a>(
         out.push(syntax::header(span, "this file has no `policy` header", help));
     }
     let name = first.map_or_else(|| UNNAMED.to_owned(), |header| header.name.value.clone());
-    let mut scope = Scope::new(name, &file.broken, schemas, out);
+    let mut scope = Scope::new(name, number, &file.broken, schemas, out);
     let mut policy = hir::Policy {
         name: scope.policy.clone(),
         title: scope.policy.clone(),
@@ -161,7 +170,14 @@ fn policy<'a>(
                 if let Some(first) = seen.insert(&written.name.value, written.name.span) {
                     report_duplicate(&mut scope, lines, "rule", &written.name, first);
                 }
-                policy.rules.extend(rule::rule(&mut scope, written, &item.docs));
+                match rule::rule(&mut scope, written, &item.docs) {
+                    Some(rule) => policy.rules.push(rule),
+                    // A rule must never be missing without a word.
+                    None if !scope.has_errors() => {
+                        scope.report(syntax::too_large(written.name.span, "this rule", expr::SIZE_LIMIT));
+                    }
+                    None => {}
+                }
             }
             ItemKind::Default(default) => {
                 let kinds = rule::kinds(&mut scope, &default.kinds);
@@ -246,7 +262,7 @@ fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, lines: &[Lines], poli
             ItemKind::List(written) => {
                 // A list that can't be read still has its name, or each use of it would be a further mistake.
                 let named =
-                    list(scope, written).unwrap_or(Named::Values(Const::List(Vec::new()), Type::STRINGS));
+                    list(scope, written).unwrap_or(Named::Values(Const::List(Arc::from([])), Type::STRINGS));
                 ("list", &written.name, scope.declare(&written.name, named))
             }
             ItemKind::Def(written) => ("macro", &written.name, scope.declare_macro(written)),
@@ -259,8 +275,7 @@ fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, lines: &[Lines], poli
 }
 
 fn report_duplicate(scope: &mut Scope, lines: &[Lines], what: &str, name: &ast::Name, first: Span) {
-    let line =
-        lines.get(first.source as usize).map_or(0, |lines| lines.line_column(first.start as usize).0);
+    let line = lines.get(first.source as usize).map_or(0, |lines| lines.line_column(first.start as usize).0);
     scope.report(names::duplicate(name.span, what, &name.value, line));
 }
 
@@ -335,7 +350,7 @@ fn list(scope: &mut Scope, written: &ast::List) -> Option<Named> {
         }
     };
     let values = values(scope, &written.values, element)?;
-    Some(Named::Values(Const::List(values), Type::List(element)))
+    Some(Named::Values(Const::List(values.into()), Type::List(element)))
 }
 
 fn values(scope: &mut Scope, written: &[ast::Value], element: Element) -> Option<Vec<Const>> {
@@ -386,7 +401,7 @@ fn constant(scope: &mut Scope, value: &ast::Value) -> Option<Const> {
         ast::Value::Expr(expr) => expr,
         ast::Value::List(items, _) => {
             let items: Vec<Option<Const>> = items.iter().map(|item| constant(scope, item)).collect();
-            return Some(Const::List(items.into_iter().collect::<Option<_>>()?));
+            return Some(Const::List(items.into_iter().collect::<Option<Vec<_>>>()?.into()));
         }
         ast::Value::Object(_, span) => {
             scope.report(typing::misplaced(
@@ -480,6 +495,41 @@ mod checks {
             ),
             ["L0404"]
         );
+    }
+
+    #[test]
+    fn a_question_mark_never_opens_an_allow() {
+        for condition in [
+            "(payload.blocked? == true) == false",
+            "(payload.blocked? == true) != true",
+            "if payload.blocked? == true then false else true",
+            "(count t in agent.tags: payload.blocked? == true) == 0",
+            "(payload.blocked? == true else true) == false",
+            "(if payload.blocked? == true then \"b\" else \"a\") == \"a\"",
+        ] {
+            let text =
+                format!("policy p {{}}\nrule r on intent {{ when agent.declared and {condition} allow }}");
+            assert_eq!(codes(&text), ["L0404"], "{condition}");
+        }
+        let fine = "policy p {}\nrule r on intent { when agent.declared and (any t in agent.tags: payload.kind? == t) allow }";
+        assert_eq!(codes(fine), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_schema_promises_what_it_names() {
+        let policy = |header: &str, condition: &str| {
+            let schema = "schema intent \"refund\" { \"content-type\": string, \"a.b\": string }";
+            format!(
+                "policy p {{ {header} }}\n{schema}\nrule r on intent {{ when agent.declared and {condition} allow }}"
+            )
+        };
+        let named = "action == \"refund\" and payload[\"content-type\"] == \"x\"";
+        let mirrored = "\"refund\" == action and payload[\"content-type\"] == \"x\"";
+        let another = "action == \"refund\" and payload.a.b == \"x\"";
+        assert_eq!(codes(&policy("", named)), Vec::<&str>::new());
+        assert_eq!(codes(&policy("", mirrored)), Vec::<&str>::new());
+        assert_eq!(codes(&policy("", another)), ["L0401"]);
+        assert_eq!(codes(&policy("mode = \"shadow\"", named)), ["L0401"]);
     }
 
     #[test]

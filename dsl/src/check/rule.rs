@@ -202,14 +202,14 @@ fn unknown_parts(scope: &mut Scope, condition: &Expr, effect: &Effect, span: Spa
     if *effect != Effect::Allow {
         if effect.restricts() {
             let word = if *effect == Effect::Deny { "deny" } else { "require approval" };
-            for (what, place) in &found.absent {
+            for (what, (place, _)) in &found.absent {
                 scope.report(unknown::also_applies(*place, what, word));
             }
         }
         return true;
     }
-    for (what, place) in &found.absent {
-        scope.report(unknown::absent_in_allow(*place, what));
+    for (what, (place, mendable)) in &found.absent {
+        scope.report(unknown::absent_in_allow(*place, what, *mendable));
     }
     for place in &found.lenient_under_not {
         scope.report(unknown::lenient_under_not(*place));

@@ -1,13 +1,13 @@
 //! Schemas: what payloads look like, for the whole policy set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use super::scope::Scope;
 use crate::ast::{self, ItemKind};
 use crate::diagnostics::{effects, names};
 use crate::events::{EventKind, FieldId};
-use crate::hir::{Schema, SchemaField};
-use crate::source::Lines;
+use crate::hir::{Expr, ExprKind, Schema, SchemaField};
+use crate::source::{Lines, Span};
 use crate::types::{Element, Type};
 
 /// The required fields of every schema of the set, by kind of event and value of its selector.
@@ -26,7 +26,10 @@ const TYPES: [(&str, Type); 7] = [
 /// All schemas of all files, so that rules may lean on them wherever they stand.
 pub(super) fn all(files: &[ast::File]) -> Schemas {
     let mut schemas = Schemas::new();
-    for item in files.iter().flat_map(|file| &file.items) {
+    // A policy in shadow decides nothing, and so holds no event to its schemas.
+    let enforced =
+        files.iter().filter(|file| super::header(file).is_none_or(|header| !super::is_shadow(header)));
+    for item in enforced.flat_map(|file| &file.items) {
         let ItemKind::Schema(written) = &item.kind else { continue };
         let Some(kind) = EventKind::named(&written.kind.value) else { continue };
         let required =
@@ -36,18 +39,20 @@ pub(super) fn all(files: &[ast::File]) -> Schemas {
     schemas
 }
 
-/// What is there once the selector has this value, as keys of expressions.
-pub(super) fn promised(schemas: &Schemas, selector: FieldId, value: &str) -> BTreeSet<String> {
-    let mut keys = BTreeSet::new();
+/// What is there once the selector has this value.
+pub(super) fn promised(schemas: &Schemas, selector: FieldId, value: &str) -> HashSet<Expr> {
+    let mut there = HashSet::new();
     for ((kind, of), required) in schemas {
         let Some((payload, its_selector)) = kind.payload() else { continue };
         if of == value && its_selector == selector {
-            let payload = payload.def().name;
-            keys.insert(payload.to_owned());
-            keys.extend(required.iter().map(|name| format!("{payload}.{name}")));
+            let json = |kind| Expr { kind, ty: Type::Json, span: Span::default() };
+            let payload = json(ExprKind::Field(payload));
+            let member = |name: &String| json(ExprKind::Member(Box::new(payload.clone()), name.clone()));
+            there.extend(required.iter().map(member));
+            there.insert(payload);
         }
     }
-    keys
+    there
 }
 
 /// Checks one schema.

@@ -42,12 +42,15 @@ pub(super) struct Scope<'a> {
     /// What policies say of payloads.
     pub schemas: &'a super::schema::Schemas,
     variables: u32,
+    /// The number of its source.
+    source: u32,
     out: &'a mut Vec<Diagnostic>,
 }
 
 impl<'a> Scope<'a> {
     pub(super) fn new(
         policy: String,
+        source: u32,
         broken: &'a [String],
         schemas: &'a super::schema::Schemas,
         out: &'a mut Vec<Diagnostic>,
@@ -60,6 +63,7 @@ impl<'a> Scope<'a> {
             macros: BTreeMap::new(),
             used: BTreeSet::new(),
             variables: 0,
+            source,
             out,
         }
     }
@@ -76,9 +80,10 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Whether something is wrong already, so that warnings about the whole could mislead.
+    /// Whether something is wrong with this file already, so that warnings about the whole could mislead.
     pub(super) fn has_errors(&self) -> bool {
-        self.out.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+        let own = |diagnostic: &&Diagnostic| diagnostic.span.source == self.source;
+        self.out.iter().filter(own).any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
     /// Declares a name; if it is taken, says where it was declared first.

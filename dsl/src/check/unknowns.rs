@@ -3,8 +3,7 @@
 //! `has x and x > 10` can't be unknown for lack of `x`: where it is absent the guard is false, and false wins. The
 //! analysis follows `and`, `or` and `not` with what each part's neighbours rule out.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::schema::{self, Schemas};
 use crate::hir::*;
@@ -14,21 +13,40 @@ use crate::types::Type;
 /// What in a condition can be unknown.
 #[derive(Debug, Default)]
 pub(super) struct Unknowns {
-    /// Parts that are unknown where something is absent, by how they are written.
-    pub absent: BTreeMap<String, Span>,
+    /// Parts that are unknown where something is absent, by how they are written: where, and whether a `?` would
+    /// mend it.
+    pub absent: BTreeMap<String, (Span, bool)>,
     /// Parts that can be unknown for another reason.
     pub other: BTreeMap<String, Span>,
     /// Tests with `?` under a `not`.
     pub lenient_under_not: Vec<Span>,
 }
 
-/// What a condition's truth says is there: the keys of expressions.
-type Facts = BTreeSet<String>;
+/// What a condition's truth says is there.
+type Facts = HashSet<Expr>;
+
+/// What a part of a condition does to the whole: the whole becomes true with it, with its opposite, or who knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Polarity {
+    Positive,
+    Negative,
+    Both,
+}
+
+impl Polarity {
+    fn opposite(self) -> Polarity {
+        match self {
+            Polarity::Positive => Polarity::Negative,
+            Polarity::Negative => Polarity::Positive,
+            Polarity::Both => Polarity::Both,
+        }
+    }
+}
 
 /// Finds the unguarded unknowns of a condition.
 pub(super) fn of(condition: &Expr, schemas: &Schemas) -> Unknowns {
-    let mut walk = Walk { schemas, found: Unknowns::default() };
-    walk.truth(condition, &Facts::new(), false);
+    let mut walk = Walk { schemas, found: Unknowns::default(), polarity: Polarity::Positive, in_list: false };
+    walk.truth(condition, &Facts::new(), Polarity::Positive);
     walk.found
 }
 
@@ -36,10 +54,10 @@ pub(super) fn of(condition: &Expr, schemas: &Schemas) -> Unknowns {
 struct Walk<'s> {
     schemas: &'s Schemas,
     found: Unknowns,
-}
-
-fn key(expr: &Expr) -> String {
-    format!("{expr:#}")
+    /// Of the test that is being walked.
+    polarity: Polarity,
+    /// Inside the list of a quantifier, where there is no test for `?` to soften.
+    in_list: bool,
 }
 
 /// An expression without the conversions that the checker put around it.
@@ -54,13 +72,14 @@ impl Walk<'_> {
     /// What is known to be there when the condition is this.
     fn facts(&self, expr: &Expr, when: bool) -> Facts {
         match (&expr.kind, when) {
-            (ExprKind::Present(inner), true) => Facts::from([key(strip(inner))]),
+            (ExprKind::Present(inner), true) => Facts::from([strip(inner).clone()]),
             (ExprKind::Not(inner), _) => self.facts(inner, !when),
             (ExprKind::And(parts), true) | (ExprKind::Or(parts), false) => {
                 parts.iter().flat_map(|part| self.facts(part, when)).collect()
             }
             (ExprKind::Compare(Comparison::Equal, left, right), true) => match (&left.kind, &right.kind) {
-                (ExprKind::Field(selector), ExprKind::Const(Const::Text(value))) => {
+                (ExprKind::Field(selector), ExprKind::Const(Const::Text(value)))
+                | (ExprKind::Const(Const::Text(value)), ExprKind::Field(selector)) => {
                     schema::promised(self.schemas, *selector, value)
                 }
                 _ => Facts::new(),
@@ -70,23 +89,30 @@ impl Walk<'_> {
     }
 
     fn absent(&mut self, expr: &Expr) {
-        self.found.absent.entry(expr.to_string()).or_insert(expr.span);
+        let mendable = self.polarity == Polarity::Positive && !self.in_list;
+        self.found.absent.entry(expr.to_string()).or_insert((expr.span, mendable));
     }
 
-    fn truth(&mut self, expr: &Expr, known: &Facts, negated: bool) {
+    fn truth(&mut self, expr: &Expr, known: &Facts, polarity: Polarity) {
+        let outer = std::mem::replace(&mut self.polarity, polarity);
+        self.part(expr, known, polarity);
+        self.polarity = outer;
+    }
+
+    fn part(&mut self, expr: &Expr, known: &Facts, polarity: Polarity) {
         match &expr.kind {
-            ExprKind::Not(inner) => self.truth(inner, known, !negated),
+            ExprKind::Not(inner) => self.truth(inner, known, polarity.opposite()),
             ExprKind::And(parts) | ExprKind::Or(parts) => {
                 let is_and = matches!(expr.kind, ExprKind::And(_));
                 // A part's own facts are harmless to it: they come from a `has` inside, which guards its neighbours only.
                 let mut known = known.clone();
                 known.extend(parts.iter().flat_map(|part| self.facts(part, is_and)));
                 for part in parts {
-                    self.truth(part, &known, negated);
+                    self.truth(part, &known, polarity);
                 }
             }
             ExprKind::Lenient { soft, hard, test } => {
-                if negated {
+                if polarity != Polarity::Positive {
                     self.found.lenient_under_not.push(test.span);
                 }
                 for operand in hard {
@@ -99,16 +125,19 @@ impl Walk<'_> {
             }
             ExprKind::Present(inner) => self.presence(inner, known),
             ExprKind::If(condition, then, otherwise) if expr.ty == Type::Bool => {
-                self.truth(condition, known, negated);
+                self.truth(condition, known, Polarity::Both);
                 for (branch, when) in [(then, true), (otherwise, false)] {
                     let mut known = known.clone();
                     known.extend(self.facts(condition, when));
-                    self.truth(branch, &known, negated);
+                    self.truth(branch, &known, polarity);
                 }
             }
-            ExprKind::Quantified(_, _, list, body) => {
+            ExprKind::Quantified(quantifier, _, list, body) => {
+                let outer = std::mem::replace(&mut self.in_list, true);
                 self.value(list, known);
-                self.truth(body, known, negated);
+                self.in_list = outer;
+                let counted = *quantifier == Quantifier::Count;
+                self.truth(body, known, if counted { Polarity::Both } else { polarity });
             }
             _ => self.value(expr, known),
         }
@@ -117,7 +146,11 @@ impl Walk<'_> {
     /// Tests inside a soft operand (a quantifier, an `if`).
     fn nested(&mut self, expr: &Expr, known: &Facts) {
         for child in expr.children() {
-            if child.ty == Type::Bool { self.truth(child, known, false) } else { self.nested(child, known) }
+            if child.ty == Type::Bool {
+                self.truth(child, known, Polarity::Both)
+            } else {
+                self.nested(child, known)
+            }
         }
     }
 
@@ -138,19 +171,19 @@ impl Walk<'_> {
         match &expr.kind {
             ExprKind::Const(_) | ExprKind::Param(_) | ExprKind::Risk | ExprKind::Var(_) => {}
             ExprKind::Field(field) => {
-                if field.def().optional && !known.contains(&key(expr)) {
+                if field.def().optional && !known.contains(expr) {
                     self.absent(expr);
                 }
             }
             ExprKind::Member(base, _) => {
-                if !known.contains(&key(expr)) {
+                if !known.contains(expr) {
                     // Naming the whole path is enough: a guard for it covers what is above it.
                     self.absent(expr);
                     self.index_only(base, known);
                 }
             }
             ExprKind::Item(base, index) => {
-                if !known.contains(&key(expr)) {
+                if !known.contains(expr) {
                     self.absent(expr);
                 }
                 self.index_only(base, known);
@@ -187,9 +220,9 @@ impl Walk<'_> {
             | ExprKind::Or(_)
             | ExprKind::Lenient { .. }
             | ExprKind::Present(_)
-            | ExprKind::Quantified(..) => self.truth(expr, known, false),
+            | ExprKind::Quantified(..) => self.truth(expr, known, Polarity::Both),
             ExprKind::If(condition, then, otherwise) => {
-                self.truth(condition, known, false);
+                self.truth(condition, known, Polarity::Both);
                 for (branch, when) in [(then, true), (otherwise, false)] {
                     let mut known = known.clone();
                     known.extend(self.facts(condition, when));

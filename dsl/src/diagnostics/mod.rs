@@ -113,7 +113,10 @@ impl Diagnostic {
             code: self.code,
             severity: self.severity,
             message: self.message.clone(),
-            file: sources.get(self.span.source as usize).map(|lines| lines.name().to_owned()).unwrap_or_default(),
+            file: sources
+                .get(self.span.source as usize)
+                .map(|lines| lines.name().to_owned())
+                .unwrap_or_default(),
             line,
             column,
             end_line,

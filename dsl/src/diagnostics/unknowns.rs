@@ -4,10 +4,15 @@ use super::{Diagnostic, Fix, Severity, error, new, warning};
 use crate::source::Span;
 
 /// An `allow` whose condition is unknown where something is absent.
-pub(crate) fn absent_in_allow(span: Span, what: &str) -> Diagnostic {
-    let help = format!(
-        "an `allow` must know: guard it with `has {what} and …`, give a default with `({what} else …)`, or write `{what}?` to count absence as false"
+///
+/// `?` helps only inside a test that is not negated; elsewhere it would open, or have nothing to soften.
+pub(crate) fn absent_in_allow(span: Span, what: &str, lenient_helps: bool) -> Diagnostic {
+    let mut help = format!(
+        "an `allow` must know: guard it with `has {what} and …`, give a default with `({what} else …)`"
     );
+    if lenient_helps {
+        help.push_str(&format!(", or write `{what}?` to count absence as false"));
+    }
     let mut diagnostic = error(
         "L0401",
         format!("`{what}` may be absent, and then this `allow` is undecided"),
@@ -15,17 +20,11 @@ pub(crate) fn absent_in_allow(span: Span, what: &str) -> Diagnostic {
         "may be absent",
         help,
     );
-    let end = Span { start: span.end, ..span };
-    diagnostic.fixes.push(Fix {
-        title: "count absence as false".to_owned(),
-        span: end,
-        text: "?".to_owned(),
-    });
-    diagnostic.fixes.push(Fix {
-        title: "guard it".to_owned(),
-        span: Span { end: span.start, ..span },
-        text: format!("has {what} and "),
-    });
+    if lenient_helps {
+        let end = Span { start: span.end, ..span };
+        let title = "count absence as false".to_owned();
+        diagnostic.fixes.push(Fix { title, span: end, text: "?".to_owned() });
+    }
     diagnostic
 }
 
@@ -36,7 +35,7 @@ pub(crate) fn unknown_in_allow(span: Span, what: &str) -> Diagnostic {
         format!("`{what}` can be unknown, and then this `allow` does not apply"),
         span,
         "can be unknown",
-        "that is safe; to say that you meant it, put `?` behind the operand that can fail, or give a default with `else`",
+        "that is safe; to say that you meant it, put `?` behind the operand that can fail, give a default with `else`",
     )
 }
 

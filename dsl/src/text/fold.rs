@@ -39,19 +39,37 @@ fn is_ignorable(c: char) -> bool {
 
 /// Whether a word stands in a text with no letter, digit or underscore beside it. An empty word never does.
 pub fn contains_word(text: &str, word: &str) -> bool {
-    let Some(first) = word.chars().next() else { return false };
-    let mut from = 0;
-    while let Some(rest) = text.get(from..) {
-        let Some(found) = rest.find(word) else { return false };
-        let start = from + found;
+    let is_alone = |start: usize, end: usize| {
         let before = text.get(..start).and_then(|before| before.chars().next_back());
-        let after = text.get(start + word.len()..).and_then(|after| after.chars().next());
-        if !before.is_some_and(in_word) && !after.is_some_and(in_word) {
-            return true;
+        let after = text.get(end..).and_then(|after| after.chars().next());
+        !before.is_some_and(in_word) && !after.is_some_and(in_word)
+    };
+    occurrences(text.as_bytes(), word.as_bytes()).any(|start| is_alone(start, start + word.len()))
+}
+
+/// Where one text begins in another, overlapping occurrences too, in linear time (Knuth, Morris and Pratt, 1977).
+fn occurrences<'t>(text: &'t [u8], word: &'t [u8]) -> impl Iterator<Item = usize> + 't {
+    // For each prefix the length of the longest shorter prefix that it ends with.
+    let mut fallback = vec![0usize; word.len()];
+    let advance = |fallback: &[usize], mut matched: usize, byte: u8| {
+        while matched > 0 && word.get(matched) != Some(&byte) {
+            matched = fallback.get(matched - 1).copied().unwrap_or(0);
         }
-        from = start + first.len_utf8();
+        matched + usize::from(word.get(matched) == Some(&byte))
+    };
+    let mut matched = 0;
+    for (place, byte) in word.iter().enumerate().skip(1) {
+        matched = advance(&fallback, matched, *byte);
+        if let Some(length) = fallback.get_mut(place) {
+            *length = matched;
+        }
     }
-    false
+    let mut matched = 0;
+    text.iter().enumerate().filter_map(move |(place, byte)| {
+        matched = advance(&fallback, matched, *byte);
+        let whole = !word.is_empty() && matched == word.len();
+        whole.then(|| place + 1 - word.len())
+    })
 }
 
 fn in_word(c: char) -> bool {

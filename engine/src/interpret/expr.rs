@@ -10,7 +10,7 @@ use lictor_dsl::types::{Element, Type};
 
 use crate::event::Event;
 use crate::json::Json;
-use crate::limits::STEPS;
+use crate::limits::{BYTES_A_STEP, PATTERN_STEPS, STEPS};
 use crate::plan::node::{Node, Part, Patterns};
 use crate::truth::Truth;
 use crate::value::Value;
@@ -22,6 +22,8 @@ pub(crate) struct Scene<'e> {
     /// The risk, once it is known.
     pub risk: Cell<Number>,
     steps: Cell<u32>,
+    /// A predicate panicked: a fault of the engine, whatever the rest says.
+    pub faulted: Cell<bool>,
     variables: RefCell<Vec<(u32, Option<Value<'e>>)>>,
 }
 
@@ -32,6 +34,7 @@ impl<'e> Scene<'e> {
             params,
             risk: Cell::new(Number::ZERO),
             steps: Cell::new(0),
+            faulted: Cell::new(false),
             variables: RefCell::new(Vec::new()),
         }
     }
@@ -72,9 +75,20 @@ impl<'e> Scene<'e> {
 
     /// Counts a step; false once there were too many.
     fn step(&self) -> bool {
-        let steps = self.steps.get() + 1;
-        self.steps.set(steps.min(STEPS + 1));
+        self.charge(1)
+    }
+
+    /// Counts steps; false once there were too many.
+    fn charge(&self, count: usize) -> bool {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let steps = self.steps.get().saturating_add(count).min(STEPS + 1);
+        self.steps.set(steps);
         steps <= STEPS
+    }
+
+    /// Counts what reading these values costs: a step for each of so many bytes.
+    fn read(&self, values: &[&Value<'_>]) -> bool {
+        self.charge(values.iter().map(|value| value.size()).sum::<usize>() / BYTES_A_STEP)
     }
 
     fn truth(&self, node: &'e Node) -> Truth {
@@ -95,26 +109,32 @@ impl<'e> Scene<'e> {
                 _ => Truth::Unknown,
             },
             Node::InTexts(x, texts) => match self.value(x) {
+                Some(text) if !self.read(&[&text]) => Truth::Unknown,
                 Some(Value::Text(text)) => texts.contains(text.as_ref()).into(),
                 // No text is in an empty list, whatever it may be.
                 _ if texts.is_empty() => Truth::False,
                 _ => Truth::Unknown,
             },
             Node::InPatterns(x, patterns) => match self.value(x) {
-                Some(x) => in_patterns(&x, patterns),
-                None => Truth::Unknown,
+                Some(x) if self.read(&[&x]) => in_patterns(&x, patterns),
+                _ => Truth::Unknown,
             },
             Node::InAs(x, xs, kind) => self.in_as(x, xs, *kind),
             Node::Has(test, xs, x) => self.has(*test, xs, x),
             Node::TextTest(test, left, right) => match (self.value(left), self.value(right)) {
-                (Some(Value::Text(left)), Some(Value::Text(right))) => text_test(*test, &left, &right).into(),
+                (Some(left), Some(right)) if self.read(&[&left, &right]) => match (&left, &right) {
+                    (Value::Text(left), Value::Text(right)) => text_test(*test, left, right).into(),
+                    _ => Truth::Unknown,
+                },
                 _ => Truth::Unknown,
             },
             Node::Like(x, glob) => match self.value(x) {
+                Some(text) if !self.read(&[&text]) => Truth::Unknown,
                 Some(Value::Text(text)) => glob.is_match(&text).into(),
                 _ => Truth::Unknown,
             },
             Node::Matches(x, regex) => match self.value(x) {
+                Some(text) if !self.read(&[&text]) => Truth::Unknown,
                 Some(Value::Text(text)) => regex.is_match(&text).into(),
                 _ => Truth::Unknown,
             },
@@ -208,6 +228,9 @@ impl<'e> Scene<'e> {
                         Part::Text(part) => text.push_str(part),
                         Part::Value(value) => text.push_str(&self.value(value)?.to_string()),
                     }
+                    if !self.charge(text.len() / BYTES_A_STEP) {
+                        return None;
+                    }
                 }
                 Value::Text(Cow::Owned(text))
             }
@@ -215,7 +238,11 @@ impl<'e> Scene<'e> {
                 (Value::Number(least), Value::Number(most)) if least == most => Value::Number(least),
                 _ => return None,
             },
-            Node::Lower(x) => Value::Text(Cow::Owned(self.text(x)?.to_lowercase())),
+            Node::Lower(x) => {
+                let text = self.text(x)?;
+                self.charge(text.len() / BYTES_A_STEP);
+                Value::Text(Cow::Owned(text.to_lowercase()))
+            }
             Node::Len(x) => {
                 let x = self.value(x)?;
                 let count = match &x {
@@ -229,6 +256,7 @@ impl<'e> Scene<'e> {
                 Value::Json(json) => {
                     let mut text = String::new();
                     all_texts(json, &mut text);
+                    self.charge(text.len() / BYTES_A_STEP);
                     Value::Text(Cow::Owned(text))
                 }
                 _ => return None,
@@ -284,6 +312,11 @@ impl<'e> Scene<'e> {
 
     fn compare(&self, comparison: Comparison, left: &'e Node, right: &'e Node) -> Truth {
         let (left, right) = (self.bounds(left), self.bounds(right));
+        if let (Some((left, _)), Some((right, _))) = (&left, &right)
+            && !self.read(&[left, right])
+        {
+            return Truth::Unknown;
+        }
         match comparison {
             Comparison::Equal => equal(left.as_ref(), right.as_ref()),
             Comparison::NotEqual => equal(left.as_ref(), right.as_ref()).not(),
@@ -328,7 +361,7 @@ impl<'e> Scene<'e> {
                 return Truth::Unknown;
             }
             found = found.or(match (x, xs.element(index)) {
-                (Some(x), Some(element)) => x.equals(&element),
+                (Some(x), Some(element)) if self.read(&[x, &element]) => x.equals(&element),
                 _ => Truth::Unknown,
             });
             if found == Truth::True {
@@ -363,6 +396,9 @@ impl<'e> Scene<'e> {
             if !self.step() {
                 return Truth::Unknown;
             }
+            if !self.charge(PATTERN_STEPS) {
+                return Truth::Unknown;
+            }
             let pattern = match xs.element(index) {
                 Some(Value::Text(text)) => Some(text.into_owned()),
                 Some(Value::Json(Json::Text(text))) => Some(text.clone()),
@@ -385,13 +421,15 @@ impl<'e> Scene<'e> {
             Node::Field(field) => self.event.get(*field).and_then(Value::of_field).is_some().into(),
             Node::Var(_) => self.value(node).is_some().into(),
             Node::Member(base, _) => match self.value(base) {
-                Some(_) => self.value(node).is_some().into(),
+                Some(Value::Json(Json::Object(_))) => self.value(node).is_some().into(),
+                // A value of another type may hide what is asked for.
+                Some(_) => Truth::Unknown,
                 None => self.present(base).and(Truth::Unknown),
             },
             Node::Item(base, index) => match (self.value(base), self.value(index)) {
-                (Some(_), Some(_)) => self.value(node).is_some().into(),
+                (Some(base), Some(index)) if can_hold(&base, &index) => item(&base, &index).is_some().into(),
                 (None, Some(_)) => self.present(base).and(Truth::Unknown),
-                (_, None) => Truth::Unknown,
+                _ => Truth::Unknown,
             },
             other => match self.value(other) {
                 Some(_) => Truth::True,
@@ -467,6 +505,15 @@ fn text_test(test: TextTest, left: &str, right: &str) -> bool {
         TextTest::EndsWith => left.ends_with(right),
         TextTest::Contains => left.contains(right),
         TextTest::ContainsWord => fold::contains_word(left, right),
+    }
+}
+
+/// Whether a value can have such an element: a list by its place, an object by a name.
+fn can_hold(base: &Value<'_>, index: &Value<'_>) -> bool {
+    match index {
+        Value::Text(_) | Value::Json(Json::Text(_)) => matches!(base, Value::Json(Json::Object(_))),
+        Value::Number(_) | Value::Json(Json::Number(_)) => base.count().is_some(),
+        _ => false,
     }
 }
 

@@ -86,7 +86,8 @@ fn blame_expr(plan: &Plan, scene: &Scene<'_>, expr: &hir::Expr, blame: &mut Blam
 }
 
 fn is_unknown(plan: &Plan, scene: &Scene<'_>, expr: &hir::Expr) -> bool {
-    shown(plan, scene, expr).is_none()
+    !matches!(expr.kind, ExprKind::Const(_) | ExprKind::Param(_) | ExprKind::Risk)
+        && shown(plan, scene, expr).is_none()
 }
 
 /// The value of any expression of a rule, as text; none if it is unknown.

@@ -52,5 +52,6 @@ const _: () = {
     assert!(size_of::<Slot>() == SLOT_SIZE as usize);
     assert!(offset_of!(Slot, present) == SLOT_PRESENT as usize);
     assert!(offset_of!(Slot, value) == SLOT_VALUE as usize);
+    assert!(cfg!(target_endian = "little"), "compiled code reads parts of wider values");
     assert!(size_of::<usize>() == 8, "compiled code uses 64-bit pointers");
 };

@@ -66,11 +66,11 @@ fn define(module: &mut JITModule, unit: &Unit) -> Result<Vec<*const u8>, ModuleE
     let pointer = module.target_config().pointer_type();
     let mut evaluator = module.make_signature();
     evaluator.params.extend([AbiParam::new(pointer), AbiParam::new(types::I64)]);
-    evaluator.returns.push(AbiParam::new(types::I8));
+    evaluator.returns.push(AbiParam::new(types::I8).uext());
     let evaluator = module.declare_function(runtime::PREDICATE, Linkage::Import, &evaluator)?;
     let mut signature = module.make_signature();
     signature.params.extend([AbiParam::new(pointer), AbiParam::new(pointer)]);
-    signature.returns.push(AbiParam::new(types::I8));
+    signature.returns.push(AbiParam::new(types::I8).uext());
     let mut context = module.make_context();
     let mut functions = FunctionBuilderContext::new();
     let mut ids = Vec::new();

@@ -28,8 +28,11 @@ pub(crate) unsafe extern "C" fn predicate(call: *const Call<'_, '_>, number: u64
     if known != NOT_YET {
         return known;
     }
-    // A panic must not unwind through compiled code; what could not be answered is unknown.
+    // A panic must not unwind through compiled code; it makes the decision one of class `engine_fault`.
     let answer = catch_unwind(AssertUnwindSafe(|| interpret::predicate(call.plan, call.scene, number).0));
+    if answer.is_err() {
+        call.scene.faulted.set(true);
+    }
     let truth = answer.unwrap_or(Truth::Unknown) as u8;
     // SAFETY: as above.
     unsafe { *call.memo.add(number) = truth };

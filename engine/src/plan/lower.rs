@@ -7,7 +7,7 @@ use lictor_dsl::hir::{self, Comparison, Const, Expr, ExprKind, HasTest};
 use lictor_dsl::types::Type;
 use sha2::{Digest, Sha256};
 
-use super::node::{Node, lower as lower_expr};
+use super::node::{Lowering, Node, lower as lower_expr};
 use super::{
     Cond, ExemptionPlan, IncidentPlan, KindPlan, Operand, Plan, PlanError, Predicate, RISK_SLOT, RulePlan,
     Shape, predicates_of,
@@ -17,7 +17,9 @@ use crate::limits::INLINE_TEXTS;
 use crate::truth::Truth;
 
 pub(super) fn plan(set: &hir::PolicySet) -> Result<Plan, PlanError> {
-    let mut builder = Builder::new(set);
+    let (params, places) = parameters(set);
+    let param = |name: &str| places.get(name).copied().unwrap_or(usize::MAX);
+    let mut builder = Builder::new(set, params, &places, Lowering::new(&param));
     for (number, policy) in set.policies.iter().enumerate() {
         for rule in &policy.rules {
             builder.rule(number, policy, rule, set)?;
@@ -46,23 +48,34 @@ fn digest(set: &hir::PolicySet) -> String {
     format!("sha256:{hex}")
 }
 
-struct Builder {
-    plan: Plan,
-    /// Predicates by what they mean.
-    known: HashMap<String, usize>,
-    places: HashMap<String, usize>,
+/// The parameter block, and the place of each parameter in it.
+fn parameters(set: &hir::PolicySet) -> (Vec<(String, Const)>, HashMap<String, usize>) {
+    let params: Vec<(String, Const)> = set
+        .policies
+        .iter()
+        .flat_map(|policy| {
+            policy.params.iter().map(move |p| (format!("{}.{}", policy.name, p.name), p.value.clone()))
+        })
+        .collect();
+    let places = params.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
+    (params, places)
 }
 
-impl Builder {
-    fn new(set: &hir::PolicySet) -> Builder {
-        let params: Vec<(String, Const)> = set
-            .policies
-            .iter()
-            .flat_map(|policy| {
-                policy.params.iter().map(move |p| (format!("{}.{}", policy.name, p.name), p.value.clone()))
-            })
-            .collect();
-        let places = params.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
+struct Builder<'p> {
+    plan: Plan,
+    /// Predicates by what they mean.
+    known: HashMap<Expr, usize>,
+    places: &'p HashMap<String, usize>,
+    lowering: Lowering<'p>,
+}
+
+impl<'p> Builder<'p> {
+    fn new(
+        set: &hir::PolicySet,
+        params: Vec<(String, Const)>,
+        places: &'p HashMap<String, usize>,
+        lowering: Lowering<'p>,
+    ) -> Builder<'p> {
         let values = params.iter().map(|(_, value)| value.clone()).collect();
         let plan = Plan {
             digest: digest(set).into(),
@@ -75,11 +88,11 @@ impl Builder {
             kinds: EventKind::ALL.iter().map(|_| KindPlan::default()).collect(),
             schemas: super::schema::Schemas::new(set),
         };
-        Builder { plan, known: HashMap::new(), places }
+        Builder { plan, known: HashMap::new(), places, lowering }
     }
 
     fn lower(&self, expr: &Expr) -> Result<Node, String> {
-        lower_expr(expr, &|name| self.places.get(name).copied().unwrap_or(usize::MAX))
+        lower_expr(expr, &self.lowering)
     }
 
     fn rule(
@@ -117,6 +130,8 @@ impl Builder {
         let exemptions = set
             .policies
             .iter()
+            // A policy in shadow decides nothing, so it loosens nothing either.
+            .filter(|policy| !policy.shadow)
             .flat_map(|policy| &policy.exemptions)
             .filter(|exemption| exemption.rule == name);
         let exemptions = exemptions
@@ -174,8 +189,7 @@ impl Builder {
     }
 
     fn predicate(&mut self, expr: &Expr) -> Result<Cond, String> {
-        let key = format!("{expr:#}");
-        if let Some(known) = self.known.get(&key) {
+        if let Some(known) = self.known.get(expr) {
             return Ok(Cond::Predicate(*known));
         }
         let number = self.plan.predicates.len();
@@ -186,7 +200,7 @@ impl Builder {
             expr: expr.clone(),
         };
         self.plan.predicates.push(predicate);
-        self.known.insert(key, number);
+        self.known.insert(expr.clone(), number);
         Ok(Cond::Predicate(number))
     }
 
@@ -296,14 +310,17 @@ impl Builder {
 
     fn finish(mut self, set: &hir::PolicySet) -> Plan {
         for kind in EventKind::ALL {
-            let default = set
+            let defaults: Vec<&hir::Effect> = set
                 .policies
                 .iter()
                 .filter(|policy| !policy.shadow)
                 .flat_map(|policy| &policy.defaults)
                 .filter(|default| default.kinds.contains(&kind))
-                .map(|default| default.effect.clone())
-                .max();
+                .map(|default| &default.effect)
+                .collect();
+            let strongest = defaults.iter().map(|effect| crate::combine::outcome(effect)).max();
+            let carries = |effect: &&hir::Effect| Some(crate::combine::outcome(effect)) == strongest;
+            let defaults = defaults.into_iter().filter(carries).cloned().collect();
             let rules: Vec<usize> = self
                 .plan
                 .rules
@@ -315,7 +332,7 @@ impl Builder {
             let index = Index::new(&self.plan, &rules);
             let slots = self.slots(&rules);
             if let Some(place) = self.plan.kinds.get_mut(kind as usize) {
-                *place = KindPlan { rules, slots, default, index };
+                *place = KindPlan { rules, slots, defaults, index };
             }
         }
         self.plan

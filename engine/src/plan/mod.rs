@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::index::Index;
 use crate::truth::Truth;
-use node::{Node, lower as lower_expr};
+use node::{Lowering, Node, lower as lower_expr};
 
 /// Everything that judging needs, without code.
 #[derive(Debug)]
@@ -40,8 +40,8 @@ pub(crate) struct KindPlan {
     pub rules: Vec<usize>,
     /// The fields that machine code reads from their slots.
     pub slots: Vec<FieldId>,
-    /// The strongest default, if there is one.
-    pub default: Option<Effect>,
+    /// The strongest defaults that policies set: several only where several ask for an approval.
+    pub defaults: Vec<Effect>,
     pub index: Index,
 }
 
@@ -167,7 +167,7 @@ impl Plan {
     }
 
     pub(crate) fn lower(&self, expr: &hir::Expr) -> Result<Node, String> {
-        lower_expr(expr, &|name| self.param(name))
+        lower_expr(expr, &Lowering::new(&|name| self.param(name)))
     }
 
     pub(crate) fn kind(&self, kind: EventKind) -> &KindPlan {

@@ -1,6 +1,7 @@
 //! Expressions as they are evaluated: patterns compiled, zones looked up, names turned into numbers.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -32,7 +33,7 @@ pub(crate) enum Node {
     Between(Box<Node>, Box<Node>, Box<Node>),
     In(Box<Node>, Box<Node>),
     /// Membership in a constant list of texts.
-    InTexts(Box<Node>, HashSet<String>),
+    InTexts(Box<Node>, Arc<HashSet<String>>),
     InPatterns(Box<Node>, Arc<Patterns>),
     InAs(Box<Node>, Box<Node>, PatternKind),
     Has(HasTest, Box<Node>, Box<Node>),
@@ -102,16 +103,53 @@ impl Patterns {
     }
 }
 
-/// Turns a checked expression into nodes. `param` finds a parameter's place by its full name.
-pub(crate) fn lower(expr: &hir::Expr, param: &dyn Fn(&str) -> usize) -> Result<Node, String> {
+/// What lowering needs to know, and what its results share.
+pub(crate) struct Lowering<'p> {
+    /// Finds a parameter's place by its full name.
+    param: &'p dyn Fn(&str) -> usize,
+    /// Compiled lists by name: a list of 20,000 entries is compiled once, however many rules use it.
+    patterns: RefCell<HashMap<String, Arc<Patterns>>>,
+    /// Sets of texts, by where the list stands in memory: it stays there as long as the policies that are lowered.
+    texts: RefCell<HashMap<usize, Arc<HashSet<String>>>>,
+}
+
+impl<'p> Lowering<'p> {
+    pub(crate) fn new(param: &'p dyn Fn(&str) -> usize) -> Lowering<'p> {
+        Lowering { param, patterns: RefCell::default(), texts: RefCell::default() }
+    }
+
+    fn patterns(&self, list: &hir::PatternList) -> Result<Arc<Patterns>, String> {
+        if let Some(known) = self.patterns.borrow().get(&list.name) {
+            return Ok(Arc::clone(known));
+        }
+        let compiled = Arc::new(Patterns::new(list.kind, &list.entries)?);
+        self.patterns.borrow_mut().insert(list.name.clone(), Arc::clone(&compiled));
+        Ok(compiled)
+    }
+
+    fn texts(&self, values: &Arc<[Const]>) -> Arc<HashSet<String>> {
+        let place = Arc::as_ptr(values).cast::<Const>() as usize;
+        let collect = || {
+            let texts = values.iter().filter_map(|value| match value {
+                Const::Text(text) => Some(text.clone()),
+                _ => None,
+            });
+            Arc::new(texts.collect())
+        };
+        Arc::clone(self.texts.borrow_mut().entry(place).or_insert_with(collect))
+    }
+}
+
+/// Turns a checked expression into nodes.
+pub(crate) fn lower(expr: &hir::Expr, with: &Lowering<'_>) -> Result<Node, String> {
     use hir::ExprKind;
-    let go = |expr: &hir::Expr| lower(expr, param);
-    let boxed = |expr: &hir::Expr| lower(expr, param).map(Box::new);
+    let go = |expr: &hir::Expr| lower(expr, with);
+    let boxed = |expr: &hir::Expr| lower(expr, with).map(Box::new);
     let all = |exprs: &[hir::Expr]| exprs.iter().map(go).collect::<Result<Vec<_>, _>>();
     Ok(match &expr.kind {
         ExprKind::Const(value) => Node::Const(value.clone()),
         ExprKind::Field(field) => Node::Field(*field),
-        ExprKind::Param(name) => Node::Param(param(name)),
+        ExprKind::Param(name) => Node::Param((with.param)(name)),
         ExprKind::Risk => Node::Risk,
         ExprKind::Var(var) => Node::Var(var.number),
         ExprKind::Member(base, name) => Node::Member(boxed(base)?, name.clone()),
@@ -124,17 +162,11 @@ pub(crate) fn lower(expr: &hir::Expr, param: &dyn Fn(&str) -> usize) -> Result<N
         ExprKind::Between(x, low, high) => Node::Between(boxed(x)?, boxed(low)?, boxed(high)?),
         ExprKind::In(x, xs) => match &xs.kind {
             ExprKind::Const(Const::List(values)) if xs.ty == Type::STRINGS => {
-                let texts = values.iter().filter_map(|value| match value {
-                    Const::Text(text) => Some(text.clone()),
-                    _ => None,
-                });
-                Node::InTexts(boxed(x)?, texts.collect())
+                Node::InTexts(boxed(x)?, with.texts(values))
             }
             _ => Node::In(boxed(x)?, boxed(xs)?),
         },
-        ExprKind::InPatterns(x, list) => {
-            Node::InPatterns(boxed(x)?, Arc::new(Patterns::new(list.kind, &list.entries)?))
-        }
+        ExprKind::InPatterns(x, list) => Node::InPatterns(boxed(x)?, with.patterns(list)?),
         ExprKind::InAs(x, xs, kind) => Node::InAs(boxed(x)?, boxed(xs)?, *kind),
         ExprKind::Has(test, xs, x) => Node::Has(*test, boxed(xs)?, boxed(x)?),
         ExprKind::TextTest(test, left, right) => Node::TextTest(*test, boxed(left)?, boxed(right)?),
