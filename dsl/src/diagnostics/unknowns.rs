@@ -7,12 +7,13 @@ use crate::source::Span;
 ///
 /// `?` helps only inside a test that is not negated; elsewhere it would open, or have nothing to soften.
 pub(crate) fn absent_in_allow(span: Span, what: &str, lenient_helps: bool) -> Diagnostic {
-    let mut help = format!(
-        "an `allow` must know: guard it with `has {what} and …`, give a default with `({what} else …)`"
-    );
-    if lenient_helps {
-        help.push_str(&format!(", or write `{what}?` to count absence as false"));
-    }
+    let guard = format!("an `allow` must know: guard it with `has {what} and …`");
+    let default = format!("give a default with `({what} else …)`");
+    let help = if lenient_helps {
+        format!("{guard}, {default}, or write `{what}?` to count absence as false")
+    } else {
+        format!("{guard}, or {default}")
+    };
     let mut diagnostic = error(
         "L0401",
         format!("`{what}` may be absent, and then this `allow` is undecided"),
@@ -35,7 +36,7 @@ pub(crate) fn unknown_in_allow(span: Span, what: &str) -> Diagnostic {
         format!("`{what}` can be unknown, and then this `allow` does not apply"),
         span,
         "can be unknown",
-        "that is safe; to say that you meant it, put `?` behind the operand that can fail, give a default with `else`",
+        "that is safe; to say that you meant it, put `?` behind the operand that can fail, or give a default with `else`",
     )
 }
 
