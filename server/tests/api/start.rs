@@ -2,6 +2,8 @@
 
 use reqwest::Method;
 use serde_json::json;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use crate::app::{TestApp, answer, config, text};
 use lictor_server::{ServeError, Server};
@@ -58,6 +60,40 @@ async fn a_database_serves_one_server_at_a_time() {
     assert_eq!(refused.to_string(), want);
     let app = app.restart().await;
     app.get("/api/v1/orgs").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_ledger_that_was_changed_near_its_end_is_not_served() {
+    let change = |nth: i64| {
+        format!(
+            "UPDATE entries SET canonical = CAST(replace(CAST(canonical AS TEXT), '\"actor\"', '\"Actor\"') AS BLOB) \
+         WHERE seq = (SELECT max(seq) FROM entries) - {nth}"
+        )
+    };
+    for (more, sql) in [
+        (0, change(0)),
+        (0, change(1)),
+        (30, change(1)),
+        (30, "DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries) - 1".to_owned()),
+        (30, "DELETE FROM entries WHERE seq > 5".to_owned()),
+        (30, "DELETE FROM entries".to_owned()),
+    ] {
+        let app = TestApp::start().await;
+        for number in 0..more {
+            app.post("/api/v1/agents", json!({"agent_key": format!("a{number}")})).await.expect(201);
+        }
+        let database = app.database();
+        let folder = app.stop().await;
+        let options = SqliteConnectOptions::new().filename(&database);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query("PRAGMA foreign_keys = OFF").execute(&mut connection).await.unwrap();
+        let changed = sqlx::query(AssertSqlSafe(sql.as_str())).execute(&mut connection).await.unwrap();
+        assert!(changed.rows_affected() > 0, "{sql}");
+        connection.close().await.unwrap();
+        let refused = Server::start(&config(&database)).await;
+        assert!(matches!(refused, Err(ServeError::Load(_))), "{sql} with {more} more");
+        drop(folder);
+    }
 }
 
 #[tokio::test]
