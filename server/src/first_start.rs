@@ -126,6 +126,7 @@ fn base_policy(now_us: i64) -> Arc<Policy> {
         title: "Base".to_owned(),
         enabled: true,
         shadow: false,
+        shadow_by_header: false,
         version: 1,
         revision: 1,
         source: Arc::from(BASE),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lictor_dsl::{Source, check};
 use uuid::Uuid;
 
 use crate::ledger::sha256;
@@ -18,8 +19,10 @@ pub struct Policy {
     pub title: String,
     /// Whether it takes part.
     pub enabled: bool,
-    /// Whether it only reports.
+    /// Whether somebody let it only report.
     pub shadow: bool,
+    /// Whether its source says that it only reports.
+    pub shadow_by_header: bool,
     /// Counts its sources.
     pub version: i64,
     /// Counts its changes of any kind; what an ETag shows.
@@ -38,14 +41,25 @@ impl Policy {
         sha256(&[self.source.as_bytes()])
     }
 
+    /// Whether it only reports, if it takes part.
+    pub fn only_reports(&self) -> bool {
+        self.shadow || self.shadow_by_header
+    }
+
     /// How it takes part: `enforce`, `shadow` or `disabled`.
     pub fn mode(&self) -> &'static str {
-        match (self.enabled, self.shadow) {
+        match (self.enabled, self.only_reports()) {
             (false, _) => "disabled",
             (true, true) => "shadow",
             (true, false) => "enforce",
         }
     }
+}
+
+/// Whether the header of a source says `mode = "shadow"`.
+pub fn header_says_shadow(source: &str) -> bool {
+    let checked = check(vec![Source::new("policy", source)]);
+    checked.set.policies.first().is_some_and(|policy| policy.shadow)
 }
 
 /// All policies of an org, by name. Replaced whole.

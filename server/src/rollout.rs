@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use lictor_dsl::diagnostics::Report;
+use lictor_dsl::diagnostics::{Report, Severity};
 use lictor_dsl::{Source, check};
 use lictor_engine::generation::{Generation, NoCode};
 use lictor_engine::plan::PlanError;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::app::Org;
@@ -32,6 +33,11 @@ pub enum RolloutError {
     /// It was changed meanwhile.
     #[error("the policy is at revision {0}")]
     Stale(i64),
+    /// It can't be made to decide.
+    #[error(
+        "the header of `{0}` says `mode = \"shadow\"`: only a source without it can decide; `shadow` lets this one report"
+    )]
+    ShadowByHeader(String),
     /// It could not be compiled.
     #[error(transparent)]
     Compile(#[from] PlanError),
@@ -77,6 +83,8 @@ pub struct Header {
     pub name: String,
     /// Its title.
     pub title: String,
+    /// Whether it says `mode = "shadow"`.
+    pub shadow: bool,
     /// Warnings and notes.
     pub reports: Vec<Report>,
 }
@@ -110,6 +118,7 @@ pub async fn create(
             title: header.title,
             enabled: true,
             shadow: false,
+            shadow_by_header: header.shadow,
             version: 1,
             revision: 1,
             source: Arc::from(source),
@@ -156,10 +165,17 @@ async fn apply(
         Edit::Source(source) => {
             let header = read_header(&policies, Some(id), source.clone()).await?;
             reports = header.reports;
-            policy = Policy { name: header.name, title: header.title, source: Arc::from(source), ..policy };
+            policy = Policy {
+                name: header.name,
+                title: header.title,
+                shadow_by_header: header.shadow,
+                source: Arc::from(source),
+                ..policy
+            };
             policy.version += 1;
             new_source_by = Some(actor.clone());
         }
+        Edit::Enable if policy.shadow_by_header => return Err(RolloutError::ShadowByHeader(policy.name)),
         Edit::Enable => (policy.enabled, policy.shadow) = (true, false),
         Edit::Disable => policy.enabled = false,
         Edit::Shadow => (policy.enabled, policy.shadow) = (true, true),
@@ -210,7 +226,7 @@ pub fn compile(policies: &[Arc<Policy>], previous: Option<&Generation>) -> Resul
         active.iter().map(|policy| Source::new(policy.name.clone(), policy.source.to_string())).collect();
     let mut checked = check(sources);
     if checked.has_errors() {
-        return Err(RolloutError::Rejected(checked.reports()));
+        return Err(rejected(checked.reports(), None));
     }
     for policy in &mut checked.set.policies {
         policy.shadow |= active.iter().any(|ours| ours.name == policy.name && ours.shadow);
@@ -270,21 +286,38 @@ fn header_of(others: &[Arc<Policy>], source: String) -> Result<Header, RolloutEr
             Some(policy) if !alone.has_errors() && is_taken(&policy.name) => {
                 Err(RolloutError::NameTaken(policy.name.clone()))
             }
-            _ => Err(RolloutError::Rejected(checked.reports())),
+            _ => Err(rejected(checked.reports(), Some(NEW))),
         };
     }
     let reports = checked.reports().into_iter().filter(|report| report.file == NEW).collect();
     // The set is in the order of its sources.
     match checked.set.policies.last() {
         Some(policy) if is_taken(&policy.name) => Err(RolloutError::NameTaken(policy.name.clone())),
-        Some(policy) => Ok(Header { name: policy.name.clone(), title: policy.title.clone(), reports }),
+        Some(policy) => {
+            let (name, title) = (policy.name.clone(), policy.title.clone());
+            Ok(Header { name, title, shadow: policy.shadow, reports })
+        }
         None => Err(RolloutError::Rejected(reports)),
     }
 }
 
+/// Everything about the source that was given, and of the others only what stops the set.
+fn rejected(reports: Vec<Report>, about: Option<&str>) -> RolloutError {
+    let matters = |report: &Report| Some(report.file.as_str()) == about || report.severity == Severity::Error;
+    RolloutError::Rejected(reports.into_iter().filter(matters).collect())
+}
+
+/// Bounds how many checks and compilations run at once. One whose caller left still counts until it ends.
+static SLOW: Semaphore = Semaphore::const_new(2);
+
 async fn off_the_request_path<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RolloutError> + Send + 'static,
 ) -> Result<T, RolloutError> {
+    let place = SLOW.acquire().await.map_err(|_| RolloutError::Crashed)?;
+    let work = move || {
+        let _until_done = place;
+        work()
+    };
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(RolloutError::Crashed))
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::sqlite::Database;
-use crate::policies::{Policy, Version};
+use crate::policies::{Policy, Version, header_says_shadow};
 
 pub(super) async fn put(
     connection: &mut SqliteConnection,
@@ -89,6 +89,7 @@ pub(super) async fn all(pool: &SqlitePool, org: Uuid) -> Result<Vec<Policy>, Sto
         title: row.title,
         enabled: row.enabled != 0,
         shadow: row.shadow != 0,
+        shadow_by_header: header_says_shadow(&row.source),
         version: row.version,
         revision: row.revision,
         source: Arc::from(row.source),

@@ -301,7 +301,9 @@ impl From<RolloutError> for Problem {
     fn from(error: RolloutError) -> Problem {
         match error {
             RolloutError::Rejected(reports) => Problem::rejected(reports),
-            RolloutError::NameTaken(_) => Problem::conflict(error.to_string()),
+            RolloutError::NameTaken(_) | RolloutError::ShadowByHeader(_) => {
+                Problem::conflict(error.to_string())
+            }
             RolloutError::NotFound => Problem::not_found("policy"),
             RolloutError::Stale(_) => Problem::stale(error.to_string()),
             RolloutError::Refused(refused) => refused.into(),

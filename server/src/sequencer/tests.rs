@@ -126,6 +126,7 @@ fn policy(source: &str) -> Arc<Policy> {
         title: "p".to_owned(),
         enabled: true,
         shadow: false,
+        shadow_by_header: false,
         version: 1,
         revision: 1,
         source: Arc::from(source),

@@ -149,3 +149,40 @@ async fn two_policies_with_schemas_and_a_disabled_base() {
     let decision = app.post("/api/v1/decisions", event).await.expect(200);
     assert_eq!((&decision["decision"], &decision["class"]), (&json!("deny"), &json!("not_permitted")));
 }
+
+#[tokio::test]
+async fn a_header_that_says_shadow_is_shown_recorded_and_obeyed() {
+    let app = TestApp::start().await;
+    let source = "policy p { mode = \"shadow\" }\nrule r on intent { deny }";
+    let made = app.post("/api/v1/policies", json!({"source": source})).await.expect(201);
+    assert_eq!((&made["mode"], &made["shadow"]), (&json!("shadow"), &json!(true)));
+    assert_eq!(outcome(&app).await, "allow");
+    let problem = app.post("/api/v1/policies/p/enable", json!({})).await.expect_problem(409, "");
+    assert!(text(&problem["detail"]).contains("mode = \"shadow\""), "{problem}");
+    app.post("/api/v1/policies/p/disable", json!({})).await.expect(200);
+    assert_eq!(app.post("/api/v1/policies/p/shadow", json!({})).await.expect(200)["mode"], "shadow");
+    let app = app.restart().await;
+    assert_eq!(app.get("/api/v1/policies/p").await.expect(200)["mode"], "shadow");
+    let ledger = app.ledger().await;
+    let entry = ledger.iter().rev().find(|entry| entry["kind"] == "policy").unwrap();
+    let recorded =
+        entry["record"]["policies"].as_array().unwrap().iter().find(|one| one["name"] == "p").unwrap();
+    assert_eq!(recorded["mode"], "shadow");
+    app.post("/api/v1/policies/p/shadow", json!({})).await.expect(200);
+    put(&app, "/api/v1/policies/p", &policy("p", "deny"), None).await.expect(200);
+    assert_eq!(app.post("/api/v1/policies/p/enable", json!({})).await.expect(200)["mode"], "enforce");
+    assert_eq!(outcome(&app).await, "deny");
+}
+
+#[tokio::test]
+async fn a_rejection_says_nothing_about_other_policies_that_are_fine() {
+    let app = TestApp::start().await;
+    let noted = "policy noted {}\nrule r on intent { when amount > 5 require approval from \"x\" }";
+    let made = app.post("/api/v1/policies", json!({"source": noted})).await.expect(201);
+    assert_eq!(made["diagnostics"].as_array().unwrap().len(), 1, "{made}");
+    let bad = "policy bad {}\nrule r on intent { when amount > 5 require approval from \"x\" }\nrule s on intent { when acton == 1 deny }";
+    let problem = app.post("/api/v1/policies", json!({"source": bad})).await.expect_problem(422, "");
+    let files: Vec<_> =
+        problem["diagnostics"].as_array().unwrap().iter().map(|one| text(&one["file"])).collect();
+    assert!(files.len() >= 2 && files.iter().all(|file| file != "noted"), "{problem}");
+}

@@ -43,7 +43,7 @@ pub struct PolicyBody {
     title: String,
     /// Whether it takes part.
     enabled: bool,
-    /// Whether it only reports.
+    /// Whether it only reports: because of its header, or because somebody said so.
     shadow: bool,
     /// `enforce`, `shadow` or `disabled`.
     mode: &'static str,
@@ -69,7 +69,7 @@ fn body(policy: &Policy, policy_set: &str) -> PolicyBody {
         name: policy.name.clone(),
         title: policy.title.clone(),
         enabled: policy.enabled,
-        shadow: policy.shadow,
+        shadow: policy.only_reports(),
         mode: policy.mode(),
         state: "live",
         version: policy.version,
@@ -201,7 +201,12 @@ macro_rules! mode {
     };
 }
 
-mode!(enable_policy, "/api/v1/policies/{id}/enable", Edit::Enable, "Let a policy decide.");
+mode!(
+    enable_policy,
+    "/api/v1/policies/{id}/enable",
+    Edit::Enable,
+    "Let a policy decide. 409 if its header says `mode = \"shadow\"`."
+);
 mode!(disable_policy, "/api/v1/policies/{id}/disable", Edit::Disable, "Leave a policy out.");
 mode!(
     shadow_policy,
