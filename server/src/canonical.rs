@@ -5,6 +5,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+/// The largest integer that every reader of JSON takes exactly.
+pub const MAX_INTEGER: i64 = (1 << 53) - 1;
+
 /// A value of a canonical record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value<'a> {

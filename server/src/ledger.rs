@@ -5,11 +5,11 @@
 
 use aws_lc_rs::digest;
 use lictor_dsl::number::Number;
-use lictor_engine::decision::{Decision, ReportedTruth, RuleReport};
+use lictor_engine::decision::{Approval, Decision, Obligation, ReportedTruth, RuleReport};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::canonical::{Object, Value};
+use crate::canonical::{MAX_INTEGER, Object, Value};
 use crate::vault::{Bytes32, hex};
 
 /// The version of the record format.
@@ -110,7 +110,8 @@ pub fn append(head: &mut Head, org: Uuid, at_us: i64, record: Record<'_>) -> (En
         .text("source", record.index.source)
         .optional_text("agent", record.index.agent.map(|id| id.to_string()))
         .optional_text("task", record.index.task.clone())
-        .text("actor", record.index.actor.clone());
+        .text("actor", record.index.actor.clone())
+        .optional_text("action", record.index.action.clone());
     let step = record.step.map(|before| {
         object = std::mem::take(&mut object).integer("step", before.steps + 1);
         let leaf = sha256(&[&object.to_bytes()]);
@@ -131,16 +132,46 @@ pub fn append(head: &mut Head, org: Uuid, at_us: i64, record: Record<'_>) -> (En
 /// The content of an entry for a judged event: the decision as it was made, without texts that may be personal.
 pub fn judged<'a>(decision: &'a Decision, agent_revision: i64, payload: &Bytes32) -> Object<'a> {
     let rules = decision.rules.iter().map(|rule| Value::Object(rule_record(rule))).collect();
-    let outcome = Object::new()
+    let mut outcome = Object::new()
         .text("outcome", decision.decision.name())
         .text("class", decision.class.name())
         .text("risk", decision.risk.to_string())
         .value("rules", Value::List(rules));
+    if let Some(approval) = &decision.approval {
+        outcome = outcome.value("approval", Value::Object(approval_record(approval)));
+    }
+    if !decision.obligations.is_empty() {
+        let obligations = decision.obligations.iter().map(|one| Value::Object(obligation_record(one)));
+        outcome = outcome.value("obligations", Value::List(obligations.collect()));
+    }
     Object::new()
         .value("decision", Value::Object(outcome))
         .text("policy_set", &*decision.policy_set)
         .integer("agent_revision", agent_revision)
         .text("payload", format!("hmac-sha256:{}", hex(payload)))
+}
+
+fn approval_record(approval: &Approval) -> Object<'_> {
+    let object =
+        Object::new().value("from", texts(&approval.from)).integer("count", i64::from(approval.count));
+    match approval.within_s {
+        Some(seconds) => {
+            object.integer("within_s", i64::try_from(seconds).map_or(MAX_INTEGER, |s| s.min(MAX_INTEGER)))
+        }
+        None => object,
+    }
+}
+
+fn obligation_record(obligation: &Obligation) -> Object<'_> {
+    let object = Object::new()
+        .text("do", &*obligation.action)
+        .optional_text("to", obligation.to.as_deref())
+        .optional_text("path", obligation.path.as_deref());
+    if obligation.shadow { object.integer("shadow", 1) } else { object }
+}
+
+fn texts(texts: &[String]) -> Value<'_> {
+    Value::List(texts.iter().map(|text| Value::Text(text.as_str().into())).collect())
 }
 
 fn rule_record(rule: &RuleReport) -> Object<'_> {
@@ -158,6 +189,7 @@ fn rule_record(rule: &RuleReport) -> Object<'_> {
         .text("truth", truth)
         .text("mode", mode)
         .optional_text("score", rule.score.map(|score| score.to_string()));
+    let object = if rule.missing.is_empty() { object } else { object.value("missing", texts(&rule.missing)) };
     if rule.exempted { object.integer("exempted", 1) } else { object }
 }
 

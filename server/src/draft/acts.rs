@@ -117,12 +117,7 @@ impl Draft<'_> {
     ) -> i64 {
         let at_us = ledger_time(self.new.head.at_us, now_us);
         let index = Index { kind, source, actor, action: Some(action.to_owned()), ..Index::default() };
-        let record = Record {
-            id: Uuid::now_v7(),
-            index,
-            content: content.text("action", action.to_owned()),
-            step: None,
-        };
+        let record = Record { id: Uuid::now_v7(), index, content, step: None };
         let (entry, _) = ledger::append(&mut self.new.head, self.view.id, at_us, record);
         self.entries.push(entry);
         at_us

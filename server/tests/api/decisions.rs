@@ -58,7 +58,23 @@ async fn a_decision_names_its_rules_and_its_place_in_the_ledger() {
     assert_eq!((&entry["outcome"], &entry["action"]), (&json!("require_approval"), &json!("refund")));
     assert_eq!(entry["record"]["policy_set"], decision["policy_set"]);
     assert_eq!(entry["record"]["decision"]["rules"][0]["rule"], "refunds.large");
+    assert_eq!(entry["record"]["action"], "refund");
+    assert_eq!(entry["record"]["decision"]["approval"], decision["approval"]);
     assert!(!entry.to_string().contains("5000"), "the ledger holds no content: {entry}");
+}
+
+#[tokio::test]
+async fn the_ledger_says_what_was_missing_and_what_is_to_be_done() {
+    let (app, key) = app().await;
+    let source = "policy more {}\nrule tell on intent { when action == \"refund\" do notify \"finance\" }";
+    app.post("/api/v1/policies", json!({"source": source})).await.expect(201);
+    let event = json!({"event": "intent", "agent": {"id": "bot"}, "action": "refund"});
+    let decision = app.send(Method::POST, "/api/v1/decisions", Some(&key), event).await.expect(200);
+    assert_eq!(decision["rules"][0]["missing"], json!(["amount"]), "{decision}");
+    let recorded = &app.ledger().await.pop().unwrap()["record"]["decision"];
+    assert_eq!(recorded["rules"][0]["missing"], json!(["amount"]), "{recorded}");
+    assert_eq!(recorded["obligations"], decision["obligations"]);
+    assert_eq!(recorded["obligations"][0]["do"], "notify");
 }
 
 #[tokio::test]
