@@ -24,6 +24,8 @@ use crate::vault::Vault;
 
 /// Passwords that may be hashed at once; each takes 19 MiB and a core for some time.
 const PASSWORDS_AT_ONCE: usize = 2;
+/// Logins that may be under way at once.
+const LOGINS_AT_ONCE: usize = 64;
 /// How often the last uses of keys are written down.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 /// How many entries at the end of a ledger are verified before it is served.
@@ -46,6 +48,8 @@ pub struct App {
     pub logins: Logins,
     /// Bounds how many passwords are hashed at once.
     pub hashing: Arc<Semaphore>,
+    /// Bounds how many logins wait for that.
+    pub logging_in: Semaphore,
     /// Since when it runs.
     pub started: Instant,
     orgs: RwLock<HashMap<Uuid, Arc<Org>>>,
@@ -120,6 +124,7 @@ impl App {
             tokens,
             logins: Logins::default(),
             hashing: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
+            logging_in: Semaphore::new(LOGINS_AT_ONCE),
             started: Instant::now(),
             orgs: RwLock::new(orgs),
         };

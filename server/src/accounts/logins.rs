@@ -20,6 +20,13 @@ struct Tries {
     wait_until_us: i64,
 }
 
+impl Tries {
+    fn wait_s(self, now_us: i64) -> Option<u32> {
+        let left_us = self.wait_until_us - now_us;
+        (left_us > 0).then(|| u32::try_from((left_us + 999_999) / 1_000_000).unwrap_or(u32::MAX))
+    }
+}
+
 /// Wrong logins by e-mail address.
 #[derive(Debug, Default)]
 pub struct Logins(Mutex<HashMap<String, Tries>>);
@@ -28,23 +35,27 @@ impl Logins {
     /// How long this address has to wait before its next try, in whole seconds; none if it may try now.
     pub fn wait_s(&self, email: &str, now_us: i64) -> Option<u32> {
         let tries = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(email).copied()?;
-        let left_us = tries.wait_until_us - now_us;
-        (left_us > 0).then(|| u32::try_from((left_us + 999_999) / 1_000_000).unwrap_or(u32::MAX))
+        tries.wait_s(now_us)
     }
 
-    /// Notes a wrong try.
-    pub fn wrong(&self, email: &str, now_us: i64) {
+    /// Begins a try, which counts as wrong until [`Logins::right`] is said: however many come at once, no more than the
+    /// free ones are looked at. An error is how long to wait, in whole seconds.
+    pub fn begin(&self, email: &str, now_us: i64) -> Result<(), u32> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MAX_ADDRESSES {
             all.retain(|_, tries| tries.wait_until_us > now_us);
         }
         let tries = all.entry(email.to_owned()).or_default();
+        if let Some(seconds) = tries.wait_s(now_us) {
+            return Err(seconds);
+        }
         tries.wrong = tries.wrong.saturating_add(1);
         if tries.wrong >= FREE_TRIES {
             let doublings = (tries.wrong - FREE_TRIES).min(16);
             let wait_s = (FIRST_WAIT_S << doublings).min(LONGEST_WAIT_S);
             tries.wait_until_us = now_us + wait_s * 1_000_000;
         }
+        Ok(())
     }
 
     /// Notes a right one: counting starts anew.
@@ -62,11 +73,12 @@ mod tests {
         let logins = Logins::default();
         for _ in 0..FREE_TRIES {
             assert_eq!(logins.wait_s("a@b.example", 0), None);
-            logins.wrong("a@b.example", 0);
+            logins.begin("a@b.example", 0).unwrap();
         }
         assert_eq!(logins.wait_s("a@b.example", 0), Some(15));
         assert_eq!(logins.wait_s("a@b.example", 15_000_000), None);
-        logins.wrong("a@b.example", 15_000_000);
+        logins.begin("a@b.example", 15_000_000).unwrap();
+        assert_eq!(logins.begin("a@b.example", 15_000_000), Err(30));
         assert_eq!(logins.wait_s("a@b.example", 15_000_000), Some(30));
         assert_eq!(logins.wait_s("c@b.example", 0), None);
         logins.right("a@b.example");

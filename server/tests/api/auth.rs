@@ -145,3 +145,20 @@ async fn a_key_sees_and_drives_its_own_agents_only() {
     app.send_v3("/api/v3/intents", &other, &agent, json!({})).await.expect_problem(403, "x-agent-id");
     assert_eq!(app.head().await, before);
 }
+
+#[tokio::test]
+async fn wrong_passwords_that_come_at_once_have_no_more_tries() {
+    let app = TestApp::start().await;
+    let body = json!({"email": EMAIL, "password": "wrong horse"});
+    let racing: Vec<_> = (0..40)
+        .map(|_| tokio::spawn(answer(app.request(Method::POST, "/api/v1/auth/login", None).json(&body))))
+        .collect();
+    let mut looked_at = 0;
+    for one in racing {
+        match one.await.unwrap().status.as_u16() {
+            401 => looked_at += 1,
+            status => assert_eq!(status, 429),
+        }
+    }
+    assert_eq!(looked_at, 10);
+}

@@ -60,21 +60,21 @@ pub async fn login(
     if let Some(seconds) = app.logins.wait_s(&email, app.clock.now_us()) {
         return Err(Problem::wait(seconds));
     }
+    let _in_line =
+        app.logging_in.try_acquire().map_err(|_| Problem::unavailable("too many logins are waiting"))?;
     let user = app.database.user_by_email(&email).await?;
     let kept = user.as_ref().map(|user| user.password_hash.clone());
     let place = Arc::clone(&app.hashing).acquire_owned().await.map_err(|_| Problem::internal())?;
+    app.logins.begin(&email, app.clock.now_us()).map_err(Problem::wait)?;
     let verify = move || {
         let matches = passwords::verify(&login.password, kept.as_deref());
         drop(place);
         matches
     };
     let matches = tokio::task::spawn_blocking(verify).await.map_err(|_| Problem::internal())?;
-    let now_us = app.clock.now_us();
-    let Some(user) = user.filter(|_| matches) else {
-        app.logins.wrong(&email, now_us);
-        return Err(Problem::wrong_login());
-    };
+    let user = user.filter(|_| matches).ok_or_else(Problem::wrong_login)?;
     app.logins.right(&email);
+    let now_us = app.clock.now_us();
     let access_token = app.tokens.issue(user.id, user.org, now_us).map_err(|_| Problem::internal())?;
     Ok(axum::Json(Token { access_token, token_type: "bearer", expires_in: tokens::LIFETIME_S }))
 }
