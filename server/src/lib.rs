@@ -17,6 +17,7 @@ pub mod http;
 pub mod incidents;
 pub mod intents;
 pub mod ledger;
+pub mod logging;
 pub mod pdp;
 pub mod policies;
 pub mod registration;
@@ -157,8 +158,9 @@ impl Server {
 
 /// Runs a server until the process is asked to end (SIGTERM or SIGINT).
 ///
-/// Says on `out` where it listens, and what a first start made up.
+/// Logs to standard error, and says on `out` where it listens, and what a first start made up.
 pub async fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<(), ServeError> {
+    logging::install();
     let mut asked_to_end = Signals::listen()?;
     let server = Server::start(&config).await?;
     if let Some(credentials) = server.credentials() {
@@ -169,8 +171,11 @@ pub async fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<(), S
     }
     writeln!(out, "Lictor listens on http://{}", server.address())?;
     out.flush()?;
+    tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "the server has started");
     asked_to_end.wait().await;
+    tracing::info!("the server is asked to stop");
     server.stop().await;
+    tracing::info!("the server has stopped");
     Ok(())
 }
 

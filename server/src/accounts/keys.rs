@@ -99,11 +99,6 @@ impl Keyring {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&hash(secret)).cloned()
     }
 
-    /// Whether a key with this id is live.
-    pub fn is_live(&self, id: Uuid) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().any(|key| key.id == id)
-    }
-
     /// The live keys of an org, oldest first.
     pub fn of(&self, org: Uuid) -> Vec<Arc<ApiKey>> {
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -47,7 +47,13 @@ pub struct View {
 impl View {
     /// Its policies now.
     pub fn policies(&self) -> Policies {
-        Arc::clone(&self.policies.read().unwrap_or_else(PoisonError::into_inner))
+        self.in_force().0
+    }
+
+    /// Its policies now, and the generation that they make.
+    pub fn in_force(&self) -> (Policies, Arc<Generation>) {
+        let policies = self.policies.read().unwrap_or_else(PoisonError::into_inner);
+        (Arc::clone(&policies), self.active.snapshot())
     }
 }
 
@@ -417,7 +423,9 @@ impl New {
             keys.remove(id);
         }
         if let Some(policies) = self.policies {
-            *view.policies.write().unwrap_or_else(PoisonError::into_inner) = policies;
+            let mut current = view.policies.write().unwrap_or_else(PoisonError::into_inner);
+            *current = policies;
+            // While nobody reads the policies, so that who reads both sees what belongs together.
             view.active.publish(self.generation);
         }
     }

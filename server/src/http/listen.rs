@@ -1,4 +1,4 @@
-//! The accept loop: a cap on connections, a deadline for headers, and an end that lets requests finish.
+//! The accept loop: a cap on connections, deadlines for headers and for writes, and an end that lets requests finish.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,8 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
+use super::progress::Progress;
+
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may let an answer wait without reading any of it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait when the system gives no connection (it has no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -71,7 +75,7 @@ fn connection(
     stream: TcpStream,
     router: Router,
 ) -> http1::Connection<
-    TokioIo<TcpStream>,
+    TokioIo<Progress<TcpStream>>,
     impl hyper::service::Service<
         hyper::Request<Incoming>,
         Response = axum::response::Response,
@@ -89,5 +93,5 @@ fn connection(
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Progress::new(stream, WRITE_TIMEOUT)), service)
 }

@@ -9,6 +9,7 @@ pub mod members;
 pub mod operations;
 pub mod platform;
 pub mod problem;
+pub mod progress;
 pub mod values;
 
 use std::any::Any;

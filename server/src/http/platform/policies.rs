@@ -130,8 +130,7 @@ pub async fn list_policies(
     let parameters = Parameters::of(&uri)?;
     let limit = parameters.limit()?;
     let after = parameters.text("after").unwrap_or_default();
-    let policies = reader.org.view.policies();
-    let in_force = reader.org.view.active.snapshot();
+    let (policies, in_force) = reader.org.view.in_force();
     let wanted = policies.iter().filter(|policy| policy.name.as_str() > after);
     let page: Vec<_> = wanted
         .take(usize::try_from(limit).unwrap_or(1))
@@ -146,11 +145,11 @@ pub async fn list_policies(
     params(("id" = String, Path, description = "The policy's id or name")),
     responses((status = 200, description = "The policy; `ETag` names its revision", body = PolicyBody), ReadProblems))]
 pub async fn get_policy(reader: Reader, Segment(policy): Segment) -> Result<Answer, Problem> {
-    let policies = reader.org.view.policies();
+    let (policies, in_force) = reader.org.view.in_force();
     let id = named(&reader.org, &policy)?;
     let policy =
         policies.iter().find(|policy| policy.id == id).ok_or_else(|| Problem::not_found("policy"))?;
-    Ok(answer(StatusCode::OK, policy, reader.org.view.active.snapshot().digest(), None))
+    Ok(answer(StatusCode::OK, policy, in_force.digest(), None))
 }
 
 /// Give a policy another source.
