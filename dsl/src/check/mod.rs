@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use self::expr::Checker;
 use self::scope::{Named, Scope};
 use crate::ast::{self, ItemKind};
-use crate::diagnostics::{Diagnostic, names, syntax, typing};
+use crate::diagnostics::{Diagnostic, Severity, names, syntax, typing};
 use crate::events::EventKind;
 use crate::hir::{self, Const, PatternKind};
 use crate::source::{Lines, Source, Span};
@@ -71,18 +71,22 @@ pub(crate) fn check(sources: &[Source]) -> (hir::PolicySet, Vec<Diagnostic>) {
     (set, diagnostics)
 }
 
-/// Keeps the first diagnostics of each file, and says that there are more.
+/// Keeps the first errors of each file, and the first warnings and notes, and says that there are more. What is only
+/// worth knowing never becomes an error by its number.
 fn limit(diagnostics: &mut Vec<Diagnostic>) {
-    let (mut file, mut count) = (0, 0);
+    let (mut file, mut errors, mut others) = (0, 0, 0);
     diagnostics.retain_mut(|diagnostic| {
         if diagnostic.span.source != file {
-            (file, count) = (diagnostic.span.source, 0);
+            (file, errors, others) = (diagnostic.span.source, 0, 0);
         }
-        count += 1;
-        if count == crate::parse::DIAGNOSTICS_LIMIT {
-            *diagnostic = syntax::more(diagnostic.span, count);
+        let severity = diagnostic.severity;
+        let count = if severity == Severity::Error { &mut errors } else { &mut others };
+        *count += 1;
+        if *count == crate::parse::DIAGNOSTICS_LIMIT {
+            let severity = if severity == Severity::Error { severity } else { Severity::Note };
+            *diagnostic = syntax::more(diagnostic.span, *count, severity);
         }
-        count <= crate::parse::DIAGNOSTICS_LIMIT
+        *count <= crate::parse::DIAGNOSTICS_LIMIT
     });
 }
 
@@ -495,6 +499,17 @@ mod checks {
             ),
             ["L0404"]
         );
+    }
+
+    #[test]
+    fn many_notes_are_no_mistake() {
+        let rules: String = (0..2_000)
+            .map(|number| format!("rule r{number} on intent {{ when amount > {number} deny }}\n"))
+            .collect();
+        let (set, diagnostics) = check(&[Source::new("p.lictor", format!("policy p {{}}\n{rules}"))]);
+        assert_eq!(set.policies[0].rules.len(), 2_000);
+        assert_eq!(diagnostics.len(), crate::parse::DIAGNOSTICS_LIMIT);
+        assert!(diagnostics.iter().all(|diagnostic| diagnostic.severity == Severity::Note));
     }
 
     #[test]

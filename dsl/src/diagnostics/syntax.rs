@@ -1,6 +1,6 @@
 //! L01: the text can't be read as declarations.
 
-use super::{Diagnostic, error, shown};
+use super::{Diagnostic, Severity, error, shown};
 use crate::source::Span;
 
 /// Text between declarations.
@@ -119,15 +119,16 @@ pub(crate) fn file_too_large(span: Span, limit: usize) -> Diagnostic {
     )
 }
 
-/// A file with more mistakes than anybody mends at once.
-pub(crate) fn more(span: Span, limit: usize) -> Diagnostic {
-    error(
-        "L0111",
-        format!("this file has {limit} problems or more"),
-        span,
-        "the rest begins here",
-        "mend those above first: the rest is not shown",
-    )
+/// A file about which there is more to say than anybody reads at once.
+pub(crate) fn more(span: Span, limit: usize, severity: Severity) -> Diagnostic {
+    let (message, help) = match severity {
+        Severity::Error => (
+            format!("this file has {limit} mistakes or more"),
+            "mend those above first: the rest is not shown",
+        ),
+        _ => (format!("there are {limit} notes or more about this file"), "the rest is not shown"),
+    };
+    Diagnostic { severity, ..error("L0111", message, span, "the rest begins here", help) }
 }
 
 /// The header is missing or there are several.
