@@ -54,6 +54,11 @@ pub fn rfc3339(at_us: i64) -> String {
     }
 }
 
+/// A time in RFC 3339, in microseconds since 1970.
+pub fn micros(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>().ok().map(Timestamp::as_microsecond)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

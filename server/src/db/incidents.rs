@@ -102,6 +102,8 @@ pub struct Filter {
     pub status: Option<Status>,
     pub severity: Option<Severity>,
     pub agent: Option<Uuid>,
+    pub from_us: Option<i64>,
+    pub to_us: Option<i64>,
     pub before: Option<Uuid>,
     pub limit: i64,
 }
@@ -119,6 +121,12 @@ impl Database {
         }
         if let Some(agent) = filter.agent {
             query.push(" AND agent_id = ").push_bind(agent);
+        }
+        if let Some(from_us) = filter.from_us {
+            query.push(" AND last_seen >= ").push_bind(from_us);
+        }
+        if let Some(to_us) = filter.to_us {
+            query.push(" AND first_seen < ").push_bind(to_us);
         }
         if let Some(before) = filter.before {
             query.push(" AND incident_id < ").push_bind(before);

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::problem::Problem;
+use super::problem::{FieldProblem, Problem};
 
 /// Items of a page unless the caller says.
 const DEFAULT_LIMIT: i64 = 100;
@@ -33,10 +33,18 @@ impl Serialize for Decimal {
 pub struct Parameters(HashMap<String, String>);
 
 impl Parameters {
-    /// Those of this address.
-    pub fn of(uri: &Uri) -> Result<Parameters, Problem> {
+    /// Those of this address, which has to have no others than these.
+    pub fn of(uri: &Uri, known: &[&str]) -> Result<Parameters, Problem> {
         let query = Query::<HashMap<String, String>>::try_from_uri(uri);
-        query.map(|Query(all)| Parameters(all)).map_err(|_| Problem::field("query", "can't be read"))
+        let Query(all) = query.map_err(|_| Problem::field("query", "can't be read"))?;
+        let mut unknown: Vec<_> = all.keys().filter(|name| !known.contains(&name.as_str())).collect();
+        unknown.sort_unstable();
+        match unknown.is_empty() {
+            true => Ok(Parameters(all)),
+            false => Err(Problem::invalid(
+                unknown.into_iter().map(|name| FieldProblem::new(name, "is not known here")).collect(),
+            )),
+        }
     }
 
     /// A parameter as it came.

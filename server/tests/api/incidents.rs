@@ -54,8 +54,19 @@ async fn incidents_are_listed_and_filtered() {
         ("?agent_id=a", 2),
         ("?agent_id=nobody", 0),
         ("?limit=1", 1),
+        ("?status=false_positive", 0),
+        ("?from=2026-01-01T00:00:00Z", 3),
+        ("?from=2999-01-01T00:00:00%2B02:00", 0),
+        ("?to=2999-01-01T00:00:00Z", 3),
+        ("?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z", 0),
     ] {
         assert_eq!(count(&app, query).await, want, "{query}");
+    }
+    for (query, field) in [("from=yesterday", "from"), ("to=2026-01-01", "to"), ("state=open", "state")] {
+        app.get(&format!("/api/v1/incidents?{query}")).await.expect_problem(400, field);
+    }
+    for list in ["agents", "ledger", "policies", "policies/base/versions"] {
+        app.get(&format!("/api/v1/{list}?offset=1")).await.expect_problem(400, "offset");
     }
     let page = app.get("/api/v1/incidents?limit=2&severity=high").await;
     let next = page.headers["link"].to_str().unwrap().to_owned();

@@ -223,7 +223,7 @@ pub async fn list_agents(
     anyone: Anyone,
     uri: Uri,
 ) -> Result<(HeaderMap, axum::Json<Vec<AgentBody>>), Problem> {
-    let parameters = Parameters::of(&uri)?;
+    let parameters = Parameters::of(&uri, &["environment", "include_inactive", "after", "limit"])?;
     let limit = parameters.limit()?;
     let inactive = parameters.read("include_inactive", "true or false", |text| text.parse::<bool>().ok())?;
     let after = parameters.read("after", "an agent's id", |text| Uuid::parse_str(text).ok())?;

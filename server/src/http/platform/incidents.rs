@@ -12,10 +12,15 @@ use super::super::auth::{Editor, Reader};
 use super::super::problem::{Problem, ReadProblems, WriteProblems};
 use super::super::values::{Parameters, Segment, id};
 use crate::app::App;
-use crate::clock::rfc3339;
+use crate::clock::{micros, rfc3339};
 use crate::db::IncidentFilter;
 use crate::draft::Refused;
 use crate::incidents::{Incident, Status, Touched, severity_named};
+
+/// What incidents can be searched by.
+const PARAMETERS: [&str; 7] = ["status", "severity", "agent_id", "from", "to", "before", "limit"];
+/// A status that clients may ask for and that no incident can get yet.
+const FALSE_POSITIVE: &str = "false_positive";
 
 /// An incident.
 #[derive(Debug, Serialize, ToSchema)]
@@ -97,8 +102,10 @@ impl TouchedIncident {
 
 /// The incidents of the org.
 #[utoipa::path(get, path = "/api/v1/incidents", tag = "incidents",
-    params(("status" = Option<String>, Query, description = "open, acknowledged, resolved or ignored"),
+    params(("status" = Option<String>, Query, description = "open, acknowledged, resolved, ignored, or false_positive, which none is yet"),
         ("severity" = Option<String>, Query, description = "low, medium, high or critical"),
+        ("from" = Option<String>, Query, description = "Only those that had a hit at this time (RFC 3339) or later"),
+        ("to" = Option<String>, Query, description = "Only those that had their first hit before this time (RFC 3339)"),
         ("agent_id" = Option<String>, Query, description = "An agent's id or name"),
         ("before" = Option<String>, Query, description = "Continue after this incident's id"),
         ("limit" = Option<i64>, Query, description = "1 to 1000, 100 if left out")),
@@ -108,10 +115,19 @@ pub async fn list_incidents(
     reader: Reader,
     uri: Uri,
 ) -> Result<(HeaderMap, axum::Json<Vec<IncidentBody>>), Problem> {
-    let parameters = Parameters::of(&uri)?;
+    let parameters = Parameters::of(&uri, &PARAMETERS)?;
     let limit = parameters.limit()?;
+    let time = |name| parameters.read(name, "a time in RFC 3339, as 2026-01-31T12:00:00Z", micros);
+    let status = |name: &str| match name {
+        FALSE_POSITIVE => Some(None),
+        name => Status::named(name).map(Some),
+    };
+    let status =
+        parameters.read("status", "open, acknowledged, resolved, ignored or false_positive", status)?;
     let filter = IncidentFilter {
-        status: parameters.read("status", "open, acknowledged, resolved or ignored", Status::named)?,
+        status: status.flatten(),
+        from_us: time("from")?,
+        to_us: time("to")?,
         severity: parameters.read("severity", "low, medium, high or critical", severity_named)?,
         agent: match parameters.text("agent_id") {
             None => None,
@@ -123,6 +139,9 @@ pub async fn list_incidents(
         before: parameters.read("before", "an incident's id", |text| Uuid::parse_str(text).ok())?,
         limit,
     };
+    if status == Some(None) {
+        return Ok((HeaderMap::new(), axum::Json(Vec::new())));
+    }
     let page: Vec<_> = app.database.incidents(reader.org.view.id, &filter).await?.iter().map(body).collect();
     let last = page.last().map(|incident| incident.incident_id.to_string());
     Ok((parameters.next_page("/api/v1/incidents", ("before", last), page.len(), limit), axum::Json(page)))

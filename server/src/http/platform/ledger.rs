@@ -82,7 +82,7 @@ pub async fn list_entries(
     reader: Reader,
     uri: Uri,
 ) -> Result<(HeaderMap, axum::Json<Vec<EntryBody>>), Problem> {
-    let parameters = Parameters::of(&uri)?;
+    let parameters = Parameters::of(&uri, &["after", "limit"])?;
     let limit = parameters.limit()?;
     let after = parameters.read("after", "a whole number", |text| text.parse::<i64>().ok())?.unwrap_or(-1);
     let rows = app.database.entries(reader.org.view.id, after, limit).await?;

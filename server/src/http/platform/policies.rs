@@ -127,7 +127,7 @@ pub async fn list_policies(
     reader: Reader,
     uri: Uri,
 ) -> Result<(HeaderMap, axum::Json<Vec<PolicyBody>>), Problem> {
-    let parameters = Parameters::of(&uri)?;
+    let parameters = Parameters::of(&uri, &["after", "limit"])?;
     let limit = parameters.limit()?;
     let after = parameters.text("after").unwrap_or_default();
     let (policies, in_force) = reader.org.view.in_force();
@@ -284,7 +284,7 @@ pub async fn list_versions(
     Segment(policy): Segment,
     uri: Uri,
 ) -> Result<axum::Json<Vec<VersionBody>>, Problem> {
-    let limit = Parameters::of(&uri)?.limit()?;
+    let limit = Parameters::of(&uri, &["limit"])?.limit()?;
     let id = named(&reader.org, &policy)?;
     if !reader.org.view.policies().iter().any(|policy| policy.id == id) {
         return Err(Problem::not_found("policy"));
