@@ -184,6 +184,25 @@ impl Open {
         self.folds.retain(|_, id| by_id.contains_key(id));
     }
 
+    /// Keeps only so many: those that wait longest for their next hit. A hit on a forgotten one opens another.
+    pub fn keep_latest(&mut self, count: usize) {
+        if self.by_id.len() > count {
+            let mut by_time: Vec<_> =
+                self.by_id.values().map(|incident| (incident.fold_until_us, incident.id)).collect();
+            by_time.sort_unstable_by(|a, b| b.cmp(a));
+            for (_, id) in by_time.into_iter().skip(count) {
+                self.by_id.remove(&id);
+            }
+            let by_id = &self.by_id;
+            self.folds.retain(|_, id| by_id.contains_key(id));
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// Whether there are more than this many.
     pub fn exceeds(&self, count: usize) -> bool {
         self.by_id.len() > count
@@ -303,6 +322,19 @@ mod tests {
         assert!(open.exceeds(0));
         open.forget_finished(11_000_000);
         assert!(!open.exceeds(0));
+    }
+
+    #[test]
+    fn of_too_many_incidents_the_latest_are_kept() {
+        let mut open = Open::default();
+        for at_s in [3, 1, 2] {
+            let new = || Uuid::from_u128(at_s as u128);
+            open.put(fold(&Open::default(), &open, hit(&at_s.to_string()), witness(at_s), new).incident);
+        }
+        open.keep_latest(2);
+        assert!(open.count() == 2 && open.get(Uuid::from_u128(1)).is_none());
+        assert!(fold(&Open::default(), &open, hit("1"), witness(4), Uuid::nil).new);
+        assert!(!fold(&Open::default(), &open, hit("2"), witness(4), Uuid::nil).new);
     }
 
     #[test]

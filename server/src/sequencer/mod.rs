@@ -36,6 +36,8 @@ const BATCH_WEIGHT: usize = 1_024;
 const MAX_TASKS: usize = 100_000;
 /// Incidents at hand above which finished ones are forgotten.
 const MANY_INCIDENTS: usize = 10_000;
+/// Incidents that are kept at hand when too many are not finished.
+const MAX_INCIDENTS: usize = 100_000;
 
 /// The server can't decide now. The caller may come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -217,7 +219,8 @@ pub struct Parts {
 /// Starts the sequencer of an org that stands where `memory` says.
 pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<()>) {
     let (jobs, waiting) = mpsc::unbounded_channel();
-    let task = tokio::spawn(Sequencer { parts, memory, waiting, stopping: false }.run());
+    let task =
+        tokio::spawn(Sequencer { parts, memory, waiting, stopping: false, tidy_above: MANY_INCIDENTS }.run());
     (Queue { jobs, places: Arc::new(Semaphore::new(QUEUE_EVENTS)) }, task)
 }
 
@@ -226,6 +229,8 @@ struct Sequencer {
     memory: Memory,
     waiting: mpsc::UnboundedReceiver<Job>,
     stopping: bool,
+    /// How many incidents are too many to keep without a look.
+    tidy_above: usize,
 }
 
 /// Told to a caller once the batch is durable, or failed.
@@ -307,8 +312,12 @@ impl Sequencer {
         if self.memory.tasks.len() > MAX_TASKS {
             self.memory.tasks.clear();
         }
-        if self.memory.incidents.exceeds(MANY_INCIDENTS) {
-            self.memory.incidents.forget_finished(self.memory.head.at_us);
+        let incidents = &mut self.memory.incidents;
+        if incidents.exceeds(self.tidy_above) {
+            incidents.forget_finished(self.memory.head.at_us);
+            incidents.keep_latest(MAX_INCIDENTS);
+            // Looking through all of them pays off only once there are twice as many.
+            self.tidy_above = MANY_INCIDENTS.max(2 * incidents.count());
         }
     }
 }
