@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
+use lictor_dsl::number::Number;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -44,22 +45,30 @@ impl<'de> Deserialize<'de> for Members<'de> {
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// JSON without the white space between its parts, so that two spellings of one request are the same text.
-pub fn compact(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    let (mut in_string, mut escaped) = (false, false);
-    for character in json.chars() {
-        if in_string || !character.is_ascii_whitespace() {
-            out.push(character);
+/// JSON in one spelling: members by name, exact numbers, no white space. Two texts of one request become the same.
+pub fn canonical(json: &RawValue) -> serde_json::Result<String> {
+    let text = json.get();
+    match text.as_bytes().first() {
+        Some(b'{') => {
+            let mut members = members(json)?;
+            members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+            let member = |(name, value): (Cow<'_, str>, &RawValue)| {
+                Ok(format!("{}:{}", serde_json::to_string(&name)?, canonical(value)?))
+            };
+            let members = members.into_iter().map(member).collect::<serde_json::Result<Vec<_>>>()?;
+            Ok(format!("{{{}}}", members.join(",")))
         }
-        match character {
-            _ if escaped => escaped = false,
-            '\\' if in_string => escaped = true,
-            '"' => in_string = !in_string,
-            _ => {}
+        Some(b'[') => {
+            let items = serde_json::from_str::<Vec<&RawValue>>(text)?;
+            let items = items.into_iter().map(canonical).collect::<serde_json::Result<Vec<_>>>()?;
+            Ok(format!("[{}]", items.join(",")))
         }
+        Some(b'"') => serde_json::to_string(&serde_json::from_str::<Cow<'_, str>>(text)?),
+        Some(b'-' | b'0'..=b'9') => {
+            Ok(text.parse::<Number>().map_or_else(|_| text.to_owned(), |number| number.to_string()))
+        }
+        _ => Ok(text.to_owned()),
     }
-    out
 }
 
 #[cfg(test)]
@@ -82,7 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn white_space_between_parts_goes() {
-        assert_eq!(compact("{ \"a b\\\" \" : [1,\n 2.0 ] }"), r#"{"a b\" ":[1,2.0]}"#);
+    fn two_spellings_of_one_request_are_the_same() {
+        let spelled = |json: &str| canonical(serde_json::from_str::<&RawValue>(json).unwrap()).unwrap();
+        let want = r#"{"a b\" ":[1,2,{"x":"é"}],"b":null,"c":1.5}"#;
+        assert_eq!(spelled(r#"{ "c": 1.50, "a b\" " : [1.0,\n 2e0, {"x": "\u00e9"} ], "b":null }"#.replace("\\n", "\n").as_str()), want);
+        assert_eq!(spelled(want), want);
+        assert_eq!(spelled("1e999"), "1e999");
     }
 }

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::auth::Actor;
-use super::body::Json;
-use super::members::compact;
+use super::body::{Json, without_place};
+use super::members::canonical;
 use super::problem::{FieldProblem, Problem, WriteProblems};
 use super::values::Decimal;
 use crate::accounts::Caller;
@@ -134,8 +134,10 @@ pub async fn declare_intent(
     let json = event(&new)?;
     named.agree(&new.org_id, Some(&new.agent_id))?;
     let incoming = Incoming { caller: &named.caller, source: SOURCE, json: json.as_bytes() };
+    let request = serde_json::from_str(&json).and_then(canonical);
+    let request = request.map_err(|error| Problem::field("", without_place(&error.to_string())))?;
     let declaration = Declaration {
-        request_digest: sha256(&[named.agent.id.as_bytes(), compact(&json).as_bytes()]),
+        request_digest: sha256(&[named.agent.id.as_bytes(), request.as_bytes()]),
         idempotency_key: new.idempotency_key,
     };
     let prepared = prepare(&app, &named.org, incoming, &named.agent, Some(declaration))?;
