@@ -374,6 +374,8 @@ const READ: [(&str, &str); 5] = [
     ("404", "There is no such object, or it is not the caller's"),
     ("503", "The server can't answer now; see `Retry-After`"),
 ];
+const TIMEOUT: (&str, &str) = ("408", "The body took too long to arrive");
+const INTERNAL: (&str, &str) = ("500", "Something went wrong here; the log has it");
 const CONFLICT: (&str, &str) = ("409", "It contradicts what is there");
 const TOO_LARGE: (&str, &str) = ("413", "The body is too large");
 
@@ -391,23 +393,25 @@ fn documented(problems: &[(&str, &str)]) -> BTreeMap<String, RefOr<utoipa::opena
 
 impl IntoResponses for ReadProblems {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
-        documented(&READ)
+        documented(&[&READ[..], &[INTERNAL]].concat())
     }
 }
 
 impl IntoResponses for WriteProblems {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
-        documented(&[&READ[..], &[CONFLICT, TOO_LARGE]].concat())
+        documented(&[&READ[..], &[TIMEOUT, CONFLICT, TOO_LARGE, INTERNAL]].concat())
     }
 }
 
 impl IntoResponses for PolicyProblems {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
         let more = [
+            TIMEOUT,
             CONFLICT,
             ("412", "It was changed since the `If-Match` was read"),
             TOO_LARGE,
             ("422", "The source has errors: see `diagnostics`; nothing was changed"),
+            INTERNAL,
         ];
         documented(&[&READ[..], &more].concat())
     }
@@ -418,7 +422,9 @@ impl IntoResponses for LoginProblems {
         documented(&[
             ("400", "Fields are wrong or missing"),
             ("401", "The e-mail address or the password is wrong"),
-            ("413", "The body is too large"),
+            TIMEOUT,
+            TOO_LARGE,
+            INTERNAL,
             ("429", "Too many wrong tries; see `Retry-After`"),
             ("503", "The server can't answer now; see `Retry-After`"),
         ])

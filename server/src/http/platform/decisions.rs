@@ -96,6 +96,15 @@ pub struct DecisionsBody {
     decisions: Vec<ItemBody>,
 }
 
+/// What is answered: the decision of one event, or those of many.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "documents the answer")]
+enum DecideBody {
+    One(DecisionBody),
+    Many(DecisionsBody),
+}
+
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum ItemBody {
@@ -107,7 +116,7 @@ enum ItemBody {
 ///
 /// In a batch an event with a fault gets a problem in its place, and the others are judged.
 #[utoipa::path(post, path = "/api/v1/decisions", tag = "decisions", request_body = Asked,
-    responses((status = 200, description = "The decision; for `events` a `decisions` list of them", body = DecisionBody), WriteProblems))]
+    responses((status = 200, description = "The decision; for `events` a `decisions` list of them", body = DecideBody), WriteProblems))]
 pub async fn decide(
     State(app): State<Arc<App>>,
     Extension(request_id): Extension<RequestId>,
