@@ -1,5 +1,6 @@
 //! Request bodies: read with a limit and a deadline, as JSON whatever their content type says, with every fault named.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -17,6 +18,7 @@ use utoipa::PartialSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
+use super::members::members;
 use super::problem::{FieldProblem, Problem};
 
 /// What most routes take.
@@ -27,6 +29,8 @@ pub const BATCH_BYTES: usize = 16 * MIB;
 pub const POLICY_BYTES: usize = 4 * MIB;
 /// How deep JSON may be nested.
 const MAX_DEPTH: usize = 128;
+/// Faults of one body that are named.
+const MAX_FAULTS: usize = 16;
 /// How long a body may take to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is read and thrown away of a body that nobody wants.
@@ -66,24 +70,61 @@ pub fn parse<T: DeserializeOwned + PartialSchema>(text: &RawValue) -> Result<T, 
     if !text.get().starts_with('{') {
         return Err(Problem::field("", "must be a JSON object"));
     }
-    let mut deserializer = serde_json::Deserializer::from_str(text.get());
+    let fault = match read_as::<T>(text.get()) {
+        Ok(value) => return Ok(value),
+        Err(fault) => fault,
+    };
+    let mut errors = missing_fields(text, &T::schema());
+    add_unless_named(&mut errors, fault);
+    // The reader stops at the first fault: without the member that has it, it finds the next one.
+    if let Ok(mut rest) = members(text) {
+        while errors.len() < MAX_FAULTS {
+            let named = |name: &str| errors.iter().any(|error| error.field.split('.').next() == Some(name));
+            rest.retain(|(name, _)| !named(name));
+            let Err(fault) = read_as::<T>(&object(&rest)) else { break };
+            if !add_unless_named(&mut errors, fault) {
+                break;
+            }
+        }
+    }
+    Err(Problem::invalid(errors))
+}
+
+fn read_as<T: DeserializeOwned>(text: &str) -> Result<T, FieldProblem> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let message = without_place(&error.inner().to_string());
-        let mut errors = missing_fields(text, &T::schema());
-        if !message.starts_with("missing field") || errors.is_empty() {
-            let path = error.path().to_string().replace("[", ".").replace(']', "");
-            let field = if path == "." { quoted_name(&message).unwrap_or_default() } else { path };
-            let detail =
-                if message.starts_with("unknown field") { "is not known here".to_owned() } else { message };
-            errors.push(FieldProblem::new(field, detail));
-        }
-        Problem::invalid(errors)
+        let path = error.path().to_string().replace("[", ".").replace(']', "");
+        let field = if path == "." { quoted_name(&message).unwrap_or_default() } else { path };
+        let detail = match message {
+            message if message.starts_with("unknown field") => "is not known here".to_owned(),
+            message if message.starts_with("missing field") => "is required".to_owned(),
+            message => message,
+        };
+        FieldProblem::new(field, detail)
     })
+}
+
+/// Adds a fault, unless its member is named already. Tells whether it was new.
+fn add_unless_named(errors: &mut Vec<FieldProblem>, fault: FieldProblem) -> bool {
+    let member = |field: &str| field.split('.').next().unwrap_or_default().to_owned();
+    let is_new = errors.iter().all(|error| member(&error.field) != member(&fault.field));
+    if is_new {
+        errors.push(fault);
+    }
+    is_new
+}
+
+fn object(members: &[(Cow<'_, str>, &RawValue)]) -> String {
+    let member = |(name, value): &(Cow<'_, str>, &RawValue)| {
+        format!("{}:{}", serde_json::Value::from(name.as_ref()), value.get())
+    };
+    format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(","))
 }
 
 /// The required members of the documented type that the object lacks.
 fn missing_fields(text: &RawValue, schema: &RefOr<Schema>) -> Vec<FieldProblem> {
-    let (RefOr::T(Schema::Object(object)), Ok(members)) = (schema, super::members::members(text)) else {
+    let (RefOr::T(Schema::Object(object)), Ok(members)) = (schema, members(text)) else {
         return Vec::new();
     };
     let is_missing =
@@ -254,14 +295,18 @@ mod tests {
     }
 
     #[test]
-    fn every_missing_and_the_first_wrong_field_is_named() {
+    fn every_missing_and_wrong_field_is_named() {
         assert_eq!(faults("{}"), ["name", "source"]);
         assert_eq!(faults(r#"{"name": 5}"#), ["source", "name"]);
         assert_eq!(faults(r#"{"name": "a", "source": "b", "count": "c"}"#), ["count"]);
         assert_eq!(faults(r#"{"name": "a", "source": "b", "list": ["c", 5]}"#), ["list.1"]);
         assert_eq!(faults(r#"{"name": "a", "source": "b", "extra": 1}"#), ["extra"]);
         assert_eq!(faults(r#"{"name": "a", "name": "a", "source": "b"}"#), ["name"]);
-        assert_eq!(faults(r#"{"name": null, "source": "b"}"#), ["name", "name"]);
+        assert_eq!(faults(r#"{"name": null, "source": "b"}"#), ["name"]);
+        let several = r#"{"name": 5, "source": 6, "count": "c", "list": ["c", 5], "extra": 1}"#;
+        assert_eq!(faults(several), ["name", "source", "count", "list.1", "extra"]);
+        let many: Vec<_> = (0..100).map(|number| format!("\"x{number}\":1")).collect();
+        assert_eq!(faults(&format!("{{{}}}", many.join(","))).len(), MAX_FAULTS);
         assert_eq!(faults("[1]"), [""]);
     }
 
