@@ -3,17 +3,16 @@
 use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
-/// Says what is logged, as `warn` or `info,lictor_server=debug`; `info` if it is not set.
+/// Says what is logged, as `warn` or `info,lictor_server=debug`, on top of [`DEFAULT`].
 const VARIABLE: &str = "LICTOR_LOG";
+/// What the server does, and what goes wrong in a library. The code generator tells every function it makes.
+const DEFAULT: &str = "warn,lictor_server=info,lictor_engine=info,cranelift_jit=warn";
 
 /// Sends what is logged to standard error. A process that has a log already keeps it.
 pub fn install() {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .with_env_var(VARIABLE)
-        .from_env_lossy();
+    let wanted = std::env::var(VARIABLE).unwrap_or_default();
+    let filter = EnvFilter::builder().parse_lossy(format!("{DEFAULT},{wanted}"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let _is_first = match stderr().is_terminal() {
         true => log.try_init(),

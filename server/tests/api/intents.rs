@@ -67,6 +67,25 @@ async fn concurrent_first_uses_of_a_key_make_one_intent() {
     assert_eq!(app.head().await.0, before + 1);
 }
 
+#[tokio::test]
+async fn a_request_is_the_same_however_it_is_spelled() {
+    let (app, key, agent) = app().await;
+    let before = app.head().await.0;
+    let mut made = Vec::new();
+    for payload in [r#"{"a": 1, "b": {"x": [1.50], "y": null}}"#, r#"{"b":{"y":null,"x":[1.5]},"a":1.0}"#] {
+        let payload = format!(
+            r#"{{"agent_id":"{agent}","org_id":"{}","action":"refund","payload":{payload},"idempotency_key":"k-3"}}"#,
+            app.org
+        );
+        let request = app.request(Method::POST, "/api/v3/intents", Some(&key)).body(payload);
+        made.push(
+            answer(request.header("x-org-id", &app.org).header("x-agent-id", &agent)).await.expect(201),
+        );
+    }
+    assert_eq!(made[0], made[1]);
+    assert_eq!(app.head().await.0, before + 1);
+}
+
 /// That many at once.
 async fn futures<F: Future>(count: usize, make: impl Fn() -> F) -> Vec<F::Output> {
     let mut set: Vec<_> = (0..count).map(|_| Box::pin(make())).collect();
