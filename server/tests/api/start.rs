@@ -136,6 +136,9 @@ async fn the_documentation_describes_every_route() {
             assert!(path == "/health" || problems > 0, "{method} {path} has no problems");
         }
     }
+    let decide = &api["paths"]["/api/v1/decisions"]["post"]["responses"];
+    assert!(decide["408"].is_object() && decide["500"].is_object());
+    assert!(api["components"]["schemas"]["DecideBody"].to_string().contains("DecisionsBody"));
     let docs = app.client.get(format!("{}/docs/", app.base)).send().await.unwrap();
     assert_eq!(docs.status().as_u16(), 200);
     assert!(docs.text().await.unwrap().contains("swagger"));

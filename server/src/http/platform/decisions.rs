@@ -101,7 +101,7 @@ pub struct DecisionsBody {
 #[serde(untagged)]
 #[expect(dead_code, reason = "documents the answer")]
 enum DecideBody {
-    One(DecisionBody),
+    One(Box<DecisionBody>),
     Many(DecisionsBody),
 }
 
