@@ -43,7 +43,7 @@ impl DomainList {
     }
 
     /// Whether a host is one of these, or below one.
-    pub fn contains_host(&self, host: &Host) -> bool {
+    fn contains_host(&self, host: &Host) -> bool {
         match host {
             Host::Address(address) => self.addresses.contains(address),
             Host::Name(name) => suffixes(name).any(|suffix| self.names.contains(suffix)),
