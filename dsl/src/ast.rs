@@ -60,12 +60,16 @@ pub enum ItemKind {
     Test(Test),
 }
 
-/// The header of a policy.
+/// The header of a policy or a template.
 #[derive(Debug, Clone)]
 pub struct Header {
+    /// Whether it says `template`.
+    pub is_template: bool,
     /// Its name.
     pub name: Name,
-    /// `title`, `owner`, `controls`, `mode`.
+    /// `extends other`
+    pub extends: Vec<Name>,
+    /// `title`, `owner`, `controls`, `mode`; a template has more.
     pub settings: Vec<(Name, Value)>,
 }
 
@@ -235,10 +239,27 @@ pub struct Test {
     pub name: Name,
     /// Parameters pinned for this test.
     pub pins: Vec<(Name, Value)>,
+    /// What happened before.
+    pub history: Vec<History>,
     /// The agent and the event.
     pub given: Vec<(Name, Vec<Member>, Span)>,
     /// What must come out.
     pub expects: Vec<Spanned<Expect>>,
+}
+
+/// An event that happened before the one that is judged.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// `denied` or `waiting`; it happened if neither is said.
+    pub outcome: Option<Name>,
+    /// How long before, in microseconds.
+    pub before_us: i64,
+    /// Its kind.
+    pub kind: Name,
+    /// Its members.
+    pub members: Vec<Member>,
+    /// All of it.
+    pub span: Span,
 }
 
 /// One member of an object in a test.
@@ -440,4 +461,64 @@ pub enum ExprKind {
     Quantified(Quantifier, Name, Box<Expr>, Box<Expr>),
     /// `tz "zone"`
     Zone(Name),
+    /// `count(intent where … per … within …)` and its like.
+    Memory(Box<Memory>),
+}
+
+/// A question about earlier events.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    /// `count`, `sum`, …
+    pub operator: Name,
+    /// What is remembered: several parts only for `sequence(a then b)`.
+    pub parts: Vec<MemoryPart>,
+    /// `since b`
+    pub since: Option<MemoryPart>,
+    /// `until u`
+    pub until: Option<MemoryPart>,
+    /// `per a, b = c`; none if it is not said.
+    pub per: Option<Vec<MemoryKey>>,
+    /// `within 1h`
+    pub within: Option<Spanned<Within>>,
+    /// `resolution 1m`, in microseconds.
+    pub resolution_us: Option<Spanned<i64>>,
+}
+
+/// Some of the earlier events.
+#[derive(Debug, Clone)]
+pub struct MemoryPart {
+    /// `attempted` or `denied`.
+    pub outcome: Option<Name>,
+    /// Their kinds.
+    pub kinds: Vec<Name>,
+    /// `kind.field.member`: the path behind the kind, as an expression over the remembered event.
+    pub value: Option<Expr>,
+    /// `where condition`, over the remembered event.
+    pub filter: Option<Expr>,
+    /// All of it.
+    pub span: Span,
+}
+
+/// One of the keys that keep memories apart.
+#[derive(Debug, Clone)]
+pub struct MemoryKey {
+    /// Whether a remembered list gives one key for each of its values.
+    pub each: bool,
+    /// Over the remembered event.
+    pub remembered: Expr,
+    /// Over the event being judged; the same as the remembered one if it is not said.
+    pub asked: Option<Expr>,
+    /// All of it.
+    pub span: Span,
+}
+
+/// How far a memory reaches back.
+#[derive(Debug, Clone)]
+pub enum Within {
+    /// `within 1h`, in microseconds.
+    Time(i64),
+    /// `within 20 events`
+    Events(Number),
+    /// `within window`: a parameter.
+    Param(String),
 }

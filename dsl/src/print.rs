@@ -103,6 +103,7 @@ fn operand(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
             | ExprKind::Item(..)
             | ExprKind::Call(..)
             | ExprKind::TimePart(..)
+            | ExprKind::Memory(_)
             | ExprKind::Join(_)
             | ExprKind::Take(_)
     );
@@ -267,6 +268,7 @@ impl Display for Expr {
                 operand(f, time)?;
                 write!(f, " in tz \"{zone}\"")
             }
+            ExprKind::Memory(ask) => memory(f, ask),
             ExprKind::TimePart(part, time, zone) => {
                 match zone {
                     Some(zone) => write!(f, "({time} in tz \"{zone}\")")?,
@@ -278,6 +280,65 @@ impl Display for Expr {
                 })
             }
         }
+    }
+}
+
+fn memory(f: &mut Formatter<'_>, ask: &Ask) -> fmt::Result {
+    let memory = &ask.memory;
+    write!(f, "{}(", memory.operator.name())?;
+    for (number, part) in memory.parts.iter().enumerate() {
+        if number > 0 {
+            f.write_str(" then ")?;
+        }
+        Display::fmt(part, f)?;
+    }
+    if let Some(part) = &memory.since {
+        write!(f, " since {part}")?;
+    }
+    for (number, (key, asked)) in memory.keys.iter().zip(&ask.keys).enumerate() {
+        f.write_str(if number == 0 { " per " } else { ", " })?;
+        if key.each {
+            f.write_str("each ")?;
+        }
+        write!(f, "{}", key.expr)?;
+        if key.expr != *asked {
+            write!(f, " = {asked}")?;
+        }
+    }
+    if memory.keys.is_empty() {
+        f.write_str(" per org")?;
+    }
+    match &memory.within {
+        None => {}
+        Some(Within::Time(micros)) => {
+            f.write_str(" within ")?;
+            duration(f, *micros)?;
+        }
+        Some(Within::Param(name, _)) => write!(f, " within {}", short(name))?,
+        Some(Within::Events(count)) => write!(f, " within {count} events")?,
+    }
+    if let Some(part) = &memory.until {
+        write!(f, " until {part}")?;
+    }
+    f.write_char(')')
+}
+
+impl Display for MemoryPart {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.became.prefix())?;
+        for (number, kind) in self.kinds.iter().enumerate() {
+            if number > 0 {
+                f.write_char('|')?;
+            }
+            f.write_str(kind.name())?;
+        }
+        if let Some(value) = &self.value {
+            write!(f, ".{value}")?;
+        }
+        if let Some(filter) = &self.filter {
+            write!(f, " where {filter}")?;
+        }
+        Ok(())
     }
 }
 

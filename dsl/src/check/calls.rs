@@ -3,7 +3,7 @@
 use super::expr::{Checked, Checker};
 use super::scope::Binding;
 use crate::ast;
-use crate::diagnostics::{names, syntax, typing};
+use crate::diagnostics::{names, typing};
 use crate::hir::*;
 use crate::source::Span;
 use crate::text::moment;
@@ -13,13 +13,6 @@ impl<'a> Checker<'_, 'a> {
     pub(super) fn call(&mut self, name: &ast::Name, arguments: &[ast::Expr], span: Span) -> Checked {
         if let Some(def) = self.scope.def(&name.value) {
             return self.expand(name, def, arguments, span);
-        }
-        if matches!(
-            name.value.as_str(),
-            "sum" | "seen" | "last" | "distinct" | "streak" | "sequence" | "age" | "max" | "min" | "count"
-        ) {
-            let help = "rules of this version look at one event at a time";
-            return self.refuse(syntax::not_available(span, "operators over earlier events", help));
         }
         let Some((_, builtin)) = Builtin::NAMES.iter().find(|(known, _)| *known == name.value) else {
             let known = Builtin::NAMES.iter().map(|(name, _)| *name);

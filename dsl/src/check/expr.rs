@@ -165,6 +165,7 @@ impl<'s, 'a> Checker<'s, 'a> {
                 "write `x in agent.manifest.destinations as domain`",
             )),
             ast::ExprKind::List(items) => self.list(items, span),
+            ast::ExprKind::Memory(memory) => self.memory(memory, span),
             ast::ExprKind::Name(name) => self.name(name, span),
             ast::ExprKind::Call(name, arguments) => self.call(name, arguments, span),
             ast::ExprKind::Member(base, word) => self.member(expr, base, word),

@@ -5,6 +5,7 @@
 
 mod calls;
 mod expr;
+mod memory;
 mod operators;
 mod paths;
 mod rule;

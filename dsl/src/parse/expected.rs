@@ -48,11 +48,6 @@ pub(super) fn help(found: &str, expected: &[Rule]) -> String {
         "null" | "nil" | "None" => {
             return "there is no null: ask `has field`, or give a default with `else`".to_owned();
         }
-        "where" | "per" | "since" => {
-            return format!(
-                "rules of this version look at one event at a time: `{found}` belongs to operators over earlier events"
-            );
-        }
         _ => {}
     }
     if let [Rule::EOI] = expected {

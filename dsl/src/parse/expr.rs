@@ -144,6 +144,7 @@ impl Reader<'_> {
                 let zone = words(pair).next()?;
                 ExprKind::Zone(Spanned { span: self.span(zone.as_span()), value: self.plain_string(&zone)? })
             }
+            Rule::memory => ExprKind::Memory(Box::new(self.memory(pair)?)),
             Rule::call => {
                 let mut parts = pair.into_inner();
                 let name = self.name(&parts.next()?);
@@ -328,7 +329,7 @@ fn nesting(parts: Pairs<Rule>) -> usize {
     for part in parts {
         match part.as_rule() {
             Rule::and | Rule::or => stretch = 0,
-            Rule::quantified | Rule::conditional => stretch += 1,
+            Rule::quantified | Rule::conditional | Rule::memory => stretch += 1,
             rule if is_nesting(rule) => stretch += 1,
             _ => {}
         }

@@ -2,6 +2,7 @@
 
 mod expected;
 mod expr;
+mod memory;
 
 use std::num::NonZeroUsize;
 use std::sync::Once;
@@ -69,18 +70,10 @@ type P<'i> = Pair<'i, Rule>;
 
 impl Reader<'_> {
     fn item(&mut self, raw: &RawItem) -> Option<ItemKind> {
-        if raw.keyword == "template" {
-            self.diagnostics.push(syntax::not_available(
-                raw.span,
-                "templates",
-                "write a `policy` with `param`s instead",
-            ));
-            return None;
-        }
         let text = self.text.get(raw.span.start as usize..raw.span.end as usize)?;
         self.offset = raw.span.start as usize;
         let rule = match raw.keyword {
-            "policy" => Rule::header,
+            "policy" | "template" => Rule::header,
             "param" => Rule::param,
             "list" => Rule::list,
             "def" => Rule::def,
@@ -158,14 +151,19 @@ impl Reader<'_> {
 
     fn header(&mut self, pair: P) -> Option<Header> {
         let mut inner = words(pair);
+        let is_template = inner.next()?.as_rule() == Rule::header_of_template;
         let name = self.name(&inner.next()?);
-        let mut settings = Vec::new();
-        for setting in inner {
-            let mut parts = setting.into_inner();
+        let (mut extends, mut settings) = (Vec::new(), Vec::new());
+        for part in inner {
+            if part.as_rule() == Rule::extends {
+                extends.push(self.name(&words(part).next()?));
+                continue;
+            }
+            let mut parts = part.into_inner();
             let key = self.name(&parts.next()?);
             settings.push((key, self.value(parts.next()?)?));
         }
-        Some(Header { name, settings })
+        Some(Header { is_template, name, extends, settings })
     }
 
     fn param(&mut self, pair: P) -> Option<Param> {
@@ -361,13 +359,28 @@ impl Reader<'_> {
         let mut inner = words(pair);
         let title = inner.next()?;
         let name = Spanned { span: self.span(title.as_span()), value: self.plain_string(&title)? };
-        let mut test = Test { name, pins: Vec::new(), given: Vec::new(), expects: Vec::new() };
+        let mut test =
+            Test { name, pins: Vec::new(), history: Vec::new(), given: Vec::new(), expects: Vec::new() };
         for part in inner {
             let span = self.span(part.as_span());
             let rule = part.as_rule();
             let mut inner = words(part);
             match rule {
                 Rule::pin => test.pins.push((self.name(&inner.next()?), self.value(inner.next()?)?)),
+                Rule::history => {
+                    let first = inner.next()?;
+                    let (outcome, before) = match first.as_rule() {
+                        Rule::history_outcome => (Some(self.name(&first)), inner.next()?),
+                        _ => (None, first),
+                    };
+                    test.history.push(History {
+                        outcome,
+                        before_us: self.duration(&before)?,
+                        kind: self.name(&inner.next()?),
+                        members: self.members(inner.next()?)?,
+                        span,
+                    });
+                }
                 Rule::given => {
                     let kind = self.name(&inner.next()?);
                     test.given.push((kind, self.members(inner.next()?)?, span));
@@ -483,6 +496,13 @@ fn is_keyword(rule: Rule) -> bool {
             | Rule::kw_then
             | Rule::kw_else
             | Rule::kw_tz
+            | Rule::kw_template
+            | Rule::kw_extends
+            | Rule::kw_before
+            | Rule::kw_where
+            | Rule::kw_since
+            | Rule::kw_events
+            | Rule::kw_resolution
             | Rule::kw_as
             | Rule::EOI
     )

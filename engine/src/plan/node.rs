@@ -221,6 +221,7 @@ pub(crate) fn lower(expr: &hir::Expr, with: &Lowering<'_>) -> Result<Node, Strin
                 }
             }
         }
+        ExprKind::Memory(_) => return Err("it asks a memory".to_owned()),
         // The zone only matters to the parts of a time, which hold it themselves.
         ExprKind::Zoned(time, _) => go(time)?,
         ExprKind::TimePart(part, time, zone) => {
