@@ -658,6 +658,14 @@ impl Memory {
         let of_parts = self.all_parts().flat_map(|part| part.value.iter().chain(&part.filter));
         of_parts.chain(self.keys.iter().map(|key| &key.expr))
     }
+
+    /// Changes the expressions over remembered events, the lowest first.
+    pub fn each_remembered_mut(&mut self, change: &mut impl FnMut(&mut Expr)) {
+        for part in self.parts.iter_mut().chain(&mut self.since).chain(&mut self.until) {
+            part.value.iter_mut().chain(&mut part.filter).for_each(|expr| expr.each_mut(change));
+        }
+        self.keys.iter_mut().for_each(|key| key.expr.each_mut(change));
+    }
 }
 
 /// A question to a memory.
@@ -800,7 +808,7 @@ impl Expr {
     }
 
     /// Changes this expression and those below it, the lowest first.
-    pub(crate) fn each_mut(&mut self, change: &mut impl FnMut(&mut Expr)) {
+    pub fn each_mut(&mut self, change: &mut impl FnMut(&mut Expr)) {
         match &mut self.kind {
             ExprKind::Const(_)
             | ExprKind::Field(_)

@@ -12,6 +12,7 @@ use crate::event::{Event, Origin};
 use crate::explain::RuleExplanation;
 use crate::generation::{Engine, Generation};
 use crate::interpret::expr::Scene;
+use crate::memory::Memories;
 use crate::plan::{Plan, PlanError};
 use crate::value::Value;
 
@@ -74,16 +75,17 @@ fn run(generation: &Generation, policy: &Policy, test: &Test) -> (Vec<String>, V
             return (faults.collect(), Vec::new());
         }
     };
-    let decision = generation.judge(&event);
+    let memories = Memories::new(generation);
+    let decision = generation.judge_with(&event, &memories, Engine::Jit);
     let mut failures: Vec<String> =
         test.expects.iter().filter_map(|expect| check(expect, &decision, policy)).collect();
-    if decision != generation.judge_with(&event, Engine::Interpreter) {
+    if decision != generation.judge_with(&event, &memories, Engine::Interpreter) {
         failures.push(
             "interpreter and machine code disagree: please report this policy as a fault of the engine"
                 .to_owned(),
         );
     }
-    let rules = if failures.is_empty() { Vec::new() } else { generation.explain(&event).rules };
+    let rules = if failures.is_empty() { Vec::new() } else { generation.explain(&event, &memories).rules };
     (failures, rules)
 }
 
