@@ -131,6 +131,11 @@ pub(crate) fn more(span: Span, limit: usize, severity: Severity) -> Diagnostic {
     Diagnostic { severity, ..error("L0111", message, span, "the rest begins here", help) }
 }
 
+/// A template that does not say where its rules come from.
+pub(crate) fn template(span: Span, message: &str, help: &str) -> Diagnostic {
+    error("L0112", message, span, "this header", help)
+}
+
 /// The header is missing or there are several.
 pub(crate) fn header(span: Span, message: &str, help: &str) -> Diagnostic {
     error("L0110", message, span, "here", help)
