@@ -441,6 +441,12 @@ fn full_rule_name(scope: &mut Scope, name: &ast::Name, rules: &[String]) -> Opti
     None
 }
 
+/// Whether an expression can be unknown, whatever stands beside it.
+pub(crate) fn can_be_unknown(expr: &hir::Expr) -> bool {
+    let found = unknowns::of(expr, &schema::Schemas::new());
+    !found.absent.is_empty() || !found.other.is_empty()
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
