@@ -11,7 +11,7 @@ use lictor_dsl::number::Number;
 use crate::decision::*;
 use crate::event::FieldError;
 use crate::interpret::{self, expr::Scene};
-use crate::plan::{Cond, Plan, RulePlan, predicates_of};
+use crate::plan::{Cond, ExemptionPlan, Plan, RulePlan, predicates_of};
 use crate::truth::Truth;
 
 /// A rule whose condition was not false.
@@ -32,12 +32,12 @@ pub(crate) fn applies(effect: Option<&Effect>, truth: Truth) -> bool {
     }
 }
 
-/// Whether an exemption from this rule holds. One whose condition is unknown does not.
-fn exempted<'e>(rule: &'e RulePlan, scene: &Scene<'e>) -> bool {
+/// The first exemption from this rule that holds. One whose condition is unknown does not.
+fn exemption<'e>(rule: &'e RulePlan, scene: &Scene<'e>) -> Option<&'e ExemptionPlan> {
     let now = scene.event.at();
     rule.exemptions
         .iter()
-        .any(|exemption| now < exemption.until_us && scene.predicate(&exemption.condition).0 == Truth::True)
+        .find(|exemption| now < exemption.until_us && scene.predicate(&exemption.condition).0 == Truth::True)
 }
 
 /// The risk: the sum of the scores of the rules that certainly match, held to 0..1.
@@ -45,7 +45,7 @@ pub(crate) fn risk<'e>(plan: &'e Plan, scene: &Scene<'e>, hits: &[Hit]) -> Numbe
     let scores = hits.iter().filter(|hit| hit.truth == Truth::True).filter_map(|hit| {
         let rule = plan.rules.get(hit.rule)?;
         let score = rule.score?;
-        (!rule.shadow && !filling(rule, scene) && !exempted(rule, scene)).then_some(score)
+        (!rule.shadow && !filling(rule, scene) && exemption(rule, scene).is_none()).then_some(score)
     });
     scores.fold(Number::ZERO, Number::plus).clamped(Number::ZERO, Number::ONE)
 }
@@ -85,7 +85,8 @@ fn bare(decision: Outcome, class: Class, policy_set: &Arc<str>) -> Decision {
 struct Part<'e> {
     rule: &'e RulePlan,
     truth: Truth,
-    exempted: bool,
+    /// The exemption that holds, if one does.
+    exemption: Option<&'e ExemptionPlan>,
     /// Whether it waits for a memory to be filled.
     filling: bool,
 }
@@ -93,7 +94,7 @@ struct Part<'e> {
 impl Part<'_> {
     /// Whether it counts towards the outcome.
     fn enforces(&self) -> bool {
-        !self.in_shadow() && !self.exempted && applies(self.rule.effect.as_ref(), self.truth)
+        !self.in_shadow() && self.exemption.is_none() && applies(self.rule.effect.as_ref(), self.truth)
     }
 
     /// Whether it reports and decides nothing.
@@ -137,7 +138,7 @@ pub(crate) fn decide<'e>(
             plan.rules.get(hit.rule).map(|rule| Part {
                 rule,
                 truth: hit.truth,
-                exempted: exempted(rule, scene),
+                exemption: exemption(rule, scene),
                 filling: filling(rule, scene),
             })
         })
@@ -149,11 +150,11 @@ pub(crate) fn decide<'e>(
     for part in &parts {
         let (report, too_long) = report(plan, scene, part);
         // Whatever the rule asks for: a score that is missing can be what lets something through.
-        if too_long && !part.in_shadow() && !part.exempted {
+        if too_long && !part.in_shadow() && part.exemption.is_none() {
             overrun.get_or_insert_with(|| part.rule.name.clone());
         }
         decision.rules.push(report);
-        if part.truth == Truth::True && !part.exempted {
+        if part.truth == Truth::True && part.exemption.is_none() {
             decision
                 .incidents
                 .extend(part.rule.incident.as_ref().map(|incident| open(plan, scene, part, incident)));
@@ -217,7 +218,7 @@ fn report<'e>(plan: &'e Plan, scene: &Scene<'e>, part: &Part<'e>) -> (RuleReport
         Truth::Unknown => interpret::blame(plan, scene, &part.rule.condition),
         _ => interpret::Blame::default(),
     };
-    let counts = part.truth == Truth::True && !part.exempted;
+    let counts = part.truth == Truth::True && part.exemption.is_none();
     let report = RuleReport {
         rule: part.rule.name.clone(),
         effect: part.outcome(),
@@ -228,7 +229,8 @@ fn report<'e>(plan: &'e Plan, scene: &Scene<'e>, part: &Part<'e>) -> (RuleReport
         controls: part.rule.controls.clone(),
         mode: if part.in_shadow() { Mode::Shadow } else { Mode::Enforce },
         filling: part.filling,
-        exempted: part.exempted,
+        exempted: part.exemption.is_some(),
+        exemption: part.exemption.map(|exemption| scene.render(&exemption.because)),
     };
     (report, blame.overrun)
 }
@@ -308,7 +310,8 @@ fn filling(rule: &RulePlan, scene: &Scene<'_>) -> bool {
     !rule.memories.iter().all(|memory| scene.memory().is_ready(*memory))
 }
 
-fn obligation(obligation: &hir::Obligation, shadow: bool) -> Obligation {
+/// An obligation as decisions show it.
+pub(crate) fn obligation(obligation: &hir::Obligation, shadow: bool) -> Obligation {
     let (action, to, path) = match obligation {
         hir::Obligation::Notify(channel) => ("notify", Some(channel.clone()), None),
         hir::Obligation::Redact(path) => ("redact", None, Some(path.clone())),

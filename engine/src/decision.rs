@@ -130,6 +130,9 @@ pub struct RuleReport {
     /// An exemption held, so it decided nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub exempted: bool,
+    /// Why it is exempted, with values filled in. May hold personal data: it is not part of the ledger's hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exemption: Option<String>,
 }
 
 /// What a reported rule's condition was; false ones are not reported.

@@ -1,6 +1,7 @@
 //! The Lictor engine: checked policies to machine code, events to decisions.
 
 mod combine;
+pub mod coverage;
 pub mod decision;
 pub mod event;
 pub mod explain;

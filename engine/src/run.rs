@@ -83,6 +83,11 @@ impl<'g> Run<'g> {
         }
     }
 
+    /// What is remembered when all is over.
+    pub fn into_memories(self) -> Memories {
+        self.memories
+    }
+
     /// What is remembered.
     pub fn memories(&self) -> &Memories {
         &self.memories

@@ -302,7 +302,8 @@ pub(super) fn severity(scope: &mut Scope, name: &ast::Name) -> Option<Severity> 
     found.map(|(_, severity)| *severity)
 }
 
-fn obligation(scope: &mut Scope, written: &ast::Obligation) -> Option<Obligation> {
+/// An obligation, its word known.
+pub(super) fn obligation(scope: &mut Scope, written: &ast::Obligation) -> Option<Obligation> {
     Some(match written {
         ast::Obligation::Notify(channel) => Obligation::Notify(channel.clone()),
         ast::Obligation::Redact(path) => Obligation::Redact(path.clone()),

@@ -184,6 +184,7 @@ impl<'p> Builder<'p> {
                 Ok(ExemptionPlan {
                     condition: self.lower(&exemption.condition)?,
                     until_us: exemption.until_us,
+                    because: self.lower(&exemption.because)?,
                 })
             })
             .collect::<Result<_, String>>()?;

@@ -145,6 +145,7 @@ pub(crate) struct IncidentPlan {
 pub(crate) struct ExemptionPlan {
     pub condition: Node,
     pub until_us: i64,
+    pub because: Node,
 }
 
 /// Why a plan can't be made of a checked set.
