@@ -1,10 +1,12 @@
 //! The subcommands, one file each.
 
 mod check;
+mod coverage;
 mod explain;
 mod judge;
 mod plan;
 mod serve;
+mod template;
 mod test;
 
 use clap::Subcommand;
@@ -24,6 +26,8 @@ pub(crate) enum Command {
     Explain(explain::Explain),
     /// Show what policies compile to: fields, predicates, rules, index.
     Plan(plan::Plan),
+    /// List, show or check templates.
+    Template(template::Template),
     /// Run the server.
     Serve(serve::Serve),
 }
@@ -36,6 +40,7 @@ impl Command {
             Command::Judge(command) => command.run(),
             Command::Explain(command) => command.run(),
             Command::Plan(command) => command.run(),
+            Command::Template(command) => command.run(),
             Command::Serve(command) => command.run(),
         }
     }
