@@ -15,3 +15,4 @@ mod first_start;
 mod layering;
 mod readme;
 mod running;
+mod templates;
