@@ -17,3 +17,4 @@ mod first_start;
 mod layering;
 mod readme;
 mod running;
+mod templates;
