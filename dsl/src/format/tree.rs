@@ -121,12 +121,12 @@ impl<'s> Reader<'s> {
         let span = pair.as_span();
         let (start, end) = (offset + span.start(), offset + span.end());
         let mut inner = pair.into_inner().peekable();
-        // These are brackets even if there is nothing between them. All other rules without parts are single tokens.
-        let brackets = matches!(
+        // These are signs, perhaps with comments behind them. All other rules without parts are single tokens.
+        let signs = matches!(
             node.rule,
-            Rule::object | Rule::value_list | Rule::list_literal | Rule::arguments
+            Rule::object | Rule::value_list | Rule::list_literal | Rule::arguments | Rule::key_equals
         );
-        if inner.peek().is_none() && !brackets {
+        if inner.peek().is_none() && !signs {
             node.parts.push(Part::Token(self.whole(end)));
             return node;
         }
