@@ -1,7 +1,7 @@
 //! `lictor judge`: one decision a line for a file of events.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -12,6 +12,7 @@ use lictor_dsl::types::Type;
 use lictor_engine::event::{Event, Origin};
 use lictor_engine::{Engine, Generation};
 
+use crate::progress::Progress;
 use crate::{Outcome, policies};
 
 /// Judges a file of events.
@@ -50,8 +51,12 @@ impl Judge {
         };
         let mut out = BufWriter::new(io::stdout().lock());
         let mut latest = i64::MIN;
+        // On a terminal the decisions themselves show how far it is.
+        let progress =
+            if io::stdout().is_terminal() { Progress::none() } else { Progress::start("judging", None) };
         for line in lines(open(&self.events)?) {
             let Line::Event(text) = line? else { continue };
+            progress.step();
             let decision = match Event::decode(text.as_bytes(), Origin::Event) {
                 Ok(mut event) => {
                     // The ledger's time never goes back.

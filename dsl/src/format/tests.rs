@@ -110,7 +110,8 @@ fn with(text: &str, at: usize, comments: &str) -> String {
 #[test]
 fn a_comment_survives_between_any_two_tokens() {
     let mut met = 0;
-    for (sample, at) in SAMPLE.iter().flat_map(|sample| gaps(sample).into_iter().map(move |at| (sample, at))) {
+    for (sample, at) in SAMPLE.iter().flat_map(|sample| gaps(sample).into_iter().map(move |at| (sample, at)))
+    {
         let changed = with(sample, at, " // kept \n\n\n\t// kept\n\n\n");
         if comments(&changed) == Some(2) {
             met += 1;
@@ -141,7 +142,10 @@ fn what_a_text_says_does_not_depend_on_its_layout() {
     let sample = SAMPLE.concat();
     let expected = settled(&sample);
     assert_eq!(formatted(&sample.replace('\n', "\r\n")), expected);
-    assert_eq!(formatted(&format!("\u{feff}{}", sample.replace(" {", "\t\n{").replace(" = ", "="))), expected);
+    assert_eq!(
+        formatted(&format!("\u{feff}{}", sample.replace(" {", "\t\n{").replace(" = ", "="))),
+        expected
+    );
 }
 
 fn laid_out(text: &str, expected: Expect) {
