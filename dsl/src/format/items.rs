@@ -135,38 +135,34 @@ fn named(item: &Node, tree: &Tree) -> Vec<Doc> {
     vec![Doc::All(docs), spaced(value, tree)]
 }
 
-/// Parameters below one another. The help stands behind the rest if there is room, else below it.
+/// Parameters below one another: as a table if every line of it fits, else each with its help on a line below.
 fn params(run: &[Node], tree: &Tree) -> Vec<Doc> {
-    let has_help = |part: &Part| matches!(part, Part::Node(node) if node.rule == Rule::string);
-    let parts = |item: &Node| match item.parts.split_last() {
-        Some((help, rest)) if has_help(help) => (rest.to_vec(), Some(part(help, tree))),
-        _ => (item.parts.clone(), None),
+    let is_help = |part: &Part| matches!(part, Part::Node(node) if node.rule == Rule::string);
+    let split = |item: &Node| {
+        let help = item.parts.iter().position(is_help).unwrap_or(item.parts.len());
+        let (head, help) = item.parts.split_at(help);
+        (head.to_vec(), help.first().map(|help| part(help, tree)))
     };
-    let (heads, helps): (Vec<_>, Vec<_>) = run.iter().map(parts).unzip();
-    // `param name:`, the type, and what it is.
-    let cells = heads.iter().map(|parts| {
-        let (name, rest) = parts.split_at(parts.len().min(3));
+    // `param name:`, the type, what it is and may be, and the help.
+    let cells = |item: &Node| {
+        let (head, help) = split(item);
+        let (name, rest) = head.split_at(head.len().min(3));
         let mut cells = vec![spaced(name, tree)];
         cells.extend(columns(rest, 1, tree));
+        cells.extend(help);
         cells
-    });
-    let rows: Vec<_> = aligned(cells, tree).into_iter().zip(helps).collect();
-    let room = |(head, help): &(Doc, Option<Doc>)| {
-        let (head, help) = (head.width(tree)?, help.as_ref()?.width(tree)?);
-        (head + 1 + help <= WIDTH).then_some((head, help))
     };
-    let widest = rows.iter().filter_map(room).map(|(head, _)| head).max().unwrap_or(0);
-    let aligns = rows.iter().filter_map(room).all(|(_, help)| widest + 1 + help <= WIDTH);
-    rows.into_iter()
-        .map(|row| {
-            let space = room(&row).filter(|_| aligns).map_or(0, |(head, _)| widest - head);
-            match row {
-                (head, None) => head,
-                (head, Some(help)) => {
-                    let help = Doc::All(vec![Doc::Line, Doc::Space(space), help]).inside();
-                    Doc::All(vec![head, help]).group()
-                }
-            }
-        })
-        .collect()
+    let table = aligned(run.iter().map(cells), tree);
+    if table.iter().all(|row| row.width(tree).is_some_and(|width| width <= WIDTH)) {
+        return table;
+    }
+    let alone = |item: &Node| {
+        let (head, help) = split(item);
+        let head = spaced(&head, tree);
+        let Some(help) = help else { return head };
+        let fits = head.width(tree).is_some_and(|width| width <= WIDTH);
+        let gap = if fits { Doc::NewLine } else { Doc::Space(1) };
+        Doc::All(vec![head, Doc::All(vec![gap, help]).inside()])
+    };
+    run.iter().map(alone).collect()
 }

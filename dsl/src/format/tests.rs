@@ -151,3 +151,189 @@ fn what_a_text_says_does_not_depend_on_its_layout() {
 fn laid_out(text: &str, expected: Expect) {
     expected.assert_eq(&settled(text));
 }
+
+#[test]
+fn long_conditions_break_before_the_loosest_operators() {
+    laid_out(
+        "rule r on action {
+  when connects() and lower(target) startswith \"http://\" and not (target in approved_hosts) and amount > 100
+  when tool in [\"send_email\", \"send_message\", \"post_message\", \"share_file\", \"create_ticket\", \"upload\"]
+  unless is_payment() and (amount? <= 0 or amount? % 0.01 != 0 or currency? in whole_currencies and amount? % 1 != 0)
+  unless agent.environment == \"production\" and agent.trust < 0.5 or agent.environment == \"staging\" or agent.paused
+  let x = if agent.environment == \"production\" then \"the production environment\" else \"some other environment\"
+  because \"short\"
+}",
+        expect![[r#"
+            rule r on action {
+              when connects()
+                and lower(target) startswith "http://"
+                and not (target in approved_hosts)
+                and amount > 100
+              when tool in [
+                "send_email",
+                "send_message",
+                "post_message",
+                "share_file",
+                "create_ticket",
+                "upload",
+              ]
+              unless is_payment()
+                and (amount? <= 0 or amount? % 0.01 != 0 or currency? in whole_currencies and amount? % 1 != 0)
+              unless agent.environment == "production" and agent.trust < 0.5
+                or agent.environment == "staging"
+                or agent.paused
+              let x = if agent.environment == "production"
+                then "the production environment"
+                else "some other environment"
+              because "short"
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn memories_break_before_their_keys_and_windows() {
+    laid_out(
+        "rule r on intent {
+  when count(intent where action == \"refund\" per agent.id within 1h) >= 20
+  when sum(intent.amount where action == \"refund\" and amount > 10 per agent.id, payload.customer within 24h resolution 1m) >= 20
+  when not sequence(log where name == \"read\" then log where name == \"pack\" then action where kind == \"http\" within 1h)
+}",
+        expect![[r#"
+            rule r on intent {
+              when count(intent where action == "refund" per agent.id within 1h) >= 20
+              when sum(
+                intent.amount where action == "refund" and amount > 10
+                per agent.id, payload.customer
+                within 24h
+                resolution 1m
+              ) >= 20
+              when not sequence(
+                log where name == "read"
+                then log where name == "pack"
+                then action where kind == "http"
+                within 1h
+              )
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn neighbours_are_aligned() {
+    laid_out(
+        "policy p { title = \"T\" controls = [\"A:1\"] }
+param cap: number = 1_000 in 0..10_000 \"Largest refund without a human\"
+param names: list<string> = [] \"Who\"
+param many: duration = 1h
+
+param many_more_names: list<string> = [\"one name\", \"another name\"] \"Those who are so many that there is no room\"
+param many: list<string> = [\"payment\", \"payout\", \"transfer\", \"refund\", \"wire\", \"pay_invoice\", \"pay\"] \"All\"
+
+def a() = true
+def longer(x, y) = x
+// A comment parts them.
+def b() = true
+test \"t\" { agent {} intent { action = \"x\" } log { a = { b = [1, 2] } } expect deny }",
+        expect![[r#"
+            policy p {
+              title    = "T"
+              controls = ["A:1"]
+            }
+
+            param cap:   number       = 1_000 in 0..10_000 "Largest refund without a human"
+            param names: list<string> = []                 "Who"
+            param many:  duration     = 1h
+
+            param many_more_names: list<string> = ["one name", "another name"]
+              "Those who are so many that there is no room"
+            param many: list<string> = ["payment", "payout", "transfer", "refund", "wire", "pay_invoice", "pay"]
+              "All"
+
+            def a()          = true
+            def longer(x, y) = x
+            // A comment parts them.
+            def b() = true
+
+            test "t" {
+              agent  {}
+              intent { action = "x" }
+              log    { a = { b = [1, 2] } }
+              expect deny
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn at_most_one_empty_line_is_kept() {
+    laid_out(
+        "\n\n// First.\n\n\n\n// Second.\npolicy p {\n\n  title = \"T\"\n\n\n  owner = \"o\"\n\n  // Last.\n\n}\nlist a = [\n\n  // Inside.\n  1, 2 // Two.\n\n  , 3\n]\n\n\ndef f() = 1\n\n\n// End.\n\n",
+        expect![[r#"
+            // First.
+
+            // Second.
+            policy p {
+              title = "T"
+
+              owner = "o"
+
+              // Last.
+            }
+
+            list a = [
+              // Inside.
+              1,
+              2, // Two.
+              3,
+            ]
+
+            def f() = 1
+
+            // End.
+        "#]],
+    );
+}
+
+#[test]
+fn what_has_nothing_in_it_stays_so() {
+    assert_eq!(settled(""), "");
+    assert_eq!(settled("\n \n"), "");
+    assert_eq!(settled("\n // Alone.  "), "// Alone.\n");
+}
+
+#[test]
+fn what_does_not_read_is_said() {
+    let found = format(&Source::new("p.lictor", "policy p {\n")).unwrap_err();
+    assert_eq!(found.iter().map(|diagnostic| diagnostic.code).collect::<Vec<_>>(), ["L0103"]);
+}
+
+/// A file near the limits ends soon on a stack as small as a server's worker has.
+#[test]
+fn large_and_deep_files_are_formatted_soon() {
+    let deep = |open: &str, inner: &str, close: &str| {
+        let deepest = format!("{}{inner}{}", open.repeat(120), close.repeat(120));
+        format!("policy p {{}}\nrule r on intent {{ when {deepest} deny }}\n")
+    };
+    let cases = [
+        format!("list xs = [{}]", "1, ".repeat(100_000)),
+        format!("def f() = {}true", "amount > 1 and ".repeat(20_000)),
+        "// comment\n".repeat(80_000),
+        "rule r on intent { deny }".repeat(10_000),
+        deep("(true and ", "true", ")"),
+        deep("not ", "true", ""),
+        deep("if true then 1 else ", "2", ""),
+        deep("any x in xs: ", "true", ""),
+        deep("f(", "1", ")"),
+        deep("1 + (", "1", ")"),
+    ];
+    let work = move || {
+        for text in cases {
+            let start = std::time::Instant::now();
+            let shown: String = text.chars().take(40).collect();
+            settled(&text);
+            assert!(start.elapsed().as_secs() < 30, "{shown} took {:?}", start.elapsed());
+        }
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().unwrap();
+}
