@@ -238,9 +238,8 @@ fn chain(terms: &[Term], inside: bool, tree: &Tree) -> Doc {
             docs.push(piece);
             continue;
         };
-        let left_can_break = docs.iter().any(Doc::can_break);
-        let stays = loosest == 4
-            && (piece.can_break() || left_can_break && piece.width(tree).is_some_and(|width| width <= SHORT));
+        let short = || piece.width(tree).is_some_and(|width| width <= SHORT);
+        let stays = loosest == 4 && (piece.can_break() || docs.iter().any(Doc::can_break) && short());
         docs.extend(match loosest {
             3 => vec![operator, piece],
             _ => vec![if stays { Doc::Space(1) } else { Doc::Line }, operator, Doc::Space(1), piece],
