@@ -12,6 +12,17 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// How often the line is drawn anew while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
 
+/// What is known of the steps of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Steps {
+    /// It is one step.
+    One,
+    /// There are some, nobody knows how many.
+    Some,
+    /// There are so many.
+    Of(usize),
+}
+
 /// The progress of one run. The line goes away with it.
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -25,19 +36,17 @@ impl Progress {
         Progress { bar: ProgressBar::hidden(), shower: None }
     }
 
-    /// Begins: with a bar if it is known how many steps there are.
-    pub(crate) fn start(what: &'static str, steps: Option<usize>) -> Progress {
+    /// Begins.
+    pub(crate) fn start(what: &'static str, steps: Steps) -> Progress {
         if !io::stderr().is_terminal() {
             return Progress::none();
         }
-        let bar = ProgressBar::with_draw_target(
-            steps.and_then(|steps| steps.try_into().ok()),
-            ProgressDrawTarget::hidden(),
-        );
-        let template = match steps {
-            Some(_) => "{spinner} {msg} {wide_bar} {pos} of {len}",
-            None => "{spinner} {msg}, {elapsed}",
+        let (template, count) = match steps {
+            Steps::One => ("{spinner} {msg}, {elapsed}", None),
+            Steps::Some => ("{spinner} {msg}, {elapsed}: {pos}", None),
+            Steps::Of(count) => ("{spinner} {msg} {wide_bar} {pos} of {len}", count.try_into().ok()),
         };
+        let bar = ProgressBar::with_draw_target(count, ProgressDrawTarget::hidden());
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

@@ -12,7 +12,7 @@ use lictor_dsl::source::Lines;
 use serde::Serialize;
 
 use super::check::counted;
-use crate::progress::Progress;
+use crate::progress::{Progress, Steps};
 use crate::{Outcome, policies, print};
 
 /// Brings policy files into their one canonical form; comments are kept.
@@ -60,7 +60,7 @@ impl Fmt {
     }
 
     fn format_all(&self, sources: Vec<Source>) -> anyhow::Result<Formatted> {
-        let progress = Progress::start("formatting", Some(sources.len()));
+        let progress = Progress::start("formatting", Steps::Of(sources.len()));
         let mut formatted = Formatted::default();
         for source in sources {
             progress.step();

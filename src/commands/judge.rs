@@ -12,7 +12,7 @@ use lictor_dsl::types::Type;
 use lictor_engine::event::{Event, Origin};
 use lictor_engine::{Engine, Generation};
 
-use crate::progress::Progress;
+use crate::progress::{Progress, Steps};
 use crate::{Outcome, policies};
 
 /// Judges a file of events.
@@ -52,8 +52,11 @@ impl Judge {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut latest = i64::MIN;
         // On a terminal the decisions themselves show how far it is.
-        let progress =
-            if io::stdout().is_terminal() { Progress::none() } else { Progress::start("judging", None) };
+        let progress = if io::stdout().is_terminal() {
+            Progress::none()
+        } else {
+            Progress::start("judging", Steps::Some)
+        };
         for line in lines(open(&self.events)?) {
             let Line::Event(text) = line? else { continue };
             progress.step();
