@@ -13,6 +13,7 @@ mod command;
 mod corpus;
 mod durability;
 mod first_start;
+mod fmt;
 mod layering;
 mod readme;
 mod running;

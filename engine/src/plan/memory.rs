@@ -226,7 +226,10 @@ impl Memories {
         }
         let keep = keep(ask);
         let horizon_us = match &ask.memory.within {
-            Some(Within::Time(micros) | Within::Param(_, micros)) => *micros,
+            // A window that is kept in steps reaches one step further.
+            Some(Within::Time(micros) | Within::Param(_, micros)) => {
+                micros.saturating_add(ask.memory.resolution_us.unwrap_or(0))
+            }
             _ => FOR_EVER_US,
         };
         if let Some(known) = self.known.get(&meaning).and_then(|number| self.all.get_mut(*number)) {
