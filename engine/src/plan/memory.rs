@@ -384,7 +384,7 @@ impl MemoryPlan {
             "text": self.text,
             "keeps": self.keep.describe(),
             "bytes_per_key": self.bytes_per_key(),
-            "longest_s": self.horizon_us / 1_000_000,
+            "longest": Const::Duration(self.horizon_us).to_string(),
             "key_group": self.group,
             "rules": asked_by.map(|rule| &*rule.name).collect::<Vec<_>>(),
         })
