@@ -14,6 +14,7 @@ mod corpus;
 mod docs;
 mod durability;
 mod first_start;
+mod fmt;
 mod layering;
 mod readme;
 mod running;

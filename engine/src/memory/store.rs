@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::key::{self, BitsState, Key};
-use super::state::{Answer, State};
+use super::state::{Answer, Stamp, State};
 use super::{Asked, EventNumber, Fate, Recall, sight, stamp};
 use crate::event::Event;
 use crate::generation::Generation;
@@ -263,8 +263,12 @@ impl Memories {
                 key::keys_of(event.org(), plans, &scene)
             });
             let Some(identity) = self.group_of.get(memory.group).copied() else { continue };
-            for key in keys.certain.iter().chain(&keys.any) {
+            for key in &keys.certain {
                 self.update(identity, *key, slot, memory.keep, |state| state.remember(memory, &sight, stamp));
+            }
+            // Under the key that stands for any value only the time counts: until then nothing is certain.
+            if let Some(any) = keys.any {
+                self.update(identity, any, slot, Keep::Mark, |state| *state = State::at(stamp));
             }
         }
         self.bury();
@@ -490,7 +494,8 @@ impl Recall for Folded<'_> {
         if !self.memories.lost.is_empty() && (was_lost(ask.key) || ask.any.is_some_and(was_lost)) {
             return Answer::UNKNOWN;
         }
-        if ask.any.is_some_and(|any| self.state(ask, any).is_some()) {
+        let in_doubt = |stamp: Stamp| ask.span.reaches(memory.keep, stamp.at, ask.now);
+        if ask.any.and_then(|any| self.state(ask, any)?.latest()).is_some_and(in_doubt) {
             return Answer::UNKNOWN;
         }
         match self.state(ask, ask.key) {
