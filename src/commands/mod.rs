@@ -1,8 +1,8 @@
 //! The subcommands, one file each.
 
 mod check;
-mod coverage;
 mod completions;
+mod coverage;
 mod explain;
 mod fmt;
 mod judge;
