@@ -131,18 +131,22 @@ fn the_decisions_that_are_shown_are_those_that_come_out() {
     }
 }
 
-/// The fields of events as the page shows them.
-fn tables() -> String {
+/// The fields of events as the page shows them. What they are is said on the page alone, and kept.
+fn tables(shown: &str) -> String {
     let mut out = String::new();
     let mut table = |head: &str, fields: &[&Field]| {
-        let _ = writeln!(out, "\n| {head} | type | who vouches for it |\n| --- | --- | --- |");
+        let first = format!("| {head} | type | who vouches for it | what it is |");
+        let known = shown.split_once(&first).map_or("", |(_, rest)| rest.split("\n\n").next().unwrap());
+        let _ = writeln!(out, "\n{first}\n| --- | --- | --- | --- |");
         for field in fields {
             let may = if field.optional { ", may be absent" } else { "" };
             let who = match field.trust {
                 Trust::Attested => "the server",
                 Trust::Claimed => "the agent",
             };
-            let _ = writeln!(out, "| `{}` | {}{may} | {who} |", field.name, field.ty);
+            let row = known.lines().find(|line| line.starts_with(&format!("| `{}` |", field.name)));
+            let meaning = row.and_then(|row| row.split(" | ").nth(3)).unwrap_or("(say what it is) |");
+            let _ = writeln!(out, "| `{}` | `{}`{may} | {who} | {meaning}", field.name, field.ty);
         }
     };
     let is_shared = |field: &Field| EventKind::ALL.iter().all(|kind| field.belongs_to(*kind));
@@ -160,8 +164,8 @@ fn tables() -> String {
 fn with_tables(page: &str) -> String {
     let (begin, end) = ("<!-- fields: written by a test -->\n", "\n<!-- fields: end -->");
     let (before, rest) = page.split_once(begin).unwrap();
-    let (_, after) = rest.split_once(end).unwrap();
-    format!("{before}{begin}{}{end}{after}", tables())
+    let (shown, after) = rest.split_once(end).unwrap();
+    format!("{before}{begin}{}{end}{after}", tables(shown))
 }
 
 /// The page with its examples laid out by the formatter, so that readers get used to one form.
@@ -181,6 +185,7 @@ fn laid_out(page: &str) -> String {
 fn tables_and_layout_are_those_of_the_code() {
     let page = text(REFERENCE);
     let wanted = laid_out(&with_tables(&page));
+    assert!(!page.contains("(say what it is)"), "{REFERENCE} does not say what a field is");
     if std::env::var_os("UPDATE_EXPECT").is_some() && wanted != page {
         fs::write(path(REFERENCE), wanted).unwrap();
     } else {
