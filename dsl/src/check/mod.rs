@@ -9,6 +9,7 @@ mod header;
 mod memory;
 mod operators;
 mod paths;
+mod promise;
 mod rule;
 mod schema;
 mod scope;
