@@ -731,6 +731,14 @@ impl Memory {
         let of_parts = self.all_parts().flat_map(|part| part.value.iter().chain(&part.filter));
         of_parts.chain(self.keys.iter().map(|key| &key.expr))
     }
+
+    /// Changes the expressions over remembered events, the lowest first.
+    pub fn each_remembered_mut(&mut self, change: &mut impl FnMut(&mut Expr)) {
+        for part in self.parts.iter_mut().chain(&mut self.since).chain(&mut self.until) {
+            part.value.iter_mut().chain(&mut part.filter).for_each(|expr| expr.each_mut(change));
+        }
+        self.keys.iter_mut().for_each(|key| key.expr.each_mut(change));
+    }
 }
 
 /// A question to a memory.
@@ -870,6 +878,55 @@ impl Expr {
                 })
                 .collect(),
         }
+    }
+
+    /// Changes this expression and those below it, the lowest first.
+    pub fn each_mut(&mut self, change: &mut impl FnMut(&mut Expr)) {
+        match &mut self.kind {
+            ExprKind::Const(_)
+            | ExprKind::Field(_)
+            | ExprKind::Param(_)
+            | ExprKind::Risk
+            | ExprKind::Var(_) => {}
+            ExprKind::Member(a, _)
+            | ExprKind::Take(a)
+            | ExprKind::Not(a)
+            | ExprKind::InPatterns(a, _)
+            | ExprKind::Like(a, _)
+            | ExprKind::Matches(a, ..)
+            | ExprKind::Present(a)
+            | ExprKind::Negative(a)
+            | ExprKind::Zoned(a, _)
+            | ExprKind::TimePart(_, a, _) => a.each_mut(change),
+            ExprKind::Item(a, b)
+            | ExprKind::Compare(_, a, b)
+            | ExprKind::In(a, b)
+            | ExprKind::InAs(a, b, _)
+            | ExprKind::Has(_, a, b)
+            | ExprKind::TextTest(_, a, b)
+            | ExprKind::Otherwise(a, b)
+            | ExprKind::Quantified(_, _, a, b)
+            | ExprKind::Arithmetic(_, a, b) => [a, b].into_iter().for_each(|expr| expr.each_mut(change)),
+            ExprKind::Between(a, b, c) | ExprKind::If(a, b, c) => {
+                [a, b, c].into_iter().for_each(|expr| expr.each_mut(change));
+            }
+            ExprKind::And(parts) | ExprKind::Or(parts) | ExprKind::Call(_, parts) => {
+                parts.iter_mut().for_each(|part| part.each_mut(change));
+            }
+            ExprKind::Memory(ask) => ask.keys.iter_mut().for_each(|key| key.each_mut(change)),
+            ExprKind::Lenient { soft, hard, test } => {
+                soft.iter_mut().chain(hard).for_each(|operand| operand.each_mut(change));
+                test.each_mut(change);
+            }
+            ExprKind::Join(pieces) => {
+                for piece in pieces {
+                    if let Piece::Value(value) = piece {
+                        value.each_mut(change);
+                    }
+                }
+            }
+        }
+        change(self);
     }
 
     /// Whether this expression, or one below it, is such a one.

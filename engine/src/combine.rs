@@ -11,7 +11,7 @@ use lictor_dsl::number::Number;
 use crate::decision::*;
 use crate::event::FieldError;
 use crate::interpret::{self, expr::Scene};
-use crate::plan::{Cond, ExemptionPlan, Plan, RulePlan};
+use crate::plan::{Cond, ExemptionPlan, Plan, RulePlan, predicates_of};
 use crate::truth::Truth;
 
 /// A rule whose condition was not false.
@@ -45,7 +45,7 @@ pub(crate) fn risk<'e>(plan: &'e Plan, scene: &Scene<'e>, hits: &[Hit]) -> Numbe
     let scores = hits.iter().filter(|hit| hit.truth == Truth::True).filter_map(|hit| {
         let rule = plan.rules.get(hit.rule)?;
         let score = rule.score?;
-        (!rule.shadow && exemption(rule, scene).is_none()).then_some(score)
+        (!rule.shadow && !filling(rule, scene) && exemption(rule, scene).is_none()).then_some(score)
     });
     scores.fold(Number::ZERO, Number::plus).clamped(Number::ZERO, Number::ONE)
 }
@@ -87,12 +87,19 @@ struct Part<'e> {
     truth: Truth,
     /// The exemption that holds, if one does.
     exemption: Option<&'e ExemptionPlan>,
+    /// Whether it waits for a memory to be filled.
+    filling: bool,
 }
 
 impl Part<'_> {
     /// Whether it counts towards the outcome.
     fn enforces(&self) -> bool {
-        !self.rule.shadow && self.exemption.is_none() && applies(self.rule.effect.as_ref(), self.truth)
+        !self.in_shadow() && self.exemption.is_none() && applies(self.rule.effect.as_ref(), self.truth)
+    }
+
+    /// Whether it reports and decides nothing.
+    fn in_shadow(&self) -> bool {
+        self.rule.shadow || self.filling
     }
 
     fn outcome(&self) -> Option<Outcome> {
@@ -132,6 +139,7 @@ pub(crate) fn decide<'e>(
                 rule,
                 truth: hit.truth,
                 exemption: exemption(rule, scene),
+                filling: filling(rule, scene),
             })
         })
         .collect();
@@ -142,18 +150,18 @@ pub(crate) fn decide<'e>(
     for part in &parts {
         let (report, too_long) = report(plan, scene, part);
         // Whatever the rule asks for: a score that is missing can be what lets something through.
-        if too_long && !part.rule.shadow && part.exemption.is_none() {
+        if too_long && !part.in_shadow() && part.exemption.is_none() {
             overrun.get_or_insert_with(|| part.rule.name.clone());
         }
         decision.rules.push(report);
         if part.truth == Truth::True && part.exemption.is_none() {
             decision
                 .incidents
-                .extend(part.rule.incident.as_ref().map(|incident| open(scene, part.rule, incident)));
+                .extend(part.rule.incident.as_ref().map(|incident| open(plan, scene, part, incident)));
             let obligations = part.rule.obligations.iter();
             decision
                 .obligations
-                .extend(obligations.map(|obligation| self::obligation(obligation, part.rule.shadow)));
+                .extend(obligations.map(|obligation| self::obligation(obligation, part.in_shadow())));
         }
     }
     if let Some(rule) = overrun {
@@ -219,7 +227,8 @@ fn report<'e>(plan: &'e Plan, scene: &Scene<'e>, part: &Part<'e>) -> (RuleReport
         score: part.rule.score.map(|score| if counts { score } else { Number::ZERO }),
         because: part.rule.because.as_ref().map(|because| scene.render(because)),
         controls: part.rule.controls.clone(),
-        mode: if part.rule.shadow { Mode::Shadow } else { Mode::Enforce },
+        mode: if part.in_shadow() { Mode::Shadow } else { Mode::Enforce },
+        filling: part.filling,
         exempted: part.exemption.is_some(),
         exemption: part.exemption.map(|exemption| scene.render(&exemption.because)),
     };
@@ -227,7 +236,9 @@ fn report<'e>(plan: &'e Plan, scene: &Scene<'e>, part: &Part<'e>) -> (RuleReport
 }
 
 fn reason(decision: &Decision, carriers: &[&&Part]) -> Option<String> {
-    let first = carriers.first().map(|part| &part.rule.name);
+    // What is certain says more than what could not be ruled out.
+    let certain = carriers.iter().find(|part| part.truth == Truth::True);
+    let first = certain.or(carriers.first()).map(|part| &part.rule.name);
     let report = decision.rules.iter().find(|report| Some(&report.rule) == first);
     match (report, decision.class) {
         (Some(RuleReport { because: Some(because), .. }), _) => Some(because.clone()),
@@ -259,10 +270,12 @@ fn approval(effects: Vec<&Effect>) -> Approval {
 }
 
 fn open<'e>(
+    plan: &'e Plan,
     scene: &Scene<'e>,
-    rule: &'e RulePlan,
+    part: &Part<'e>,
     incident: &'e crate::plan::IncidentPlan,
 ) -> IncidentReport {
+    let rule = part.rule;
     let mut key: Vec<String> = incident.per.iter().map(|part| scene.render(part)).collect();
     if key.is_empty() {
         key.push(scene.event.agent_id().to_owned());
@@ -274,8 +287,29 @@ fn open<'e>(
         key,
         title: title.map_or_else(|| rule.name.to_string(), |title| scene.render(title)),
         fold_s: incident.fold_s,
-        shadow: rule.shadow,
+        witnesses: witnesses(plan, scene, rule),
+        shadow: part.in_shadow(),
     }
+}
+
+/// The earlier events that a true condition rests on.
+fn witnesses<'e>(plan: &'e Plan, scene: &Scene<'e>, rule: &'e RulePlan) -> Vec<u64> {
+    if rule.memories.is_empty() {
+        return Vec::new();
+    }
+    let mut predicates = Vec::new();
+    predicates_of(&rule.condition, &mut predicates);
+    let nodes = predicates.into_iter().filter_map(|number| Some(&plan.predicate(number)?.node));
+    let mut events: Vec<u64> =
+        nodes.flat_map(|node| scene.recollections(node)).flat_map(|asked| asked.events).collect();
+    events.sort_unstable();
+    events.dedup();
+    events
+}
+
+/// Whether a rule asks a memory that is not filled yet.
+fn filling(rule: &RulePlan, scene: &Scene<'_>) -> bool {
+    !rule.memories.iter().all(|memory| scene.memory().is_ready(*memory))
 }
 
 /// An obligation as decisions show it.
@@ -294,7 +328,11 @@ pub(crate) fn obligation(obligation: &hir::Obligation, shadow: bool) -> Obligati
 fn nearest<'e>(plan: &'e Plan, scene: &Scene<'e>, candidates: Vec<usize>) -> Option<Nearest> {
     let mut best: Option<(usize, Nearest)> = None;
     for rule in candidates.into_iter().filter_map(|number| plan.rules.get(number)) {
-        if rule.effect != Some(Effect::Allow) || rule.shadow || !rule.in_force(scene.event.at()) {
+        if rule.effect != Some(Effect::Allow)
+            || rule.shadow
+            || filling(rule, scene)
+            || !rule.in_force(scene.event.at())
+        {
             continue;
         }
         let parts: &[Cond] = match &rule.condition {

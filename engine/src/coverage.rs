@@ -8,6 +8,7 @@ use lictor_dsl::source::Span;
 
 use crate::event::Event;
 use crate::interpret::{self, expr::Scene};
+use crate::memory::{Memories, store::Folded};
 use crate::plan::{Plan, RulePlan};
 use crate::truth::Truth;
 
@@ -135,10 +136,11 @@ impl Coverage {
     }
 
     /// Takes in what all rules say of one event. `risk` is that of its decision.
-    pub(crate) fn observe(&mut self, plan: &Plan, event: &Event, risk: Number) {
+    pub(crate) fn observe(&mut self, plan: &Plan, event: &Event, memories: &Memories, risk: Number) {
         let predicates: HashMap<&Expr, usize> =
             plan.predicates.iter().enumerate().map(|(number, predicate)| (&predicate.expr, number)).collect();
-        let scene = Scene::new(event, &plan.values);
+        let folded = Folded { plan, memories };
+        let scene = Scene::after(event, &plan.values, &folded);
         scene.risk.set(risk);
         let planned: HashMap<&str, &RulePlan> = plan.rules.iter().map(|rule| (&*rule.name, rule)).collect();
         let rules = self.policies.iter_mut().flat_map(|PolicyCoverage { policy, rules }| {

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::check::counted;
 use super::{coverage, explain};
+use crate::progress::{Progress, Steps};
 use crate::{Outcome, policies, print};
 
 /// Runs the tests beside the rules.
@@ -29,12 +30,14 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(self) -> anyhow::Result<Outcome> {
         let Some(checked) = policies::usable(&self.paths)? else { return Ok(Outcome::Findings) };
+        let progress = Progress::start("testing", Steps::One);
         let (reports, seen) = if self.coverage {
             let (reports, seen) = run_tests_with_coverage(&checked.set)?;
             (reports, Some(seen))
         } else {
             (run_tests(&checked.set)?, None)
         };
+        drop(progress);
         if self.format == print::Format::Json {
             print_json(&checked, &reports, seen.as_ref())?;
         } else {

@@ -250,9 +250,12 @@ fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, known: Known<'a>, pol
         let (what, name, taken) = match &item.kind {
             ItemKind::Param(written) => {
                 let Some(ty) = param_type(scope, written) else { continue };
-                policy.params.extend(param(scope, written, ty));
+                let param = param(scope, written, ty);
                 // A parameter with a wrong value still has its name and type.
-                let named = Named::Param(format!("{}.{}", scope.policy, written.name.value), ty);
+                let range = param.as_ref().and_then(|param| param.range.clone());
+                let named =
+                    Named::Param { full: format!("{}.{}", scope.policy, written.name.value), ty, range };
+                policy.params.extend(param);
                 ("parameter", &written.name, scope.declare(&written.name, named))
             }
             ItemKind::List(written) => {

@@ -20,8 +20,15 @@ pub(super) enum Binding {
 /// What a declared name stands for.
 #[derive(Clone)]
 pub(super) enum Named {
-    /// A parameter, by its full name.
-    Param(String, Type),
+    /// A parameter.
+    Param {
+        /// Its name, behind that of its policy.
+        full: String,
+        /// Its type.
+        ty: Type,
+        /// What it can be.
+        range: Option<(Const, Const)>,
+    },
     /// A list of plain values.
     Values(Const, Type),
     /// A list of patterns.
@@ -148,7 +155,7 @@ impl<'a> Scope<'a> {
         own.filter(|(name, _)| !self.used.contains(*name))
             .map(|(name, (named, span))| {
                 let what = match named {
-                    Named::Param(..) => "parameter",
+                    Named::Param { .. } => "parameter",
                     Named::Values(..) | Named::Patterns(_) => "list",
                     Named::Macro => "macro",
                 };

@@ -103,11 +103,6 @@ pub(crate) fn bad_literal(span: Span, message: impl Into<String>, help: impl Int
     error("L0107", message, span, "can't be read", help)
 }
 
-/// A word of the language that this version does not know yet.
-pub(crate) fn not_available(span: Span, what: &str, help: &str) -> Diagnostic {
-    error("L0108", format!("{what} are not available in this version"), span, "not available", help)
-}
-
 /// A file over the size limit.
 pub(crate) fn file_too_large(span: Span, limit: usize) -> Diagnostic {
     error(
@@ -134,6 +129,17 @@ pub(crate) fn more(span: Span, limit: usize, severity: Severity) -> Diagnostic {
 /// A template that does not say where its rules come from.
 pub(crate) fn template(span: Span, message: &str, help: &str) -> Diagnostic {
     error("L0112", message, span, "this header", help)
+}
+
+/// A file that would say something else once it is formatted: a fault of the formatter's.
+pub(crate) fn not_formatted(span: Span) -> Diagnostic {
+    error(
+        "L0113",
+        "this file can't be formatted without a change to what it says or to its comments",
+        span,
+        "left as it was",
+        "this is a fault of the formatter: please report it, with the file if you can",
+    )
 }
 
 /// The header is missing or there are several.

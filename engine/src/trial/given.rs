@@ -16,9 +16,7 @@ use crate::value::Value;
 pub(super) struct Past {
     /// What became of it.
     pub outcome: PastOutcome,
-    /// Its ledger time, in microseconds since 1970; the event has it as well.
-    pub at_us: i64,
-    /// What happened.
+    /// What happened, at its ledger time.
     pub event: Event,
 }
 
@@ -45,11 +43,10 @@ pub(super) fn history(plan: &Plan, test: &Test, judged: &Event) -> Result<Vec<Pa
         put(plan, &mut tree, &written.members, written.kind)?;
         let mut event = decode(&tree)
             .map_err(|faults| format!("event {number} of what happened before is invalid: {faults}"))?;
-        let at_us = judged.at().saturating_sub(written.before_us);
-        event.set_at(at_us);
-        past.push(Past { outcome: written.outcome, at_us, event });
+        event.set_at(judged.at().saturating_sub(written.before_us));
+        past.push(Past { outcome: written.outcome, event });
     }
-    past.sort_by_key(|past| past.at_us);
+    past.sort_by_key(|past| past.event.at());
     Ok(past)
 }
 

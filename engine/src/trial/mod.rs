@@ -7,15 +7,15 @@ mod given;
 
 use std::collections::BTreeMap;
 
-use lictor_dsl::hir::{Const, Expect, ExprKind, Param, Policy, PolicySet, Test, TestValue};
+use lictor_dsl::hir::{Const, Expect, ExprKind, Param, PastOutcome, Policy, PolicySet, Test, TestValue};
 use serde::Serialize;
 
 use crate::coverage::Coverage;
-use crate::decision::Decision;
-use crate::event::Event;
 use crate::explain::RuleExplanation;
 use crate::generation::{Engine, Generation};
+use crate::memory::{Fate, Memories};
 use crate::plan::PlanError;
+use crate::run::Run;
 use given::Past;
 
 /// How one test ended.
@@ -220,33 +220,36 @@ fn run(
         Ok(past) => past,
         Err(reason) => return failed(reason),
     };
-    let decision = match judge(generation, &past, &event, Engine::Jit) {
-        Ok(decision) => decision,
-        Err(reason) => return failed(reason),
-    };
+    let memories = remembered(generation, past);
+    let decision = generation.judge_with(&event, &memories, Engine::Jit);
     let mut failures: Vec<String> = test
         .expects
         .iter()
         .filter_map(|expect| expect::fault(expect, &decision, policy, plan, &event))
         .collect();
-    if judge(generation, &past, &event, Engine::Interpreter).as_ref() != Ok(&decision) {
+    if decision != generation.judge_with(&event, &memories, Engine::Interpreter) {
         failures.push(
             "interpreter and machine code disagree: please report this policy as a fault of the engine"
                 .to_owned(),
         );
     }
     if let Some(coverage) = coverage {
-        coverage.observe(plan, &event, decision.risk);
+        coverage.observe(plan, &event, &memories, decision.risk);
     }
-    let rules = if failures.is_empty() { Vec::new() } else { generation.explain(&event).rules };
+    let rules = if failures.is_empty() { Vec::new() } else { generation.explain(&event, &memories).rules };
     (failures, rules)
 }
 
-/// Judges an event after what happened before it. This is the one place where histories of tests are handed over.
-fn judge(generation: &Generation, past: &[Past], event: &Event, engine: Engine) -> Result<Decision, String> {
-    if let Some(Past { outcome, at_us, event }) = past.first() {
-        let kind = event.kind().name();
-        return Err(format!("rules can't remember earlier events yet ({outcome:?} {kind} at {at_us})"));
+/// The memories after what happened before: unjudged, each event with its outcome.
+fn remembered(generation: &Generation, past: Vec<Past>) -> Memories {
+    let mut run = Run::new(generation, Engine::Jit);
+    for Past { outcome, event } in past {
+        let fate = match outcome {
+            PastOutcome::Happened => Fate::Happened,
+            PastOutcome::Denied => Fate::Denied,
+            PastOutcome::Waiting => Fate::Waiting,
+        };
+        run.past(event, fate);
     }
-    Ok(generation.judge_with(event, engine))
+    run.into_memories()
 }
