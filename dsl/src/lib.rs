@@ -51,6 +51,11 @@ pub fn can_be_unknown(expr: &hir::Expr) -> bool {
     check::can_be_unknown(expr)
 }
 
+/// The name of the policy that a text says it `extends`.
+pub fn extends(source: &Source) -> Option<String> {
+    check::extends(source)
+}
+
 /// Checks policy texts that will be active together.
 pub fn check(sources: Vec<Source>) -> Checked {
     let (set, diagnostics) = check::check(&sources);

@@ -21,9 +21,10 @@ fn policies(page: &str) -> Vec<&str> {
 /// What is said about a policy; one without a header gets one.
 fn reports(policy: &str) -> Vec<Report> {
     let begins = |word: &str| policy.lines().any(|line| line.starts_with(word));
-    let whole = begins("policy ") || begins("polcy ");
+    let whole = begins("policy ") || begins("polcy ") || begins("template ");
     let header = if whole { "" } else { "policy example {}\n" };
-    check(vec![Source::new("example", format!("{header}{policy}\n"))]).reports()
+    let files = policy.split("// ---- another file ----\n");
+    check(files.map(|file| Source::new("example", format!("{header}{file}\n"))).collect()).reports()
 }
 
 fn complaints(policy: &str) -> Vec<String> {

@@ -29,9 +29,15 @@ fn cases(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Stands between policies of one case that are active together.
+const ANOTHER_FILE: &str = "// ---- another file ----\n";
+
 fn check_file(path: &Path) -> Checked {
     let name = path.file_name().unwrap().to_string_lossy();
-    check(vec![Source::new(name, fs::read_to_string(path).unwrap())])
+    let text = fs::read_to_string(path).unwrap();
+    let mut files = text.split(ANOTHER_FILE);
+    let first = Source::new(name, files.next().unwrap());
+    check(std::iter::once(first).chain(files.map(|file| Source::new("another.lictor", file))).collect())
 }
 
 fn render(checked: &Checked) -> String {

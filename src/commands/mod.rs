@@ -2,11 +2,13 @@
 
 mod check;
 mod completions;
+mod coverage;
 mod explain;
 mod fmt;
 mod judge;
 mod plan;
 mod serve;
+mod template;
 mod test;
 
 use clap::Subcommand;
@@ -28,6 +30,8 @@ pub(crate) enum Command {
     Explain(explain::Explain),
     /// Show what policies compile to: fields, predicates, rules, index.
     Plan(plan::Plan),
+    /// List, show or check templates.
+    Template(template::Template),
     /// Run the server.
     Serve(serve::Serve),
     /// Print what a shell needs to complete this command's arguments.
@@ -43,6 +47,7 @@ impl Command {
             Command::Judge(command) => command.run(),
             Command::Explain(command) => command.run(),
             Command::Plan(command) => command.run(),
+            Command::Template(command) => command.run(),
             Command::Serve(command) => command.run(),
             Command::Completions(command) => command.run(),
         }

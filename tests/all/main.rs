@@ -17,3 +17,4 @@ mod fmt;
 mod layering;
 mod readme;
 mod running;
+mod templates;

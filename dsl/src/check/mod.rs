@@ -103,6 +103,12 @@ fn header(file: &ast::File) -> Option<&ast::Header> {
     })
 }
 
+/// The name of the policy that a text says it extends.
+pub(crate) fn extends(source: &Source) -> Option<String> {
+    let file = crate::parse::parse(0, source, &mut Vec::new());
+    header(&file)?.extends.first().map(|base| base.value.clone())
+}
+
 /// Whether a header says `mode = "shadow"`.
 fn is_shadow(header: &ast::Header) -> bool {
     let shadow = |value: &ast::Value| match value {
