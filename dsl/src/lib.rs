@@ -6,6 +6,7 @@ pub mod diagnostics;
 pub mod events;
 pub mod hir;
 mod items;
+mod lint;
 pub mod number;
 mod parse;
 mod print;

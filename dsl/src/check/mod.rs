@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use self::expr::Checker;
 use self::scope::{Named, Scope};
 use crate::ast::{self, ItemKind};
-use crate::diagnostics::{Diagnostic, Severity, names, syntax, typing};
+use crate::diagnostics::{Diagnostic, Severity, lints, names, syntax, typing};
 use crate::events::EventKind;
 use crate::hir::{self, Const, PatternKind};
 use crate::source::{Lines, Source, Span};
@@ -66,6 +66,7 @@ pub(crate) fn check(sources: &[Source]) -> (hir::PolicySet, Vec<Diagnostic>) {
         }
         set.policies.push(policy);
     }
+    crate::lint::lint(&files, &set, &lines, &mut diagnostics);
     diagnostics.sort_by_key(|d| (d.span.source, d.span.start, d.code));
     diagnostics.dedup_by(|a, b| a.code == b.code && a.span == b.span && a.message == b.message);
     limit(&mut diagnostics);
@@ -206,7 +207,7 @@ fn policy<'a>(
     }
     if !scope.has_errors() {
         for (span, what, name) in scope.unused() {
-            scope.report(names::unused(span, what, &name));
+            scope.report(lints::unused(span, what, &name));
         }
     }
     first.map(|_| policy)
@@ -256,6 +257,7 @@ fn settings(scope: &mut Scope, header: &ast::Header, policy: &mut hir::Policy) {
 /// Parameters, lists and macros, so that everything else may use them wherever they stand.
 fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, lines: &[Lines], policy: &mut hir::Policy) {
     for item in &file.items {
+        crate::lint::names::check(&item.kind, |diagnostic| scope.report(diagnostic));
         let (what, name, taken) = match &item.kind {
             ItemKind::Param(written) => {
                 let Some(ty) = param_type(scope, written) else { continue };

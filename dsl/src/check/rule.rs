@@ -4,7 +4,7 @@ use super::expr::{Checker, kind_list, plain_text};
 use super::scope::Scope;
 use super::unknowns;
 use crate::ast::{self, Clause};
-use crate::diagnostics::{effects, names, typing, unknowns as unknown};
+use crate::diagnostics::{effects, lints, names, typing, unknowns as unknown};
 use crate::events::{EventKind, FieldId, Trust};
 use crate::hir::*;
 use crate::number::Number;
@@ -81,7 +81,7 @@ pub(super) fn rule(scope: &mut Scope, rule: &ast::Rule, docs: &[String]) -> Opti
     let because = parts.because.map(|because| checker.typed(because, Type::String));
     let incident = parts.incident.map(|incident| self::incident(&mut checker, incident));
     if conditions.is_empty() && !matches!(parts.effect, Some((ast::Effect::Allow, _))) {
-        scope.report(effects::always(rule.name.span, &rule.name.value, &kind_list(&kinds)));
+        scope.report(lints::always(rule.name.span, &rule.name.value, &kind_list(&kinds)));
     }
     let conditions: Vec<Expr> = conditions.into_iter().collect::<Option<_>>()?;
     let condition = conjunction(conditions, rule.name.span);

@@ -1,6 +1,6 @@
 //! L06 and L07: what rules ask for, and their tests.
 
-use super::{Diagnostic, error, warning};
+use super::{Diagnostic, error};
 use crate::source::Span;
 
 /// A rule that asks for nothing.
@@ -99,17 +99,6 @@ pub(crate) fn seconds(span: Span) -> Diagnostic {
         span,
         "not usable",
         "write it as `30s`, `60m`, `24h` or `7d`",
-    )
-}
-
-/// A rule without a condition.
-pub(crate) fn always(span: Span, name: &str, kinds: &str) -> Diagnostic {
-    warning(
-        "L0902",
-        format!("rule `{name}` applies to every {kinds}"),
-        span,
-        "has no `when`",
-        "add a `when`; if every event is meant, a `default` says so better",
     )
 }
 
