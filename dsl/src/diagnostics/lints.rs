@@ -154,15 +154,15 @@ pub(crate) fn unknown_control(span: Span, control: &str, known: &[&'static str])
 }
 
 /// A restrictive rule that nothing narrows where something optional is absent.
-pub(crate) fn optional_discriminator(span: Span, name: &str, kinds: &str, field: &str) -> Diagnostic {
+pub(crate) fn optional_discriminator(span: Span, name: &str, kinds: &str, absent: &[String]) -> Diagnostic {
+    let lenient = absent.first().map_or_else(|| "x?".to_owned(), |first| format!("{}?", shown(first)));
     warning(
         "L0909",
-        format!("rule `{name}` applies to every {kinds} without `{}`", shown(field)),
+        format!("rule `{name}` applies to every {kinds} without {}", listed(absent)),
         span,
         "only what may be absent narrows it",
         format!(
-            "add a condition on a field that is always there, or write `{}?` if absence should not count",
-            shown(field)
+            "add a condition on a field that is always there, or write `{lenient}` if absence should not count"
         ),
     )
 }

@@ -377,21 +377,27 @@ impl Atoms {
         Some(self.intern(Atom { subject, take: None, default: None, soft: false, test }))
     }
 
-    /// Whether a condition asks for a text that something optional may not have.
-    pub(super) fn asks_optional_text(&self, formula: &Formula) -> Option<&Expr> {
+    /// What a condition reads that may be absent, if it asks for certain texts of any of that.
+    pub(super) fn optional_discriminators(&self, formula: &Formula) -> Option<Vec<&Expr>> {
         let mut atoms = Vec::new();
         formula.atoms(&mut atoms);
-        atoms.into_iter().find_map(|number| {
-            let atom = self.atoms.get(number)?;
-            let subject = self.subjects.get(atom.subject)?;
+        let atoms: Vec<&Atom> = atoms.into_iter().filter_map(|number| self.atoms.get(number)).collect();
+        let mut read: Vec<usize> = atoms.iter().map(|atom| atom.subject).collect();
+        read.sort_unstable();
+        read.dedup();
+        let optional = |subject: &usize| self.subjects.get(*subject).filter(|subject| subject.optional);
+        let asks = |atom: &&Atom| {
             let text = match &atom.test {
                 Test::Compare(Comparison::Equal, Const::Text(_)) | Test::Text(..) => true,
                 Test::In(values) => matches!(values.first(), Some(Const::Text(_))),
                 _ => false,
             };
-            let plain = !atom.soft && atom.default.is_none();
-            (text && plain && subject.optional).then_some(subject.expr.as_ref())?
-        })
+            text && !atom.soft && atom.default.is_none() && optional(&atom.subject).is_some()
+        };
+        atoms
+            .iter()
+            .any(asks)
+            .then(|| read.iter().filter_map(optional).filter_map(|subject| subject.expr.as_ref()).collect())
     }
 }
 

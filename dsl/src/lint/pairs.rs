@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
-use super::diagram::{TRUE, UNKNOWN};
+use super::diagram::{Node, TRUE, UNKNOWN};
 use super::formula::{Atoms, Formula, Test};
 use super::question::Question;
 use super::{Judged, Matches};
@@ -19,6 +19,9 @@ const OTHERS_LIMIT: usize = 64;
 
 /// The most comparisons in one run.
 const COMPARISONS_LIMIT: usize = 40_000;
+
+/// The most candidates that are looked at in one run.
+const CANDIDATES_LIMIT: usize = 10_000_000;
 
 /// What a rule asks about, for finding rules that it could imply.
 struct Profile {
@@ -104,11 +107,16 @@ struct Index<'a>(HashMap<Key<'a>, Vec<usize>>);
 impl<'a> Index<'a> {
     fn new(profiles: &'a [Profile]) -> Index<'a> {
         let mut index: HashMap<Key, Vec<usize>> = HashMap::new();
+        let mut common: HashMap<usize, usize> = HashMap::new();
+        for subject in profiles.iter().flat_map(|profile| &profile.subjects) {
+            *common.entry(*subject).or_default() += 1;
+        }
+        let asked = |part: &Vec<usize>| part.iter().filter_map(|subject| common.get(subject)).sum::<usize>();
         for (number, profile) in profiles.iter().enumerate() {
             let mut put = |key| index.entry(key).or_default().push(number);
             let narrowest = profile.wants.iter().min_by_key(|(_, values)| values.len());
-            let shortest = profile.parts.iter().min_by_key(|part| part.len());
-            match (narrowest, shortest) {
+            let rarest = profile.parts.iter().min_by_key(|part| asked(part));
+            match (narrowest, rarest) {
                 (Some((subject, values)), _) => {
                     values.iter().for_each(|value| put(Key::Text(*subject, value)));
                 }
@@ -134,6 +142,8 @@ impl<'a> Index<'a> {
 struct Relation {
     /// Wherever the first applies the second does, and certainly if the first does.
     implied: bool,
+    /// The same the other way round.
+    implies: bool,
     /// Wherever the first is true the second applies.
     overridden: bool,
     /// They have the same truth on every event.
@@ -144,14 +154,19 @@ struct Relation {
 pub(super) fn check(atoms: &Atoms, judged: &[Judged], lines: &[Lines], out: &mut Vec<Diagnostic>) {
     let profiles: Vec<Profile> = judged.iter().map(|rule| Profile::of(atoms, &rule.formula)).collect();
     let index = Index::new(&profiles);
-    let mut compared = 0;
+    let (mut compared, mut looked_at) = (0, 0);
     for (number, (rule, profile)) in judged.iter().zip(&profiles).enumerate() {
         if rule.matches == Matches::Nothing || !rule.enforces() {
             continue;
         }
         let mut of_rule = 0;
         let mut found: Option<(Reverse<u8>, Diagnostic)> = None;
-        for other in index.others(profile) {
+        if compared > COMPARISONS_LIMIT || looked_at > CANDIDATES_LIMIT {
+            break;
+        }
+        let others = index.others(profile);
+        looked_at += others.len();
+        for other in others {
             let (Some(by), Some(of_other)) = (judged.get(other), profiles.get(other)) else { continue };
             if other == number || !may_override(rule, by) || by.exempted {
                 continue;
@@ -167,19 +182,18 @@ pub(super) fn check(atoms: &Atoms, judged: &[Judged], lines: &[Lines], out: &mut
             let Some(relation) = relation(atoms, rule, by) else { continue };
             let name = || title(by, rule, lines);
             let this = &rule.rule.name;
+            // Of two that could each do without the other, the later one is named.
+            let mutual =
+                relation.implies && !rule.exempted && may_override(by, rule) && adds_nothing(by, rule);
             let finding = if denies && relation.overridden {
                 let diagnostic = lints::contradiction(rule.rule.span, this, &name(), relation.same);
                 Some((Reverse(0), diagnostic))
-            } else if hides && relation.same && repeats(rule, by) {
-                // Of two that say the same the later one is named.
-                (other < number).then(|| (Reverse(1), lints::duplicate_rule(rule.rule.span, this, &name())))
-            } else if hides
-                && relation.implied
-                && !(relation.same && adds_nothing(by, rule) && number < other)
-            {
-                Some((Reverse(2), lints::hidden(rule.rule.span, this, &name())))
-            } else {
+            } else if !hides || !relation.implied || mutual && number < other {
                 None
+            } else if relation.same && mutual && rule.rule.effect == by.rule.effect {
+                Some((Reverse(1), lints::duplicate_rule(rule.rule.span, this, &name())))
+            } else {
+                Some((Reverse(2), lints::hidden(rule.rule.span, this, &name())))
             };
             if let Some((weight, diagnostic)) = finding
                 && found.as_ref().is_none_or(|(known, _)| weight > *known)
@@ -250,22 +264,14 @@ fn denies_what_is_allowed(rule: &Judged, by: &Judged) -> bool {
     rule.rule.effect == Some(Effect::Allow) && by.rule.effect == Some(Effect::Deny)
 }
 
-/// Whether two rules with the same condition are one rule written twice.
-fn repeats(rule: &Judged, other: &Judged) -> bool {
-    rule.rule.effect == other.rule.effect
-        && (&rule.rule.kinds, rule.rule.from_us, rule.rule.until_us)
-            == (&other.rule.kinds, other.rule.from_us, other.rule.until_us)
-        && adds_nothing(other, rule)
-}
-
 fn relation(atoms: &Atoms, rule: &Judged, by: &Judged) -> Option<Relation> {
     let mut question = Question::new(atoms, &[&rule.formula, &by.formula])?;
     let (first, second) = (question.node(&rule.formula)?, question.node(&by.formula)?);
-    let applies = |judged: &Judged, truth| judged.applies(truth);
-    let same = first == second;
-    let escapes = question.can_both(first, second, |this, other| {
-        applies(rule, this) && (!applies(by, other) || this == TRUE && other == UNKNOWN)
-    })?;
-    let spared = question.can_both(first, second, |this, other| this == TRUE && !applies(by, other))?;
-    Some(Relation { implied: !escapes, overridden: !spared, same })
+    let escapes = |(rule, this): (&Judged, Node), (by, other): (&Judged, Node)| {
+        rule.applies(this) && (!by.applies(other) || this == TRUE && other == UNKNOWN)
+    };
+    let forth = question.can_both(first, second, |this, other| escapes((rule, this), (by, other)))?;
+    let back = question.can_both(first, second, |this, other| escapes((by, other), (rule, this)))?;
+    let spared = question.can_both(first, second, |this, other| this == TRUE && !by.applies(other))?;
+    Some(Relation { implied: !forth, implies: !back, overridden: !spared, same: first == second })
 }

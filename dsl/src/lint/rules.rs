@@ -34,8 +34,8 @@ pub(super) fn check(atoms: &mut Atoms, macros: &Macros, rule: &mut Judged, out: 
         return;
     }
     redundant(&mut question, macros, &rule.rule.condition, &rule.formula, out);
-    if restricts && let Some(field) = narrowed_by_optional_only(atoms, rule) {
-        out.push(lints::optional_discriminator(rule.rule.span, name, &kinds(rule), &field));
+    if restricts && let Some(read) = narrowed_by_optional_only(atoms, rule) {
+        out.push(lints::optional_discriminator(rule.rule.span, name, &kinds(rule), &read));
     }
 }
 
@@ -114,10 +114,11 @@ fn shown(part: &Expr) -> String {
     }
 }
 
-/// What a restriction asks of something optional, if it applies to every event without it.
-fn narrowed_by_optional_only(atoms: &Atoms, rule: &Judged) -> Option<String> {
-    let field = atoms.asks_optional_text(&rule.formula)?;
+/// What a restriction reads of optional things, if it applies to every event without them.
+fn narrowed_by_optional_only(atoms: &Atoms, rule: &Judged) -> Option<Vec<String>> {
+    let read = atoms.optional_discriminators(&rule.formula)?;
     let mut question = Question::where_absent(atoms, &[&rule.formula])?;
     let node = question.node(&rule.formula)?;
-    (!question.can_be(node, |truth| truth == FALSE)).then(|| field.to_string())
+    let everywhere = !question.can_be(node, |truth| truth == FALSE);
+    everywhere.then(|| read.into_iter().map(Expr::to_string).collect())
 }
