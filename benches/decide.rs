@@ -16,6 +16,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use lictor_engine::decision::Outcome;
 use lictor_engine::event::{Event, Origin};
+use lictor_engine::memory::Memories;
 use lictor_engine::{Engine, Generation};
 use workload::{ByHand, Shape};
 
@@ -29,7 +30,7 @@ fn decide(c: &mut Criterion) {
             let mut matched = Vec::new();
             for (event, hand_event) in events.iter().zip(&hand_events) {
                 let decision = generation.judge(event);
-                assert_eq!(decision, generation.judge_with(event, Engine::Interpreter));
+                assert_eq!(decision, generation.judge_with(event, &Memories::default(), Engine::Interpreter));
                 assert_eq!(decision.decision == Outcome::Allow, hand.judge(hand_event, &mut matched));
                 let mut names: Vec<&str> = decision.rules.iter().map(|rule| &*rule.rule).collect();
                 names.sort_unstable();
@@ -48,7 +49,13 @@ fn decide(c: &mut Criterion) {
                 b.iter(|| black_box(generation.judge(black_box(&events[turn()]))));
             });
             group.bench_function(BenchmarkId::new("interpreter", rules), |b| {
-                b.iter(|| black_box(generation.judge_with(black_box(&events[turn()]), Engine::Interpreter)));
+                b.iter(|| {
+                    black_box(generation.judge_with(
+                        black_box(&events[turn()]),
+                        &Memories::default(),
+                        Engine::Interpreter,
+                    ))
+                });
             });
         }
         group.finish();

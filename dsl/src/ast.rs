@@ -291,8 +291,14 @@ pub enum Expect {
     Incident(Name),
     /// The risk, compared with a number.
     Risk(Comparison, Number),
-    /// The reason.
+    /// The reason; parameters may be read in it.
     Because(Expr),
+    /// Something that the enforcer has to do.
+    Do(Obligation),
+    /// These rules are reported, and decide nothing because they are in shadow.
+    Shadow(Vec<Name>),
+    /// These rules are reported, and an exemption holds for each.
+    Exempted(Vec<Name>),
 }
 
 /// A value in a header, a list, a parameter or a test.

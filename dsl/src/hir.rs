@@ -12,6 +12,9 @@ use crate::number::Number;
 use crate::source::Span;
 use crate::types::Type;
 
+/// The most values that a list may have.
+pub const LIST_LIMIT: usize = 100_000;
+
 /// All policies that are active together.
 #[derive(Debug, Clone, Default)]
 pub struct PolicySet {
@@ -20,7 +23,7 @@ pub struct PolicySet {
 }
 
 /// One checked policy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Policy {
     /// The name in its header.
     pub name: String,
@@ -30,6 +33,10 @@ pub struct Policy {
     pub owner: Option<String>,
     /// The controls that all its rules serve.
     pub controls: Vec<String>,
+    /// Where it comes from, if it is a template.
+    pub template: Option<Template>,
+    /// The policy or template of the set that it adds to.
+    pub extends: Option<String>,
     /// Decides nothing, reports everything (`mode = "shadow"` in the header). The server may set it.
     pub shadow: bool,
     /// SHA-256 of its source text, in hex.
@@ -63,6 +70,19 @@ impl Policy {
     }
 }
 
+/// Where the rules of a template come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// The framework whose controls its rules serve.
+    pub framework: String,
+    /// The template's own version.
+    pub version: String,
+    /// Where the framework can be read.
+    pub source: String,
+    /// The day on which its facts were last checked, `YYYY-MM-DD`.
+    pub facts_checked_on: String,
+}
+
 /// A parameter.
 #[derive(Debug, Clone)]
 pub struct Param {
@@ -83,9 +103,16 @@ pub struct Param {
 impl Param {
     /// Whether it may have this value; if not, why.
     pub fn accepts(&self, value: &Const) -> Result<(), String> {
-        if value.ty() != Some(self.ty)
-            && !matches!((value, self.ty), (Const::List(values), Type::List(_)) if values.is_empty())
-        {
+        let fits = match (value, self.ty) {
+            (Const::List(values), Type::List(element)) => {
+                if values.len() > LIST_LIMIT {
+                    return Err(format!("`{}` can't have more than {LIST_LIMIT} values", self.name));
+                }
+                values.iter().all(|value| value.ty() == Some(element.ty()))
+            }
+            _ => value.ty() == Some(self.ty),
+        };
+        if !fits {
             return Err(format!("`{}` takes a {}, not `{value}`", self.name, self.ty));
         }
         match &self.range {
@@ -259,8 +286,10 @@ pub struct Exemption {
 pub struct Test {
     /// What it shows.
     pub name: String,
-    /// Parameters pinned for it: their places in the policy, and values.
+    /// Parameters pinned for it, as `policy.param`, and their values.
     pub pins: Vec<(String, Const)>,
+    /// What happened before, as written.
+    pub history: Vec<History>,
     /// The kind of event that is judged.
     pub kind: EventKind,
     /// The members of the agent.
@@ -273,6 +302,32 @@ pub struct Test {
     pub span: Span,
 }
 
+/// An event before the one that a test judges. Its agent, org and task are those of that one unless it says otherwise.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// What became of it.
+    pub outcome: PastOutcome,
+    /// How long before, in microseconds.
+    pub before_us: i64,
+    /// Its kind.
+    pub kind: EventKind,
+    /// Its members.
+    pub members: Vec<(Vec<String>, TestValue)>,
+    /// All of it.
+    pub span: Span,
+}
+
+/// What became of an earlier event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PastOutcome {
+    /// `before 10m:`
+    Happened,
+    /// `denied before 10m:`
+    Denied,
+    /// `waiting before 10m:`: for an approval that has not come.
+    Waiting,
+}
+
 /// A value in a test.
 #[derive(Debug, Clone)]
 pub enum TestValue {
@@ -282,6 +337,8 @@ pub enum TestValue {
     List(Vec<TestValue>),
     /// A constant expression, which may read parameters.
     Expr(Expr),
+    /// `null`: absent.
+    Null,
 }
 
 /// What a test expects.
@@ -302,8 +359,14 @@ pub enum Expect {
     Incident(Severity),
     /// The risk, compared with a number.
     Risk(Comparison, Number),
-    /// The reason.
-    Because(String),
+    /// The reason, a string that may read parameters.
+    Because(Expr),
+    /// Something that the enforcer has to do.
+    Do(Obligation),
+    /// These rules are reported as shadow, as `policy.rule`.
+    Shadow(Vec<String>),
+    /// These rules are reported as exempted, as `policy.rule`.
+    Exempted(Vec<String>),
 }
 
 /// A typed expression. Two are equal if they mean the same, wherever they stand.
@@ -658,6 +721,14 @@ impl Memory {
         let of_parts = self.all_parts().flat_map(|part| part.value.iter().chain(&part.filter));
         of_parts.chain(self.keys.iter().map(|key| &key.expr))
     }
+
+    /// Changes the expressions over remembered events, the lowest first.
+    pub fn each_remembered_mut(&mut self, change: &mut impl FnMut(&mut Expr)) {
+        for part in self.parts.iter_mut().chain(&mut self.since).chain(&mut self.until) {
+            part.value.iter_mut().chain(&mut part.filter).for_each(|expr| expr.each_mut(change));
+        }
+        self.keys.iter_mut().for_each(|key| key.expr.each_mut(change));
+    }
 }
 
 /// A question to a memory.
@@ -797,6 +868,55 @@ impl Expr {
                 })
                 .collect(),
         }
+    }
+
+    /// Changes this expression and those below it, the lowest first.
+    pub fn each_mut(&mut self, change: &mut impl FnMut(&mut Expr)) {
+        match &mut self.kind {
+            ExprKind::Const(_)
+            | ExprKind::Field(_)
+            | ExprKind::Param(_)
+            | ExprKind::Risk
+            | ExprKind::Var(_) => {}
+            ExprKind::Member(a, _)
+            | ExprKind::Take(a)
+            | ExprKind::Not(a)
+            | ExprKind::InPatterns(a, _)
+            | ExprKind::Like(a, _)
+            | ExprKind::Matches(a, ..)
+            | ExprKind::Present(a)
+            | ExprKind::Negative(a)
+            | ExprKind::Zoned(a, _)
+            | ExprKind::TimePart(_, a, _) => a.each_mut(change),
+            ExprKind::Item(a, b)
+            | ExprKind::Compare(_, a, b)
+            | ExprKind::In(a, b)
+            | ExprKind::InAs(a, b, _)
+            | ExprKind::Has(_, a, b)
+            | ExprKind::TextTest(_, a, b)
+            | ExprKind::Otherwise(a, b)
+            | ExprKind::Quantified(_, _, a, b)
+            | ExprKind::Arithmetic(_, a, b) => [a, b].into_iter().for_each(|expr| expr.each_mut(change)),
+            ExprKind::Between(a, b, c) | ExprKind::If(a, b, c) => {
+                [a, b, c].into_iter().for_each(|expr| expr.each_mut(change));
+            }
+            ExprKind::And(parts) | ExprKind::Or(parts) | ExprKind::Call(_, parts) => {
+                parts.iter_mut().for_each(|part| part.each_mut(change));
+            }
+            ExprKind::Memory(ask) => ask.keys.iter_mut().for_each(|key| key.each_mut(change)),
+            ExprKind::Lenient { soft, hard, test } => {
+                soft.iter_mut().chain(hard).for_each(|operand| operand.each_mut(change));
+                test.each_mut(change);
+            }
+            ExprKind::Join(pieces) => {
+                for piece in pieces {
+                    if let Piece::Value(value) = piece {
+                        value.each_mut(change);
+                    }
+                }
+            }
+        }
+        change(self);
     }
 
     /// Whether this expression, or one below it, is such a one.

@@ -45,6 +45,11 @@ impl Checked {
     }
 }
 
+/// Whether an expression can be unknown, whatever stands beside it.
+pub fn can_be_unknown(expr: &hir::Expr) -> bool {
+    check::can_be_unknown(expr)
+}
+
 /// Checks policy texts that will be active together.
 pub fn check(sources: Vec<Source>) -> Checked {
     let (set, diagnostics) = check::check(&sources);

@@ -62,6 +62,11 @@ impl Number {
         if self.0 % SCALE == 0 { i64::try_from(self.0 / SCALE).ok() } else { None }
     }
 
+    /// The greatest whole number that is not above this one.
+    pub fn floor(self) -> Number {
+        Number(self.0.saturating_sub(self.0.rem_euclid(SCALE)))
+    }
+
     /// The nearest float, for display and charts only.
     pub fn to_f64(self) -> f64 {
         self.0 as f64 / SCALE as f64

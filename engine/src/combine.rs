@@ -11,7 +11,7 @@ use lictor_dsl::number::Number;
 use crate::decision::*;
 use crate::event::FieldError;
 use crate::interpret::{self, expr::Scene};
-use crate::plan::{Cond, Plan, RulePlan};
+use crate::plan::{Cond, ExemptionPlan, Plan, RulePlan, predicates_of};
 use crate::truth::Truth;
 
 /// A rule whose condition was not false.
@@ -32,12 +32,12 @@ pub(crate) fn applies(effect: Option<&Effect>, truth: Truth) -> bool {
     }
 }
 
-/// Whether an exemption from this rule holds. One whose condition is unknown does not.
-fn exempted<'e>(rule: &'e RulePlan, scene: &Scene<'e>) -> bool {
+/// The first exemption from this rule that holds. One whose condition is unknown does not.
+fn exemption<'e>(rule: &'e RulePlan, scene: &Scene<'e>) -> Option<&'e ExemptionPlan> {
     let now = scene.event.at();
     rule.exemptions
         .iter()
-        .any(|exemption| now < exemption.until_us && scene.predicate(&exemption.condition).0 == Truth::True)
+        .find(|exemption| now < exemption.until_us && scene.predicate(&exemption.condition).0 == Truth::True)
 }
 
 /// The risk: the sum of the scores of the rules that certainly match, held to 0..1.
@@ -45,7 +45,7 @@ pub(crate) fn risk<'e>(plan: &'e Plan, scene: &Scene<'e>, hits: &[Hit]) -> Numbe
     let scores = hits.iter().filter(|hit| hit.truth == Truth::True).filter_map(|hit| {
         let rule = plan.rules.get(hit.rule)?;
         let score = rule.score?;
-        (!rule.shadow && !exempted(rule, scene)).then_some(score)
+        (!rule.shadow && !filling(rule, scene) && exemption(rule, scene).is_none()).then_some(score)
     });
     scores.fold(Number::ZERO, Number::plus).clamped(Number::ZERO, Number::ONE)
 }
@@ -85,13 +85,21 @@ fn bare(decision: Outcome, class: Class, policy_set: &Arc<str>) -> Decision {
 struct Part<'e> {
     rule: &'e RulePlan,
     truth: Truth,
-    exempted: bool,
+    /// The exemption that holds, if one does.
+    exemption: Option<&'e ExemptionPlan>,
+    /// Whether it waits for a memory to be filled.
+    filling: bool,
 }
 
 impl Part<'_> {
     /// Whether it counts towards the outcome.
     fn enforces(&self) -> bool {
-        !self.rule.shadow && !self.exempted && applies(self.rule.effect.as_ref(), self.truth)
+        !self.in_shadow() && self.exemption.is_none() && applies(self.rule.effect.as_ref(), self.truth)
+    }
+
+    /// Whether it reports and decides nothing.
+    fn in_shadow(&self) -> bool {
+        self.rule.shadow || self.filling
     }
 
     fn outcome(&self) -> Option<Outcome> {
@@ -130,7 +138,8 @@ pub(crate) fn decide<'e>(
             plan.rules.get(hit.rule).map(|rule| Part {
                 rule,
                 truth: hit.truth,
-                exempted: exempted(rule, scene),
+                exemption: exemption(rule, scene),
+                filling: filling(rule, scene),
             })
         })
         .collect();
@@ -141,18 +150,18 @@ pub(crate) fn decide<'e>(
     for part in &parts {
         let (report, too_long) = report(plan, scene, part);
         // Whatever the rule asks for: a score that is missing can be what lets something through.
-        if too_long && !part.rule.shadow && !part.exempted {
+        if too_long && !part.in_shadow() && part.exemption.is_none() {
             overrun.get_or_insert_with(|| part.rule.name.clone());
         }
         decision.rules.push(report);
-        if part.truth == Truth::True && !part.exempted {
+        if part.truth == Truth::True && part.exemption.is_none() {
             decision
                 .incidents
-                .extend(part.rule.incident.as_ref().map(|incident| open(scene, part.rule, incident)));
+                .extend(part.rule.incident.as_ref().map(|incident| open(plan, scene, part, incident)));
             let obligations = part.rule.obligations.iter();
             decision
                 .obligations
-                .extend(obligations.map(|obligation| self::obligation(obligation, part.rule.shadow)));
+                .extend(obligations.map(|obligation| self::obligation(obligation, part.in_shadow())));
         }
     }
     if let Some(rule) = overrun {
@@ -209,7 +218,7 @@ fn report<'e>(plan: &'e Plan, scene: &Scene<'e>, part: &Part<'e>) -> (RuleReport
         Truth::Unknown => interpret::blame(plan, scene, &part.rule.condition),
         _ => interpret::Blame::default(),
     };
-    let counts = part.truth == Truth::True && !part.exempted;
+    let counts = part.truth == Truth::True && part.exemption.is_none();
     let report = RuleReport {
         rule: part.rule.name.clone(),
         effect: part.outcome(),
@@ -218,8 +227,10 @@ fn report<'e>(plan: &'e Plan, scene: &Scene<'e>, part: &Part<'e>) -> (RuleReport
         score: part.rule.score.map(|score| if counts { score } else { Number::ZERO }),
         because: part.rule.because.as_ref().map(|because| scene.render(because)),
         controls: part.rule.controls.clone(),
-        mode: if part.rule.shadow { Mode::Shadow } else { Mode::Enforce },
-        exempted: part.exempted,
+        mode: if part.in_shadow() { Mode::Shadow } else { Mode::Enforce },
+        filling: part.filling,
+        exempted: part.exemption.is_some(),
+        exemption: part.exemption.map(|exemption| scene.render(&exemption.because)),
     };
     (report, blame.overrun)
 }
@@ -257,10 +268,12 @@ fn approval(effects: Vec<&Effect>) -> Approval {
 }
 
 fn open<'e>(
+    plan: &'e Plan,
     scene: &Scene<'e>,
-    rule: &'e RulePlan,
+    part: &Part<'e>,
     incident: &'e crate::plan::IncidentPlan,
 ) -> IncidentReport {
+    let rule = part.rule;
     let mut key: Vec<String> = incident.per.iter().map(|part| scene.render(part)).collect();
     if key.is_empty() {
         key.push(scene.event.agent_id().to_owned());
@@ -272,11 +285,33 @@ fn open<'e>(
         key,
         title: title.map_or_else(|| rule.name.to_string(), |title| scene.render(title)),
         fold_s: incident.fold_s,
-        shadow: rule.shadow,
+        witnesses: witnesses(plan, scene, rule),
+        shadow: part.in_shadow(),
     }
 }
 
-fn obligation(obligation: &hir::Obligation, shadow: bool) -> Obligation {
+/// The earlier events that a true condition rests on.
+fn witnesses<'e>(plan: &'e Plan, scene: &Scene<'e>, rule: &'e RulePlan) -> Vec<u64> {
+    if rule.memories.is_empty() {
+        return Vec::new();
+    }
+    let mut predicates = Vec::new();
+    predicates_of(&rule.condition, &mut predicates);
+    let nodes = predicates.into_iter().filter_map(|number| Some(&plan.predicate(number)?.node));
+    let mut events: Vec<u64> =
+        nodes.flat_map(|node| scene.recollections(node)).flat_map(|asked| asked.events).collect();
+    events.sort_unstable();
+    events.dedup();
+    events
+}
+
+/// Whether a rule asks a memory that is not filled yet.
+fn filling(rule: &RulePlan, scene: &Scene<'_>) -> bool {
+    !rule.memories.iter().all(|memory| scene.memory().is_ready(*memory))
+}
+
+/// An obligation as decisions show it.
+pub(crate) fn obligation(obligation: &hir::Obligation, shadow: bool) -> Obligation {
     let (action, to, path) = match obligation {
         hir::Obligation::Notify(channel) => ("notify", Some(channel.clone()), None),
         hir::Obligation::Redact(path) => ("redact", None, Some(path.clone())),
@@ -291,7 +326,11 @@ fn obligation(obligation: &hir::Obligation, shadow: bool) -> Obligation {
 fn nearest<'e>(plan: &'e Plan, scene: &Scene<'e>, candidates: Vec<usize>) -> Option<Nearest> {
     let mut best: Option<(usize, Nearest)> = None;
     for rule in candidates.into_iter().filter_map(|number| plan.rules.get(number)) {
-        if rule.effect != Some(Effect::Allow) || rule.shadow || !rule.in_force(scene.event.at()) {
+        if rule.effect != Some(Effect::Allow)
+            || rule.shadow
+            || filling(rule, scene)
+            || !rule.in_force(scene.event.at())
+        {
             continue;
         }
         let parts: &[Cond] = match &rule.condition {

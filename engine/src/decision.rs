@@ -124,9 +124,15 @@ pub struct RuleReport {
     pub controls: Arc<[String]>,
     /// `enforce`, or `shadow`: reported, deciding nothing.
     pub mode: Mode,
+    /// It asks a memory that is not filled from the ledger yet: until then it is in shadow.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub filling: bool,
     /// An exemption held, so it decided nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub exempted: bool,
+    /// Why it is exempted, with values filled in. May hold personal data: it is not part of the ledger's hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exemption: Option<String>,
 }
 
 /// What a reported rule's condition was; false ones are not reported.
@@ -173,6 +179,9 @@ pub struct IncidentReport {
     pub key: Vec<String>,
     /// Its title, with values filled in. May hold personal data.
     pub title: String,
+    /// The numbers of the earlier events that the rule rests on, the latest hundred of each memory.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<u64>,
     /// How long after the latest hit another one still adds to the open incident, in seconds.
     #[serde(skip)]
     pub fold_s: u64,

@@ -8,6 +8,7 @@ use crate::decision::{Decision, Outcome};
 use crate::event::Event;
 use crate::generation::{Engine, Generation};
 use crate::interpret::{self, expr::Scene};
+use crate::memory::{Memories, store::Folded};
 use crate::plan::{Plan, RulePlan, predicates_of};
 use crate::truth::Truth;
 
@@ -50,14 +51,31 @@ pub struct PartExplanation {
     pub truth: &'static str,
     /// The values that it read; none stands for unknown.
     pub values: Vec<(String, Option<String>)>,
+    /// The memories that it asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub memories: Vec<MemoryExplanation>,
+}
+
+/// What a memory answered.
+#[derive(Debug, Clone, Serialize)]
+pub struct MemoryExplanation {
+    /// The memory, as an author would write it.
+    pub memory: String,
+    /// The values of its keys.
+    pub keys: Vec<String>,
+    /// What it answered; none if that is unknown.
+    pub value: Option<String>,
+    /// The numbers of the events that the answer rests on: the latest hundred.
+    pub events: Vec<u64>,
 }
 
 impl Generation {
     /// Judges an event with the interpreter, and says how.
-    pub fn explain(&self, event: &Event) -> Explanation {
-        let decision = self.judge_with(event, Engine::Interpreter);
+    pub fn explain(&self, event: &Event, memories: &Memories) -> Explanation {
+        let decision = self.judge_with(event, memories, Engine::Interpreter);
         let plan = self.plan();
-        let scene = Scene::new(event, &plan.values);
+        let folded = Folded { plan, memories };
+        let scene = Scene::after(event, &plan.values, &folded);
         scene.risk.set(decision.risk);
         let rules = plan.kind(event.kind()).rules.iter().filter_map(|number| plan.rules.get(*number));
         Explanation { decision, rules: rules.map(|rule| self::rule(plan, &scene, rule)).collect() }
@@ -74,7 +92,12 @@ fn rule<'e>(plan: &'e Plan, scene: &Scene<'e>, rule: &'e RulePlan) -> RuleExplan
         let (truth, _) = interpret::predicate(plan, scene, number);
         let mut values = Vec::new();
         leaves(plan, scene, &predicate.expr, &mut values);
-        Some(PartExplanation { text: predicate.text.clone(), truth: truth.name(), values })
+        let memories = scene.recollections(&predicate.node).into_iter().filter_map(|asked| {
+            let memory = plan.memories.all.get(asked.memory)?.text.clone();
+            Some(MemoryExplanation { memory, keys: asked.keys, value: asked.value, events: asked.events })
+        });
+        let memories = memories.collect();
+        Some(PartExplanation { text: predicate.text.clone(), truth: truth.name(), values, memories })
     });
     RuleExplanation {
         rule: rule.name.clone(),
@@ -99,6 +122,7 @@ fn leaves(plan: &Plan, scene: &Scene<'_>, expr: &hir::Expr, values: &mut Vec<(St
         ExprKind::Field(_)
         | ExprKind::Param(_)
         | ExprKind::Risk
+        | ExprKind::Memory(_)
         | ExprKind::Member(..)
         | ExprKind::Item(..) => {
             // What belongs to one element of a quantifier has no value of its own.

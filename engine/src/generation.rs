@@ -19,6 +19,9 @@ use crate::jit::abi::Call;
 use crate::jit::code::Code;
 use crate::jit::unit::Unit;
 use crate::limits::RULES_PER_UNIT;
+use crate::memory::history::{History, Replayed};
+use crate::memory::store::Folded;
+use crate::memory::{self, Memories, Recall};
 use crate::plan::{Plan, PlanError};
 use crate::truth::Truth;
 
@@ -101,26 +104,49 @@ impl Generation {
         &self.plan
     }
 
-    /// Judges one event. Always ends in a decision; an engine fault is a deny that says so.
+    /// Judges one event by itself, as if nothing had happened before. Always ends in a decision; an engine fault is a
+    /// deny that says so.
     pub fn judge(&self, event: &Event) -> Decision {
-        self.judge_with(event, Engine::Jit)
+        self.judge_with(event, memory::none(), Engine::Jit)
     }
 
-    /// Judges one event with the engine of choice. Both give the same decision on every event.
-    pub fn judge_with(&self, event: &Event, engine: Engine) -> Decision {
+    /// Judges one event by what happened before, with the engine of choice. Both give the same decision.
+    pub fn judge_with(&self, event: &Event, memories: &Memories, engine: Engine) -> Decision {
+        self.judge_by(event, &Folded { plan: &self.plan, memories }, engine)
+    }
+
+    /// Judges one event by the full history: the reference for what memories answer.
+    pub fn judge_by_history(&self, event: &Event, history: &History, engine: Engine) -> Decision {
+        self.judge_by(event, &Replayed { plan: &self.plan, history }, engine)
+    }
+
+    fn judge_by(&self, event: &Event, memory: &dyn Recall, engine: Engine) -> Decision {
         // A panic would be a fault of ours; whoever asked still gets an answer, and it is no.
-        let answer = catch_unwind(AssertUnwindSafe(|| self.answer(event, engine)));
+        let answer = catch_unwind(AssertUnwindSafe(|| self.answer(event, memory, engine)));
         answer.unwrap_or_else(|_| combine::fault(&self.plan.digest))
     }
 
-    fn answer(&self, event: &Event, engine: Engine) -> Decision {
+    /// The memories that an event could change.
+    pub(crate) fn concerned(&self, event: &Event) -> Vec<usize> {
+        let mut concerned = Vec::new();
+        if !self.plan.memories.all.is_empty() {
+            FRAME.with_borrow_mut(|frame| {
+                frame.fill(&self.plan, event);
+                let index = &self.plan.kind(event.kind()).memories;
+                index.candidates(frame, |memory| concerned.push(memory));
+            });
+        }
+        concerned
+    }
+
+    fn answer(&self, event: &Event, memory: &dyn Recall, engine: Engine) -> Decision {
         let faults = self.plan.schemas.faults(event);
         if !faults.is_empty() {
             return combine::invalid(&self.plan.digest, faults);
         }
         FRAME.with_borrow_mut(|frame| {
             frame.fill(&self.plan, event);
-            let scene = Scene::new(event, &self.plan.values);
+            let scene = Scene::after(event, &self.plan.values, memory);
             let mut hits = Vec::new();
             for after_risk in [false, true] {
                 match (engine, &self.code) {

@@ -36,12 +36,11 @@ struct Need {
 }
 
 impl Index {
-    /// Indexes these rules.
-    pub(crate) fn new(plan: &Plan, rules: &[usize]) -> Index {
+    /// Indexes rules, or memories, by what they need.
+    pub(crate) fn new(plan: &Plan, numbered: &[(usize, &Cond)]) -> Index {
         let mut index = Index::default();
-        for number in rules {
-            let Some(rule) = plan.rules.get(*number) else { continue };
-            let Some(need) = need(plan, &rule.condition) else {
+        for (number, condition) in numbered {
+            let Some(need) = need(plan, condition) else {
                 index.always.push(*number);
                 continue;
             };

@@ -1,6 +1,7 @@
 //! The Lictor engine: checked policies to machine code, events to decisions.
 
 mod combine;
+pub mod coverage;
 pub mod decision;
 pub mod event;
 pub mod explain;
@@ -11,7 +12,9 @@ mod interpret;
 mod jit;
 pub mod json;
 pub mod limits;
+pub mod memory;
 pub mod plan;
+mod run;
 pub mod trial;
 mod truth;
 mod value;
@@ -19,6 +22,7 @@ mod value;
 pub use generation::{Active, Engine, Generation};
 pub use jit::CompileError;
 pub use jit::code::live_modules;
+pub use run::Run;
 pub use truth::Truth;
 
 /// The version of the language's meaning, carried by every ledger entry.

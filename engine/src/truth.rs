@@ -1,10 +1,13 @@
 //! The three truth values. Their numbers are chosen so that `and` is the least, `or` the greatest, `not` 2 − x.
 
+use serde::{Deserialize, Serialize};
+
 /// What a condition says about one event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Truth {
     /// Certainly not.
+    #[default]
     False = 0,
     /// It can't be known: something is absent, or of another type.
     Unknown = 1,

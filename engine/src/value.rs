@@ -204,6 +204,17 @@ impl fmt::Display for Value<'_> {
     }
 }
 
+/// A json value as its text.
+pub(crate) fn json_text(value: &Json) -> String {
+    struct Text<'j>(&'j Json);
+    impl fmt::Display for Text<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            json(f, self.0)
+        }
+    }
+    Text(value).to_string()
+}
+
 fn json(f: &mut fmt::Formatter<'_>, value: &Json) -> fmt::Result {
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
     match value {

@@ -18,6 +18,7 @@ use lictor_dsl::Source;
 use lictor_dsl::diagnostics::Severity;
 use lictor_dsl::hir::PolicySet;
 use lictor_engine::event::{Event, Origin};
+use lictor_engine::memory::Memories;
 use lictor_engine::{Engine, Generation, live_modules};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
@@ -61,8 +62,10 @@ fn compare(
             Ok(event) => event,
             Err(error) => return Err(TestCaseError::fail(format!("{:?} in {json}", error.errors))),
         };
-        let (code, walked) =
-            (generation.judge_with(&event, Engine::Jit), generation.judge_with(&event, Engine::Interpreter));
+        let (code, walked) = (
+            generation.judge(&event),
+            generation.judge_with(&event, &Memories::default(), Engine::Interpreter),
+        );
         prop_assert_eq!(&code, &walked, "policy:\n{}\nevent: {}", text, json);
         let word = |unknown: bool| code.rules.iter().any(|rule| rule.missing.is_empty() != unknown);
         seen.events.fetch_add(1, Ordering::Relaxed);

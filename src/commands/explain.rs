@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
-use lictor_engine::Generation;
 use lictor_engine::event::{Event, InvalidEvent, Origin};
-use lictor_engine::explain::RuleExplanation;
+use lictor_engine::explain::{Explanation, RuleExplanation};
+use lictor_engine::{Engine, Generation, Run};
 
 use super::judge::{Line, lines, open};
 use crate::{Outcome, policies, print};
@@ -35,17 +35,14 @@ impl Explain {
         let Some(mut checked) = policies::usable(&self.policies)? else { return Ok(Outcome::Findings) };
         super::judge::set_params(&mut checked.set, &self.param)?;
         let generation = Generation::compile(&checked.set)?;
-        let Some(event) = self.event()? else {
-            anyhow::bail!("there is no event {}; the first is --at 1", self.at);
-        };
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
+        let explanation = match self.explanation(&generation)? {
+            None => anyhow::bail!("there is no event {}; the first is --at 1", self.at),
+            Some(Ok(explanation)) => explanation,
+            Some(Err(error)) => {
                 print::json(&generation.invalid(error))?;
                 return Ok(Outcome::Findings);
             }
         };
-        let explanation = generation.explain(&event);
         if self.format == print::Format::Json {
             print::json(&explanation)?;
             return Ok(Outcome::Clean);
@@ -70,20 +67,29 @@ impl Explain {
 }
 
 impl Explain {
-    /// The event that is asked for, at its ledger time: that never goes back.
-    fn event(&self) -> anyhow::Result<Option<Result<Event, InvalidEvent>>> {
-        let mut latest = i64::MIN;
+    /// How the event that is asked for is judged, after those before it.
+    fn explanation(
+        &self,
+        generation: &Generation,
+    ) -> anyhow::Result<Option<Result<Explanation, InvalidEvent>>> {
+        let mut run = Run::new(generation, Engine::Jit);
         let mut number = 0;
         for line in lines(open(&self.events)?) {
-            let Line::Event(text) = line? else { continue };
+            let text = match line? {
+                Line::Event(text) => text,
+                Line::Approval { number, at_us } => {
+                    run.approve(number, at_us);
+                    continue;
+                }
+            };
             number += 1;
-            let mut event = Event::decode(text.as_bytes(), Origin::Event);
-            if let Ok(event) = &mut event {
-                latest = latest.max(event.at());
-                event.set_at(latest);
-            }
-            if number == self.at {
-                return Ok(Some(event));
+            match Event::decode(text.as_bytes(), Origin::Event) {
+                Ok(event) if number == self.at => return Ok(Some(Ok(run.explain(event)))),
+                Err(error) if number == self.at => return Ok(Some(Err(error))),
+                Ok(event) => {
+                    run.judge(event);
+                }
+                Err(_) => run.skip(),
             }
         }
         Ok(None)
@@ -104,6 +110,13 @@ pub(super) fn show_rule(rule: &RuleExplanation, indent: &str) -> io::Result<()> 
         for (name, value) in &part.values {
             let value = value.as_deref().unwrap_or("unknown");
             print::line(format!("{indent}            {name} = {value}"))?;
+        }
+        for memory in &part.memories {
+            let (keys, value) = (memory.keys.join(", "), memory.value.as_deref().unwrap_or("unknown"));
+            let events: Vec<String> = memory.events.iter().map(|event| format!("#{event}")).collect();
+            let events =
+                if events.is_empty() { String::new() } else { format!(" from {}", events.join(" ")) };
+            print::line(format!("{indent}            remembered for {keys}: {value}{events}"))?;
         }
     }
     Ok(())

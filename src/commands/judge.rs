@@ -8,9 +8,11 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use lictor_dsl::hir::{Const, PolicySet};
 use lictor_dsl::number::Number;
+use lictor_dsl::text::moment;
 use lictor_dsl::types::Type;
 use lictor_engine::event::{Event, Origin};
-use lictor_engine::{Engine, Generation};
+use lictor_engine::json::{self, Json};
+use lictor_engine::{Engine, Generation, Run};
 
 use crate::{Outcome, policies};
 
@@ -49,17 +51,21 @@ impl Judge {
             EngineName::Interpreter => Engine::Interpreter,
         };
         let mut out = BufWriter::new(io::stdout().lock());
-        let mut latest = i64::MIN;
+        let mut run = Run::new(&generation, engine);
         for line in lines(open(&self.events)?) {
-            let Line::Event(text) = line? else { continue };
-            let decision = match Event::decode(text.as_bytes(), Origin::Event) {
-                Ok(mut event) => {
-                    // The ledger's time never goes back.
-                    latest = latest.max(event.at());
-                    event.set_at(latest);
-                    generation.judge_with(&event, engine)
+            let text = match line? {
+                Line::Event(text) => text,
+                Line::Approval { number, at_us } => {
+                    run.approve(number, at_us);
+                    continue;
                 }
-                Err(error) => generation.invalid(error),
+            };
+            let decision = match Event::decode(text.as_bytes(), Origin::Event) {
+                Ok(event) => run.judge(event),
+                Err(error) => {
+                    run.skip();
+                    generation.invalid(error)
+                }
             };
             serde_json::to_writer(&mut out, &decision)?;
             out.write_all(b"\n")?;
@@ -72,8 +78,11 @@ impl Judge {
 /// One line of a file of events.
 pub(super) enum Line {
     Event(String),
-    /// `{"approve": N, "at": …}`: the N-th event was approved. Nothing that is judged here depends on it.
-    Approval,
+    /// `{"approve": N, "at": …}`: the N-th event was approved, and happened then.
+    Approval {
+        number: u64,
+        at_us: i64,
+    },
 }
 
 /// Opens a file of events, or standard input for `-`.
@@ -101,19 +110,25 @@ pub(super) fn lines(mut input: Box<dyn BufRead>) -> impl Iterator<Item = anyhow:
             let text = String::from_utf8_lossy(&bytes);
             let text = text.trim();
             if !text.is_empty() {
-                return Some(Ok(if is_approval(text) {
-                    Line::Approval
-                } else {
-                    Line::Event(text.to_owned())
-                }));
+                return Some(Ok(approval(text).unwrap_or_else(|| Line::Event(text.to_owned()))));
             }
         }
     })
 }
 
-fn is_approval(text: &str) -> bool {
-    let json = lictor_engine::json::parse(text.as_bytes());
-    json.is_ok_and(|json| json.get("approve").is_some() && json.get("event").is_none())
+/// An approval; one without a time happens at the latest one.
+fn approval(text: &str) -> Option<Line> {
+    let json = json::parse(text.as_bytes()).ok()?;
+    let approved = json.get("approve").filter(|_| json.get("event").is_none())?;
+    let number = match approved {
+        Json::Number(Some(number)) => number.to_whole().and_then(|number| u64::try_from(number).ok()),
+        _ => None,
+    };
+    let at_us = match json.get("at") {
+        Some(Json::Text(at)) => moment::rfc3339(at),
+        _ => None,
+    };
+    Some(Line::Approval { number: number.unwrap_or(0), at_us: at_us.unwrap_or(i64::MIN) })
 }
 
 /// Sets parameters given as `policy.name=value`.

@@ -140,9 +140,13 @@ impl<'a> Checker<'_, 'a> {
             .zip(checked)
             .map(|(name, value)| (name.value.clone(), Binding::Value(value)))
             .collect();
+        // Arguments belong to the event that they were given for: inside a memory that is the earlier one.
+        let present = self.remembered;
+        self.remembered = present.map(|_| 0);
         self.expanding.push(name.value.clone());
         let body = self.infer(&def.body);
         self.expanding.pop();
+        self.remembered = present;
         self.bindings = outer;
         body
     }

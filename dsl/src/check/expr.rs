@@ -20,10 +20,12 @@ pub(super) const SIZE_LIMIT: usize = 20_000;
 pub(super) struct Checker<'s, 'a> {
     pub scope: &'s mut Scope<'a>,
     /// The kinds of event whose fields may be read.
-    pub kinds: &'s [EventKind],
+    pub kinds: Vec<EventKind>,
     /// Why `risk` can't be read here, if it can't.
     pub risk_refused: bool,
     pub(super) bindings: Vec<(String, Binding)>,
+    /// Inside of what is computed from an earlier event: the number of bindings that are about the present one.
+    pub(super) remembered: Option<usize>,
     /// Macros being expanded.
     pub(super) expanding: Vec<String>,
     /// Whether there is a test around this place that `?` could soften.
@@ -44,12 +46,13 @@ pub(super) fn boxed(expr: Expr) -> Box<Expr> {
 }
 
 impl<'s, 'a> Checker<'s, 'a> {
-    pub(super) fn new(scope: &'s mut Scope<'a>, kinds: &'s [EventKind]) -> Checker<'s, 'a> {
+    pub(super) fn new(scope: &'s mut Scope<'a>, kinds: &[EventKind]) -> Checker<'s, 'a> {
         Checker {
             scope,
-            kinds,
+            kinds: kinds.to_vec(),
             risk_refused: false,
             bindings: Vec::new(),
+            remembered: None,
             expanding: Vec::new(),
             lenient_allowed: false,
             lenient_seen: false,
@@ -182,6 +185,7 @@ impl<'s, 'a> Checker<'s, 'a> {
             ast::ExprKind::Or(parts) => make(ExprKind::Or(self.conditions(parts)?), Type::Bool),
             ast::ExprKind::Present(inner) => {
                 let inner = self.strict(inner)?;
+                self.may_be_absent(&inner)?;
                 make(ExprKind::Present(boxed(inner)), Type::Bool)
             }
             ast::ExprKind::Negative(inner) => self.negative(inner, span),

@@ -5,16 +5,18 @@
 
 mod calls;
 mod expr;
+mod header;
 mod memory;
 mod operators;
 mod paths;
 mod rule;
 mod schema;
 mod scope;
+mod template;
 mod tests;
 mod unknowns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -24,12 +26,9 @@ use self::scope::{Named, Scope};
 use crate::ast::{self, ItemKind};
 use crate::diagnostics::{Diagnostic, Severity, lints, names, syntax, typing};
 use crate::events::EventKind;
-use crate::hir::{self, Const, PatternKind};
+use crate::hir::{self, Const, LIST_LIMIT, PatternKind};
 use crate::source::{Lines, Source, Span};
 use crate::types::{Element, Type};
-
-/// The most values that a list may have.
-const LIST_LIMIT: usize = 100_000;
 
 /// What a policy is called while its header can't be read.
 const UNNAMED: &str = "unnamed";
@@ -46,11 +45,14 @@ pub(crate) fn check(sources: &[Source]) -> (hir::PolicySet, Vec<Diagnostic>) {
         .collect();
     let rules = name_rules(&files);
     let schemas = schema::all(&files);
+    let chains = template::chains(&files, &mut diagnostics);
+    let mut used = Names::default();
     let mut set = hir::PolicySet::default();
     let mut policies: BTreeMap<String, usize> = BTreeMap::new();
     let lines: Vec<Lines> = sources.iter().map(Lines::new).collect();
-    for ((number, file), source) in (0u32..).zip(&files).zip(sources) {
-        let policy = policy(number, file, &lines, source, (&rules, &schemas), &mut diagnostics);
+    for (((number, file), source), chain) in (0u32..).zip(&files).zip(sources).zip(&chains) {
+        let known = Known { rules: &rules, schemas: &schemas, files: &files, lines: &lines, chain };
+        let policy = policy(number, file, source, known, &mut used, &mut diagnostics);
         let Some(policy) = policy else { continue };
         if let Some(first) = policies.insert(policy.name.clone(), set.policies.len()) {
             let span =
@@ -66,6 +68,8 @@ pub(crate) fn check(sources: &[Source]) -> (hir::PolicySet, Vec<Diagnostic>) {
         }
         set.policies.push(policy);
     }
+    used.unused.retain(|(span, ..)| !used.used.contains(&(span.source, span.start)));
+    diagnostics.extend(used.unused.into_iter().map(|(span, what, name)| lints::unused(span, what, &name)));
     crate::lint::lint(&files, &set, &lines, &mut diagnostics);
     diagnostics.sort_by_key(|d| (d.span.source, d.span.start, d.code));
     diagnostics.dedup_by(|a, b| a.code == b.code && a.span == b.span && a.message == b.message);
@@ -127,14 +131,34 @@ fn name_rules(files: &[ast::File]) -> Rules {
     rules
 }
 
+/// What one policy may refer to.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    rules: &'a Rules,
+    schemas: &'a schema::Schemas,
+    files: &'a [ast::File],
+    lines: &'a [Lines<'a>],
+    /// What it extends.
+    chain: &'a template::Chain,
+}
+
+/// Which names of all policies were used. Those of one may be used by another that extends it.
+#[derive(Default)]
+struct Names {
+    unused: Vec<(Span, &'static str, String)>,
+    /// Sources, and where in them names used by others are declared.
+    used: BTreeSet<(u32, u32)>,
+}
+
 fn policy<'a>(
     number: u32,
     file: &'a ast::File,
-    lines: &[Lines],
     source: &Source,
-    (rules, schemas): (&Rules, &'a schema::Schemas),
+    known: Known<'a>,
+    used: &mut Names,
     out: &'a mut Vec<Diagnostic>,
 ) -> Option<hir::Policy> {
+    let Known { rules, schemas, lines, chain, .. } = known;
     let mut headers = file.items.iter().filter_map(|item| match &item.kind {
         ItemKind::Header(header) => Some(header),
         _ => None,
@@ -153,26 +177,24 @@ fn policy<'a>(
         out.push(syntax::header(span, "this file has no `policy` header", help));
     }
     let name = first.map_or_else(|| UNNAMED.to_owned(), |header| header.name.value.clone());
-    let mut scope = Scope::new(name, number, &file.broken, schemas, out);
+    let mut scope = Scope::new(name, number, &chain.broken, schemas, out);
     let mut policy = hir::Policy {
         name: scope.policy.clone(),
         title: scope.policy.clone(),
-        owner: None,
-        controls: Vec::new(),
-        shadow: false,
         source_digest: hex(&Sha256::digest(source.text.as_bytes())),
-        params: Vec::new(),
-        defaults: Vec::new(),
-        rules: Vec::new(),
-        schemas: Vec::new(),
-        exemptions: Vec::new(),
-        tests: Vec::new(),
+        ..hir::Policy::default()
     };
     if let Some(header) = first {
-        settings(&mut scope, header, &mut policy);
+        header::header(&mut scope, header, &mut policy);
     }
-    declare(&mut scope, file, lines, &mut policy);
-    let known: Vec<String> = rules.keys().cloned().collect();
+    let inherited = template::inherit(&mut scope, known);
+    declare(&mut scope, file, known, &mut policy);
+    template::only_tightens(&mut scope, file, known);
+    let params: Vec<(String, hir::Param)> = inherited
+        .into_iter()
+        .chain(policy.params.iter().map(|param| (policy.name.clone(), param.clone())))
+        .collect();
+    let rule_names: Vec<String> = rules.keys().cloned().collect();
     let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
     for item in &file.items {
         match &item.kind {
@@ -198,22 +220,21 @@ fn policy<'a>(
             }
             ItemKind::Schema(written) => policy.schemas.extend(schema::schema(&mut scope, written, lines)),
             ItemKind::Exempt(written) => {
-                if let Some(name) = full_rule_name(&mut scope, &written.rule, &known) {
+                if let Some(name) = full_rule_name(&mut scope, &written.rule, &rule_names) {
                     let kinds = rules.get(&name).cloned().unwrap_or_default();
                     policy.exemptions.extend(rule::exemption(&mut scope, written, name, &kinds));
                 }
             }
             ItemKind::Test(written) => {
-                policy.tests.extend(tests::test(&mut scope, written, &policy.params, &known))
+                policy.tests.extend(tests::test(&mut scope, written, &params, &rule_names))
             }
             ItemKind::Header(_) | ItemKind::Param(_) | ItemKind::List(_) | ItemKind::Def(_) => {}
         }
     }
     if !scope.has_errors() {
-        for (span, what, name) in scope.unused() {
-            scope.report(lints::unused(span, what, &name));
-        }
+        used.unused.extend(scope.unused());
     }
+    used.used.extend(scope.used_of_others().map(|span| (span.source, span.start)));
     first.map(|_| policy)
 }
 
@@ -222,52 +243,19 @@ fn file_was_unreadable(number: u32, out: &[Diagnostic]) -> bool {
     out.iter().any(|d| d.span.source == number && d.code.starts_with("L01"))
 }
 
-fn settings(scope: &mut Scope, header: &ast::Header, policy: &mut hir::Policy) {
-    const KNOWN: [&str; 4] = ["title", "owner", "controls", "mode"];
-    for (key, value) in &header.settings {
-        if !KNOWN.contains(&key.value.as_str()) {
-            scope.report(names::unknown_word(key.span, "setting", &key.value, KNOWN.into_iter()));
-            continue;
-        }
-        if key.value == "controls" {
-            match value {
-                ast::Value::List(values, _) => {
-                    rule::texts(scope, values, &mut policy.controls);
-                }
-                other => scope.report(typing::literal_only(other.span(), "`controls`", "`[\"SOC2:CC6.1\"]`")),
-            }
-            continue;
-        }
-        let text = match value {
-            ast::Value::Expr(expr) => expr::plain_text(expr),
-            _ => None,
-        };
-        match (key.value.as_str(), text) {
-            (_, None) => scope.report(typing::literal_only(
-                value.span(),
-                &format!("`{}`", key.value),
-                "a text in double quotes",
-            )),
-            ("title", Some(text)) => policy.title = text,
-            ("owner", Some(text)) => policy.owner = Some(text),
-            (_, Some(text)) if text == "shadow" => policy.shadow = true,
-            (_, Some(text)) => {
-                scope.report(names::unknown_word(value.span(), "mode", &text, ["shadow"].into_iter()))
-            }
-        }
-    }
-}
-
 /// Parameters, lists and macros, so that everything else may use them wherever they stand.
-fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, lines: &[Lines], policy: &mut hir::Policy) {
+fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, known: Known<'a>, policy: &mut hir::Policy) {
     for item in &file.items {
         crate::lint::names::check(&item.kind, |diagnostic| scope.report(diagnostic));
         let (what, name, taken) = match &item.kind {
             ItemKind::Param(written) => {
                 let Some(ty) = param_type(scope, written) else { continue };
-                policy.params.extend(param(scope, written, ty));
+                let param = param(scope, written, ty);
                 // A parameter with a wrong value still has its name and type.
-                let named = Named::Param(format!("{}.{}", scope.policy, written.name.value), ty);
+                let range = param.as_ref().and_then(|param| param.range.clone());
+                let named =
+                    Named::Param { full: format!("{}.{}", scope.policy, written.name.value), ty, range };
+                policy.params.extend(param);
                 ("parameter", &written.name, scope.declare(&written.name, named))
             }
             ItemKind::List(written) => {
@@ -279,8 +267,16 @@ fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, lines: &[Lines], poli
             ItemKind::Def(written) => ("macro", &written.name, scope.declare_macro(written)),
             _ => continue,
         };
-        if let Err(first) = taken {
-            report_duplicate(scope, lines, what, name, first);
+        match taken {
+            Ok(()) => {}
+            Err(first) if first.source == name.span.source => {
+                report_duplicate(scope, known.lines, what, name, first)
+            }
+            Err(first) => {
+                let base = known.files.get(first.source as usize).and_then(header);
+                let base = base.map_or(UNNAMED, |header| &header.name.value);
+                scope.report(names::redeclared(name.span, what, &name.value, base));
+            }
         }
     }
 }
@@ -452,6 +448,12 @@ fn full_rule_name(scope: &mut Scope, name: &ast::Name, rules: &[String]) -> Opti
     let diagnostic = names::unknown_rule(name.span, &name.value, known.into_iter());
     scope.report_unknown(&name.value, diagnostic);
     None
+}
+
+/// Whether an expression can be unknown, whatever stands beside it.
+pub(crate) fn can_be_unknown(expr: &hir::Expr) -> bool {
+    let found = unknowns::of(expr, &schema::Schemas::new());
+    !found.absent.is_empty() || !found.other.is_empty()
 }
 
 fn hex(bytes: &[u8]) -> String {

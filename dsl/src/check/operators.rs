@@ -114,7 +114,10 @@ impl Checker<'_, '_> {
             let (left, right) = (self.coerce(left, Type::String), self.coerce(right, Type::String));
             (left?, right?)
         } else {
-            self.comparable(left, right, span)?
+            let (left, right) = self.comparable(left, right, span)?;
+            let left = self.bounded(left, &[&right]);
+            let right = self.bounded(right, &[&left]);
+            (left, right)
         };
         let ordered =
             matches!(left.ty, Type::Number | Type::String | Type::Time | Type::Duration | Type::Json);
@@ -177,6 +180,7 @@ impl Checker<'_, '_> {
                     (self.coerce(high.0, wanted), high.1),
                 );
                 let (x, low, high) = ((x.0?, x.1), (low.0?, low.1), (high.0?, high.1));
+                let x = (self.bounded(x.0, &[&low.0, &high.0]), x.1);
                 let kind = ExprKind::Between(boxed(x.0.clone()), boxed(low.0.clone()), boxed(high.0.clone()));
                 self.test(kind, vec![x, low, high], span)
             }
@@ -239,6 +243,7 @@ impl Checker<'_, '_> {
         let (x, xs) = (self.operand(left), self.operand(right));
         let (x, xs) = (x?, xs?);
         let (xs, x) = self.list_and_element(xs, x)?;
+        let x = (self.bounded(x.0, &[&xs.0]), x.1);
         let kind = ExprKind::In(boxed(x.0.clone()), boxed(xs.0.clone()));
         self.test(kind, vec![x, xs], span)
     }

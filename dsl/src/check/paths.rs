@@ -3,7 +3,7 @@
 use super::expr::{Checked, Checker, boxed, extent, kind_list};
 use super::scope::{Binding, Named};
 use crate::ast;
-use crate::diagnostics::{names, typing};
+use crate::diagnostics::{memory, names, typing};
 use crate::events::{self, EventKind};
 use crate::hir::*;
 use crate::source::Span;
@@ -11,8 +11,17 @@ use crate::types::Type;
 
 impl Checker<'_, '_> {
     pub(super) fn name(&mut self, name: &str, span: Span) -> Checked {
-        if let Some((_, binding)) = self.bindings.iter().rev().find(|(bound, _)| bound == name) {
+        if let Some((place, (_, binding))) =
+            self.bindings.iter().enumerate().rev().find(|(_, (bound, _))| bound == name)
+        {
+            let present = self.remembered.is_some_and(|present| place < present);
             let expr = match binding {
+                Binding::Value(value) if present && value.any(&mut reads_event) => {
+                    return self.refuse(memory::not_remembered(span, &format!("`{name}`")));
+                }
+                Binding::Variable(..) if present => {
+                    return self.refuse(memory::not_remembered(span, &format!("`{name}`")));
+                }
                 Binding::Value(value) => Expr { span, ..value.clone() },
                 Binding::Variable(var, ty) => Expr { kind: ExprKind::Var(var.clone()), ty: *ty, span },
             };
@@ -24,13 +33,16 @@ impl Checker<'_, '_> {
             return field;
         }
         if name == "risk" && !self.kinds.is_empty() {
+            if self.remembered.is_some() {
+                return self.refuse(memory::not_remembered(span, "`risk`"));
+            }
             if self.risk_refused {
                 return self.refuse(crate::diagnostics::effects::risk_in_scored_rule(span));
             }
             return Some(Expr { kind: ExprKind::Risk, ty: Type::Number, span });
         }
         match self.scope.named(name) {
-            Some(Named::Param(full, ty)) => Some(Expr { kind: ExprKind::Param(full), ty, span }),
+            Some(Named::Param { full, ty, .. }) => Some(Expr { kind: ExprKind::Param(full), ty, span }),
             Some(Named::Values(values, ty)) => Some(Expr { kind: ExprKind::Const(values), ty, span }),
             Some(Named::Patterns(patterns)) => {
                 let help = format!("ask whether something is in it: `x in {}`", name);
@@ -45,7 +57,7 @@ impl Checker<'_, '_> {
                 let diagnostic = if self.kinds.is_empty() {
                     names::unknown_name(span, name, self.scope.names(), "no event here")
                 } else {
-                    let kinds = kind_list(self.kinds);
+                    let kinds = kind_list(&self.kinds);
                     let known = self.known_names();
                     names::unknown_name(span, name, known.iter().map(String::as_str), &kinds)
                 };
@@ -124,7 +136,7 @@ impl Checker<'_, '_> {
                     if self.kinds.iter().any(|kind| events::is_group(*kind, &path)) {
                         return self.field(&path, whole.span).flatten();
                     }
-                    let kinds = kind_list(self.kinds);
+                    let kinds = kind_list(&self.kinds);
                     let known = self.known_names();
                     return self.refuse(names::unknown_name(
                         whole.span,
@@ -192,6 +204,11 @@ impl Checker<'_, '_> {
         };
         Some(Expr { kind: ExprKind::Item(boxed(base), boxed(index)), ty, span })
     }
+}
+
+/// Whether an expression depends on the event at all.
+fn reads_event(expr: &Expr) -> bool {
+    matches!(expr.kind, ExprKind::Field(_) | ExprKind::Risk | ExprKind::Var(_) | ExprKind::Memory(_))
 }
 
 /// `a.b.c`, if it is nothing but names.

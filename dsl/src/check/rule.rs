@@ -84,12 +84,16 @@ pub(super) fn rule(scope: &mut Scope, rule: &ast::Rule, docs: &[String]) -> Opti
         scope.report(lints::always(rule.name.span, &rule.name.value, &kind_list(&kinds)));
     }
     let conditions: Vec<Expr> = conditions.into_iter().collect::<Option<_>>()?;
-    let condition = conjunction(conditions, rule.name.span);
-    let (because, incident, effect) = (
+    let mut condition = conjunction(conditions, rule.name.span);
+    let (mut because, mut incident, effect) = (
         because.map_or(Some(None), |b| b.map(Some))?,
         incident.map_or(Some(None), |i| i.map(Some))?,
         effect?,
     );
+    let in_incident =
+        incident.iter_mut().flat_map(|incident| incident.per.iter_mut().chain(&mut incident.title));
+    let mut shown: Vec<&mut Expr> = because.iter_mut().chain(in_incident).collect();
+    sound &= settle(scope, &mut [&mut condition], &mut shown);
     if let Some(effect) = &effect {
         sound &= unknown_parts(scope, &condition, effect, rule.name.span);
     }
@@ -234,6 +238,15 @@ fn unknown_parts(scope: &mut Scope, condition: &Expr, effect: &Effect, span: Spa
     sound
 }
 
+/// Settles what memories have to keep; false if nothing bounds one.
+fn settle(scope: &mut Scope, deciding: &mut [&mut Expr], shown: &mut [&mut Expr]) -> bool {
+    let mut found = Vec::new();
+    super::memory::settle(deciding, shown, &mut found);
+    let sound = found.iter().all(|diagnostic| diagnostic.severity != crate::diagnostics::Severity::Error);
+    found.into_iter().for_each(|diagnostic| scope.report(diagnostic));
+    sound
+}
+
 /// One of the four effects, its numbers checked.
 pub(super) fn effect(scope: &mut Scope, written: &ast::Effect, span: Span) -> Option<Effect> {
     Some(match written {
@@ -289,7 +302,8 @@ pub(super) fn severity(scope: &mut Scope, name: &ast::Name) -> Option<Severity> 
     found.map(|(_, severity)| *severity)
 }
 
-fn obligation(scope: &mut Scope, written: &ast::Obligation) -> Option<Obligation> {
+/// An obligation, its word known.
+pub(super) fn obligation(scope: &mut Scope, written: &ast::Obligation) -> Option<Obligation> {
     Some(match written {
         ast::Obligation::Notify(channel) => Obligation::Notify(channel.clone()),
         ast::Obligation::Redact(path) => Obligation::Redact(path.clone()),
@@ -359,5 +373,7 @@ pub(super) fn exemption(
     if until.is_none() {
         scope.report(effects::bad_date(written.until.span, &written.until.value));
     }
-    Some(Exemption { rule, condition: condition?, until_us: until?, because: because? })
+    let (mut condition, mut because) = (condition?, because?);
+    settle(scope, &mut [&mut condition], &mut [&mut because]).then_some(())?;
+    Some(Exemption { rule, condition, until_us: until?, because })
 }

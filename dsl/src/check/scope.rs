@@ -20,8 +20,15 @@ pub(super) enum Binding {
 /// What a declared name stands for.
 #[derive(Clone)]
 pub(super) enum Named {
-    /// A parameter, by its full name.
-    Param(String, Type),
+    /// A parameter.
+    Param {
+        /// Its name, behind that of its policy.
+        full: String,
+        /// Its type.
+        ty: Type,
+        /// What it can be.
+        range: Option<(Const, Const)>,
+    },
     /// A list of plain values.
     Values(Const, Type),
     /// A list of patterns.
@@ -43,7 +50,7 @@ pub(super) struct Scope<'a> {
     pub schemas: &'a super::schema::Schemas,
     variables: u32,
     /// The number of its source.
-    source: u32,
+    pub source: u32,
     out: &'a mut Vec<Diagnostic>,
 }
 
@@ -84,6 +91,16 @@ impl<'a> Scope<'a> {
     pub(super) fn has_errors(&self) -> bool {
         let own = |diagnostic: &&Diagnostic| diagnostic.span.source == self.source;
         self.out.iter().filter(own).any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// Forgets what was reported since there were this many diagnostics: it has been said where it belongs.
+    pub(super) fn unsay(&mut self, length: usize) {
+        self.out.truncate(length);
+    }
+
+    /// How many diagnostics there are.
+    pub(super) fn said(&self) -> usize {
+        self.out.len()
     }
 
     /// Declares a name; if it is taken, says where it was declared first.
@@ -132,19 +149,24 @@ impl<'a> Scope<'a> {
         self.variables
     }
 
-    /// Declared names that nothing used, with what they are.
+    /// Names of this policy that nothing in it used: where, what they are, and how they are called.
     pub(super) fn unused(&self) -> Vec<(Span, &'static str, String)> {
-        self.declared
-            .iter()
-            .filter(|(name, _)| !self.used.contains(*name))
+        let own = self.declared.iter().filter(|(_, (_, span))| span.source == self.source);
+        own.filter(|(name, _)| !self.used.contains(*name))
             .map(|(name, (named, span))| {
                 let what = match named {
-                    Named::Param(..) => "parameter",
+                    Named::Param { .. } => "parameter",
                     Named::Values(..) | Named::Patterns(_) => "list",
                     Named::Macro => "macro",
                 };
                 (*span, what, name.clone())
             })
             .collect()
+    }
+
+    /// Where the names stand that came with `extends` and were used.
+    pub(super) fn used_of_others(&self) -> impl Iterator<Item = Span> {
+        let used = self.used.iter().filter_map(|name| self.declared.get(name));
+        used.map(|(_, span)| *span).filter(|span| span.source != self.source)
     }
 }

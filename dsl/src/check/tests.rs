@@ -1,12 +1,13 @@
 //! Tests beside the rules: one agent, one event, what must come out.
 
-use super::expr::{Checker, kind_list, plain_text};
+use super::expr::{Checker, kind_list};
 use super::rule;
 use super::scope::Scope;
 use crate::ast;
 use crate::diagnostics::{effects, names};
 use crate::events::{self, EventKind};
 use crate::hir::*;
+use crate::types::Type;
 
 /// Members of an agent or an event: where each goes, and its value.
 type Members = Vec<(Vec<String>, TestValue)>;
@@ -15,7 +16,7 @@ type Members = Vec<(Vec<String>, TestValue)>;
 pub(super) fn test(
     scope: &mut Scope,
     written: &ast::Test,
-    params: &[Param],
+    params: &[(String, Param)],
     rules: &[String],
 ) -> Option<Test> {
     let mut sound = true;
@@ -31,18 +32,7 @@ pub(super) fn test(
             ));
             continue;
         }
-        if matches!(kind.value.as_str(), "before" | "denied" | "waiting") {
-            let help = "rules of this version look at one event at a time";
-            scope.report(crate::diagnostics::syntax::not_available(
-                kind.span,
-                "earlier events in tests",
-                help,
-            ));
-            return None;
-        }
-        let Some(kind) =
-            rule::kinds(scope, std::slice::from_ref(kind)).and_then(|kinds| kinds.first().copied())
-        else {
+        let Some(kind) = self::kind(scope, kind) else {
             sound = false;
             continue;
         };
@@ -71,13 +61,16 @@ pub(super) fn test(
     }
     let expects: Vec<_> =
         written.expects.iter().map(|expect| self::expect(scope, &expect.value, rules)).collect();
+    let history: Vec<_> = written.history.iter().map(|past| self::history(scope, past)).collect();
     let pins: Vec<_> = written.pins.iter().map(|(name, value)| pin(scope, name, value, params)).collect();
     let (kind, event) = event?;
     let expects = expects.into_iter().collect::<Option<_>>()?;
+    let history = history.into_iter().collect::<Option<_>>()?;
     let pins = pins.into_iter().collect::<Option<_>>()?;
     sound.then(|| Test {
         name: written.name.value.clone(),
         pins,
+        history,
         kind,
         agent,
         event,
@@ -86,9 +79,35 @@ pub(super) fn test(
     })
 }
 
-fn pin(scope: &mut Scope, name: &ast::Name, value: &ast::Value, params: &[Param]) -> Option<(String, Const)> {
-    let Some(param) = params.iter().find(|param| param.name == name.value) else {
-        let known = params.iter().map(|param| param.name.as_str());
+fn kind(scope: &mut Scope, name: &ast::Name) -> Option<EventKind> {
+    rule::kinds(scope, std::slice::from_ref(name))?.first().copied()
+}
+
+/// An event that happened before. When it happened is all that it can't say itself.
+fn history(scope: &mut Scope, written: &ast::History) -> Option<History> {
+    let outcome = match written.outcome.as_ref().map(|outcome| outcome.value.as_str()) {
+        None => PastOutcome::Happened,
+        Some("denied") => PastOutcome::Denied,
+        Some(_) => PastOutcome::Waiting,
+    };
+    let kind = kind(scope, &written.kind)?;
+    let members = self::members(scope, &written.members, None, &[kind])?;
+    if let Some(at) = written.members.iter().find(|member| member.path == ["at"]) {
+        let help = "write how long before the judged event it was: `before 10m: …`";
+        scope.report(effects::test(at.span, "an earlier event has no time of its own", help));
+        return None;
+    }
+    Some(History { outcome, before_us: written.before_us, kind, members, span: written.span })
+}
+
+fn pin(
+    scope: &mut Scope,
+    name: &ast::Name,
+    value: &ast::Value,
+    params: &[(String, Param)],
+) -> Option<(String, Const)> {
+    let Some((policy, param)) = params.iter().find(|(_, param)| param.name == name.value) else {
+        let known = params.iter().map(|(_, param)| param.name.as_str());
         scope.report(names::unknown_word(name.span, "parameter", &name.value, known));
         return None;
     };
@@ -98,7 +117,7 @@ fn pin(scope: &mut Scope, name: &ast::Name, value: &ast::Value, params: &[Param]
         scope.report(crate::diagnostics::typing::out_of_range(value_span, reason));
         return None;
     }
-    Some((name.value.clone(), value))
+    Some((format!("{policy}.{}", name.value), value))
 }
 
 fn members(
@@ -163,6 +182,9 @@ fn value(scope: &mut Scope, written: &ast::Value) -> Option<TestValue> {
             let values: Vec<Option<_>> = values.iter().map(|item| value(scope, item)).collect();
             TestValue::List(values.into_iter().collect::<Option<_>>()?)
         }
+        ast::Value::Expr(ast::Expr { kind: ast::ExprKind::Name(name), .. }) if name == "null" => {
+            TestValue::Null
+        }
         ast::Value::Expr(expr) => TestValue::Expr(Checker::new(scope, &[]).infer(expr)?),
     })
 }
@@ -172,25 +194,19 @@ fn expect(scope: &mut Scope, written: &ast::Expect, rules: &[String]) -> Option<
         ast::Expect::NoMatch => Expect::NoMatch,
         ast::Expect::Incident(name) => Expect::Incident(rule::severity(scope, name)?),
         ast::Expect::Risk(comparison, number) => Expect::Risk(*comparison, *number),
-        ast::Expect::Because(expr) => match plain_text(expr) {
-            Some(text) => Expect::Because(text),
-            None => {
-                scope.report(effects::test(
-                    expr.span,
-                    "an expected reason has no values in it",
-                    "write the text as it must come out",
-                ));
-                return None;
-            }
-        },
+        ast::Expect::Because(expr) => Expect::Because(Checker::new(scope, &[]).typed(expr, Type::String)?),
+        ast::Expect::Do(obligation) => Expect::Do(rule::obligation(scope, obligation)?),
+        ast::Expect::Shadow(names) => Expect::Shadow(full_names(scope, names, rules)?),
+        ast::Expect::Exempted(names) => Expect::Exempted(full_names(scope, names, rules)?),
         ast::Expect::Decision { outcome, by, undecided } => {
-            let by: Vec<Option<String>> =
-                by.iter().map(|name| super::full_rule_name(scope, name, rules)).collect();
-            Expect::Decision {
-                outcome: outcome.clone(),
-                by: by.into_iter().collect::<Option<_>>()?,
-                undecided: *undecided,
-            }
+            let by = full_names(scope, by, rules)?;
+            Expect::Decision { outcome: outcome.clone(), by, undecided: *undecided }
         }
     })
+}
+
+/// The full names of rules; each that does not exist is reported.
+fn full_names(scope: &mut Scope, names: &[ast::Name], rules: &[String]) -> Option<Vec<String>> {
+    let names: Vec<_> = names.iter().map(|name| super::full_rule_name(scope, name, rules)).collect();
+    names.into_iter().collect()
 }

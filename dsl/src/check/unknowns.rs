@@ -73,6 +73,9 @@ impl Walk<'_> {
     fn facts(&self, expr: &Expr, when: bool) -> Facts {
         match (&expr.kind, when) {
             (ExprKind::Present(inner), true) => Facts::from([strip(inner).clone()]),
+            (ExprKind::Lenient { soft, .. }, true) => {
+                soft.iter().map(|operand| strip(operand).clone()).collect()
+            }
             (ExprKind::Not(inner), _) => self.facts(inner, !when),
             (ExprKind::And(parts), true) | (ExprKind::Or(parts), false) => {
                 parts.iter().flat_map(|part| self.facts(part, when)).collect()
@@ -158,6 +161,7 @@ impl Walk<'_> {
     fn presence(&mut self, expr: &Expr, known: &Facts) {
         match &strip(expr).kind {
             ExprKind::Field(_) => {}
+            ExprKind::Memory(ask) => self.memory(expr, ask, known),
             ExprKind::Member(base, _) => self.presence(base, known),
             ExprKind::Item(base, index) => {
                 self.presence(base, known);
@@ -190,6 +194,13 @@ impl Walk<'_> {
                 self.value(index, known);
             }
             ExprKind::Otherwise(_, default) => self.value(default, known),
+            ExprKind::Memory(ask) => {
+                use MemoryOperator::*;
+                if matches!(ask.memory.operator, Last | Max | Min | Age) && !known.contains(expr) {
+                    self.absent(expr);
+                }
+                self.memory(expr, ask, known);
+            }
             ExprKind::Arithmetic(Arithmetic::Over | Arithmetic::Modulo, left, right) => {
                 let never_zero = matches!(&right.kind, ExprKind::Const(Const::Number(number)) if *number != crate::number::Number::ZERO);
                 if !never_zero {
@@ -237,6 +248,37 @@ impl Walk<'_> {
         }
     }
 
+    /// What can be unknown about a memory, besides that there is nothing in it.
+    fn memory(&mut self, expr: &Expr, ask: &Ask, known: &Facts) {
+        for key in &ask.keys {
+            self.value(key, known);
+        }
+        let sums_up = matches!(
+            ask.memory.operator,
+            MemoryOperator::Sum | MemoryOperator::Max | MemoryOperator::Min | MemoryOperator::Distinct
+        );
+        let doubtful = |found: Unknowns| !found.absent.is_empty() || !found.other.is_empty();
+        let in_doubt = ask.memory.all_parts().any(|part| {
+            let filter = part.filter.as_ref().is_some_and(|filter| doubtful(of(filter, self.schemas)));
+            // Where the filter says that the value is there, it is.
+            let value = part.value.as_ref().filter(|_| sums_up).is_some_and(|value| {
+                let known = part.filter.as_ref().map_or_else(Facts::new, |filter| self.facts(filter, true));
+                let mut walk = Walk {
+                    schemas: self.schemas,
+                    found: Unknowns::default(),
+                    polarity: Polarity::Positive,
+                    in_list: false,
+                };
+                walk.value(value, &known);
+                doubtful(walk.found)
+            });
+            filter || value
+        });
+        if in_doubt {
+            self.found.other.entry(expr.to_string()).or_insert(expr.span);
+        }
+    }
+
     /// The indexes inside a path whose absence is already reported.
     fn index_only(&mut self, expr: &Expr, known: &Facts) {
         match &expr.kind {
@@ -246,6 +288,7 @@ impl Walk<'_> {
                 self.value(index, known);
             }
             ExprKind::Field(_) | ExprKind::Var(_) | ExprKind::Take(_) => {}
+            ExprKind::Memory(ask) => self.memory(expr, ask, known),
             _ => self.value(expr, known),
         }
     }

@@ -102,6 +102,19 @@ pub(crate) fn seconds(span: Span) -> Diagnostic {
     )
 }
 
+/// Something that would loosen what is extended.
+pub(crate) fn loosens(span: Span, message: String, base: &str) -> Diagnostic {
+    error(
+        "L0610",
+        message,
+        span,
+        "loosens",
+        format!(
+            "whoever `extends {base}` only adds and tightens: put this into a policy of its own that does not extend it"
+        ),
+    )
+}
+
 /// A test that can't be run.
 pub(crate) fn test(span: Span, message: &str, help: &str) -> Diagnostic {
     error("L0701", message, span, "this test", help)

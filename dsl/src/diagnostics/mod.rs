@@ -4,6 +4,7 @@
 
 pub(crate) mod effects;
 pub(crate) mod lints;
+pub(crate) mod memory;
 pub(crate) mod names;
 pub(crate) mod syntax;
 pub(crate) mod typing;

@@ -103,6 +103,34 @@ pub(crate) fn duplicate(span: Span, what: &str, name: &str, first_line: usize) -
     )
 }
 
+/// A name that `extends` has brought here already.
+pub(crate) fn redeclared(span: Span, what: &str, name: &str, base: &str) -> Diagnostic {
+    error(
+        "L0205",
+        format!("{what} `{name}` is declared in `{base}` already"),
+        span,
+        "a second meaning",
+        format!("`extends {base}` brings it here: use it as it is, or choose another name"),
+    )
+}
+
+/// A policy that `extends` names, but that is not there.
+pub(crate) fn unknown_policy<'a>(span: Span, name: &str, known: impl Iterator<Item = &'a str>) -> Diagnostic {
+    let help = "name a policy or template that is active together with this one, and check them together";
+    with_suggestion("L0213", span, "policy or template", name, known, help)
+}
+
+/// A policy that extends itself, directly or through others.
+pub(crate) fn extends_itself(span: Span, name: &str) -> Diagnostic {
+    error(
+        "L0214",
+        format!("`{name}` would extend itself"),
+        span,
+        "leads back here",
+        "let one of them stand alone: what all share belongs into it",
+    )
+}
+
 /// A kind of event that does not exist.
 pub(crate) fn unknown_kind(span: Span, name: &str) -> Diagnostic {
     let kinds = crate::events::EventKind::ALL.map(crate::events::EventKind::name);
@@ -179,7 +207,7 @@ pub(crate) fn unknown_zone(span: Span, name: &str) -> Diagnostic {
 /// A name that calls of it could not reach.
 pub(crate) fn reserved(span: Span, name: &str, taken_by: &str) -> Diagnostic {
     error(
-        "L0213",
+        "L0215",
         format!("`{name}` can't be declared"),
         span,
         format!("the name of {taken_by}"),

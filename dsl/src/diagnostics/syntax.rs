@@ -103,11 +103,6 @@ pub(crate) fn bad_literal(span: Span, message: impl Into<String>, help: impl Int
     error("L0107", message, span, "can't be read", help)
 }
 
-/// A word of the language that this version does not know yet.
-pub(crate) fn not_available(span: Span, what: &str, help: &str) -> Diagnostic {
-    error("L0108", format!("{what} are not available in this version"), span, "not available", help)
-}
-
 /// A file over the size limit.
 pub(crate) fn file_too_large(span: Span, limit: usize) -> Diagnostic {
     error(
@@ -130,6 +125,11 @@ pub(crate) fn more(span: Span, limit: usize, severity: Severity) -> Diagnostic {
         Severity::Note => (format!("there are {limit} notes or more about this file"), "the rest is not shown"),
     };
     Diagnostic { severity, ..error("L0111", message, span, "the rest begins here", help) }
+}
+
+/// A template that does not say where its rules come from.
+pub(crate) fn template(span: Span, message: &str, help: &str) -> Diagnostic {
+    error("L0112", message, span, "this header", help)
 }
 
 /// The header is missing or there are several.

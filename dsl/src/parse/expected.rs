@@ -88,7 +88,7 @@ pub(super) fn help(found: &str, expected: &[Rule]) -> String {
         return "name the kinds of event it is about: `on intent`, or `on action, log`".to_owned();
     }
     if has(Rule::expect_outcome) || has(Rule::expect_decision) || has(Rule::deny) && has(Rule::kw_risk) {
-        return "write `expect deny by my_rule`, `expect no match`, `expect incident high`, `expect risk >= 0.5` or `expect because \"…\"`".to_owned();
+        return "write `expect deny by my_rule`, `expect no match`, `expect incident high`, `expect risk >= 0.5`, `expect because \"…\"`, `expect do notify \"…\"`, `expect shadow my_rule` or `expect exempted my_rule`".to_owned();
     }
     if has(Rule::kw_expect) || expected == [Rule::object] {
         return "a test holds `agent { … }`, one event such as `intent { … }`, and `expect …` lines"

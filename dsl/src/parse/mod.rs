@@ -402,6 +402,12 @@ impl Reader<'_> {
                 Expect::Risk(comparison, self.signed_number(&inner.next()?)?)
             }
             Rule::expect_because => Expect::Because(self.string(&inner.next()?)?),
+            Rule::expect_do => match self.obligation(words(inner.next()?).next()?)? {
+                Clause::Do(obligation) => Expect::Do(obligation),
+                _ => return None,
+            },
+            Rule::expect_shadow => Expect::Shadow(inner.map(|name| self.name(&name)).collect()),
+            Rule::expect_exempted => Expect::Exempted(inner.map(|name| self.name(&name)).collect()),
             _ => {
                 let outcome = inner.next()?.as_str().split_whitespace().collect::<Vec<_>>().join("_");
                 let (mut by, mut undecided) = (Vec::new(), false);
@@ -492,6 +498,8 @@ fn is_keyword(rule: Rule) -> bool {
             | Rule::kw_no
             | Rule::kw_match
             | Rule::kw_risk
+            | Rule::kw_shadow
+            | Rule::kw_exempted
             | Rule::kw_if
             | Rule::kw_then
             | Rule::kw_else

@@ -11,6 +11,10 @@ use lictor_dsl::types::{Element, Type};
 use crate::event::Event;
 use crate::json::Json;
 use crate::limits::{BYTES_A_STEP, PATTERN_STEPS, STEPS};
+use crate::memory::key::{self, Key};
+use crate::memory::state::Answer;
+use crate::memory::{Asked, Nothing, Recall};
+use crate::plan::memory::AskPlan;
 use crate::plan::node::{Node, Part, Patterns};
 use crate::truth::Truth;
 use crate::value::Value;
@@ -25,11 +29,38 @@ pub(crate) struct Scene<'e> {
     /// A predicate panicked: a fault of the engine, whatever the rest says.
     pub faulted: Cell<bool>,
     variables: RefCell<Vec<(u32, Option<Value<'e>>)>>,
+    memory: &'e dyn Recall,
+    /// Keys that were worked out, by the number of their list.
+    keys: RefCell<Vec<(usize, Option<Key>)>>,
+    /// Questions to memories, while somebody wants to know which: the question, its keys, and what it rests on.
+    asked: RefCell<Option<Vec<Recollection>>>,
+}
+
+/// A question that was put to a memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recollection {
+    /// The number of the memory.
+    pub memory: usize,
+    /// The values of its keys.
+    pub keys: Vec<String>,
+    /// The answer; none if it is unknown.
+    pub value: Option<String>,
+    /// The events that it rests on.
+    pub events: Vec<u64>,
 }
 
 impl<'e> Scene<'e> {
+    /// A scene without a past.
     pub(crate) fn new(event: &'e Event, params: &'e [Const]) -> Scene<'e> {
+        Scene::after(event, params, &Nothing)
+    }
+
+    /// A scene with what happened before.
+    pub(crate) fn after(event: &'e Event, params: &'e [Const], memory: &'e dyn Recall) -> Scene<'e> {
         Scene {
+            memory,
+            keys: RefCell::default(),
+            asked: RefCell::default(),
             event,
             params,
             risk: Cell::new(Number::ZERO),
@@ -37,6 +68,18 @@ impl<'e> Scene<'e> {
             faulted: Cell::new(false),
             variables: RefCell::new(Vec::new()),
         }
+    }
+
+    /// What happened before.
+    pub(crate) fn memory(&self) -> &'e dyn Recall {
+        self.memory
+    }
+
+    /// The questions that evaluating this puts to memories.
+    pub(crate) fn recollections(&self, node: &'e Node) -> Vec<Recollection> {
+        self.asked.replace(Some(Vec::new()));
+        self.predicate(node);
+        self.asked.take().unwrap_or_default()
     }
 
     /// Evaluates one predicate with a budget of its own; a second value says whether the budget was overrun.
@@ -164,6 +207,10 @@ impl<'e> Scene<'e> {
                 }
                 result
             }
+            Node::Memory(ask) => match self.recall(ask).value {
+                Some((Value::Bool(least), Value::Bool(most))) if least == most => least.into(),
+                _ => Truth::Unknown,
+            },
             Node::If(condition, then, otherwise) => match self.truth(condition) {
                 Truth::True => self.truth(then),
                 Truth::False => self.truth(otherwise),
@@ -238,6 +285,13 @@ impl<'e> Scene<'e> {
                 (Value::Number(least), Value::Number(most)) if least == most => Value::Number(least),
                 _ => return None,
             },
+            Node::Memory(ask) => {
+                let (least, most) = self.recall(ask).value?;
+                if differ(&least, &most) {
+                    return None;
+                }
+                least
+            }
             Node::Lower(x) => {
                 let text = self.text(x)?;
                 self.charge(text.len() / BYTES_A_STEP);
@@ -336,8 +390,12 @@ impl<'e> Scene<'e> {
     /// The least and the greatest value that an expression can have. They differ for a `count` of which some
     /// elements are unknown: it lies between those that certainly count and those that may.
     fn bounds(&self, node: &'e Node) -> Option<Bounds<'e>> {
-        let Node::Quantified(Quantifier::Count, var, xs, body) = node else {
-            return self.value(node).map(|value| (value.clone(), value));
+        let (var, xs, body) = match node {
+            Node::Quantified(Quantifier::Count, var, xs, body) => (var, xs, body),
+            Node::Memory(ask) => {
+                return if self.step() { self.recall(ask).value } else { None };
+            }
+            _ => return self.value(node).map(|value| (value.clone(), value)),
         };
         let xs = self.value(xs)?;
         let (mut least, mut most) = (0i64, 0i64);
@@ -350,6 +408,65 @@ impl<'e> Scene<'e> {
             }
         }
         Some((Value::Number(Number::whole(least)), Value::Number(Number::whole(most))))
+    }
+
+    /// Asks a memory. A key that is absent leaves the answer unknown.
+    fn recall(&self, ask: &'e AskPlan) -> Answer<'e> {
+        let Some(asked) = self.asked(ask) else { return Answer::UNKNOWN };
+        let answer = self.memory.recall(&asked);
+        if let Some(list) = self.asked.borrow_mut().as_mut() {
+            let certain = match &answer.value {
+                Some((least, most)) if !differ(least, most) => Some(cut(&least.to_string())),
+                Some((least, most)) => Some(format!("{least} to {most}")),
+                None => None,
+            };
+            list.push(Recollection {
+                memory: ask.memory,
+                keys: ask.keys.iter().map(|key| self.shown(key)).collect(),
+                value: certain,
+                events: self.memory.witnesses(&asked),
+            });
+        }
+        answer
+    }
+
+    fn shown(&self, node: &'e Node) -> String {
+        self.value(node).map_or_else(|| "?".to_owned(), |value| cut(&value.to_string()))
+    }
+
+    /// A question with its keys worked out.
+    fn asked(&self, ask: &'e AskPlan) -> Option<Asked<'e>> {
+        let span = ask.window.span(self.params)?;
+        let plan = self.memory.plan()?;
+        let memory = plan.memories.all.get(ask.memory)?;
+        let group = plan.memories.groups.get(memory.group)?;
+        let known = ask.list.and_then(|list| {
+            self.keys.borrow().iter().find(|(known, _)| *known == list).map(|(_, key)| *key)
+        });
+        let has_each = group.keys.iter().any(|key| key.each);
+        let now = self.event.at();
+        if let (Some(key), false) = (known, has_each) {
+            return Some(Asked { ask, key: key?, any: None, span, now });
+        }
+        let before = self.steps.get();
+        let values: Vec<Option<Value<'e>>> = ask.keys.iter().map(|key| self.value(key)).collect();
+        let read = values.iter().flatten().map(Value::size).sum::<usize>() / BYTES_A_STEP;
+        let key = if self.charge(read) { key::key(self.event.org(), &values) } else { None };
+        if let Some(list) = ask.list {
+            // Which predicate is the first to ask must not show in its steps: that depends on the engine.
+            self.steps.set(before);
+            if known.is_none() {
+                self.keys.borrow_mut().push((list, key));
+            }
+        }
+        let any = if has_each {
+            let plain =
+                values.into_iter().zip(&group.keys).filter(|(_, key)| !key.each).map(|(value, _)| value);
+            key::asked_any(self.event.org(), &group.keys, plain.collect())
+        } else {
+            None
+        };
+        Some(Asked { ask, key: key?, any, span, now })
     }
 
     /// Membership: Kleene's or over `==`. Nothing is in an empty list, not even what is unknown.
@@ -418,6 +535,7 @@ impl<'e> Scene<'e> {
         }
         match node {
             Node::Take(_, inner) => self.present(inner),
+            Node::Memory(ask) => self.recall(ask).present,
             Node::Field(field) => self.event.get(*field).and_then(Value::of_field).is_some().into(),
             Node::Var(_) => self.value(node).is_some().into(),
             Node::Member(base, _) => match self.value(base) {
@@ -462,6 +580,14 @@ fn cut(text: &str) -> String {
 /// Marks that reorder the text around them, and so can make a reason read differently from what it says.
 fn is_bidi(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Whether two bounds are not one value.
+fn differ(least: &Value<'_>, most: &Value<'_>) -> bool {
+    match (least, most) {
+        (Value::Bool(least), Value::Bool(most)) => least != most,
+        _ => least.order(most).is_some_and(std::cmp::Ordering::is_ne),
+    }
 }
 
 /// The least and the greatest value that something can have.

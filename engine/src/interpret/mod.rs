@@ -94,7 +94,7 @@ fn is_unknown(plan: &Plan, scene: &Scene<'_>, expr: &hir::Expr) -> bool {
 pub(crate) fn shown(plan: &Plan, scene: &Scene<'_>, expr: &hir::Expr) -> Option<String> {
     let node = plan.lower(expr).ok()?;
     // A scene of its own: this expression does not live as long as the plan's.
-    let here = Scene::new(scene.event, scene.params);
+    let here = Scene::after(scene.event, scene.params, scene.memory());
     here.risk.set(scene.risk.get());
     if expr.ty == Type::Bool {
         let (truth, _) = here.predicate(&node);

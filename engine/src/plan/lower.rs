@@ -7,6 +7,7 @@ use lictor_dsl::hir::{self, Comparison, Const, Expr, ExprKind, HasTest};
 use lictor_dsl::types::Type;
 use sha2::{Digest, Sha256};
 
+use super::memory::{Filters, Memories};
 use super::node::{Lowering, Node, lower as lower_expr};
 use super::{
     Cond, ExemptionPlan, IncidentPlan, KindPlan, Operand, Plan, PlanError, Predicate, RISK_SLOT, RulePlan,
@@ -18,14 +19,57 @@ use crate::truth::Truth;
 
 pub(super) fn plan(set: &hir::PolicySet) -> Result<Plan, PlanError> {
     let (params, places) = parameters(set);
+    let values: Vec<Const> = params.iter().map(|(_, value)| value.clone()).collect();
     let param = |name: &str| places.get(name).copied().unwrap_or(usize::MAX);
-    let mut builder = Builder::new(set, params, &places, Lowering::new(&param));
+    let memories = memories(set, &param, &values)?;
+    let lowering = Lowering::new(&param, &values, &memories);
+    let mut builder = Builder::new(set, params, &places, lowering);
     for (number, policy) in set.policies.iter().enumerate() {
         for rule in &policy.rules {
             builder.rule(number, policy, rule, set)?;
         }
     }
-    Ok(builder.finish(set))
+    let filters = builder.filters(&memories)?;
+    let mut plan = builder.plan;
+    plan.memories = memories.filtered(filters);
+    finish(&mut plan, set);
+    Ok(plan)
+}
+
+/// Every memory that some rule or exemption asks for.
+fn memories(
+    set: &hir::PolicySet,
+    param: &dyn Fn(&str) -> usize,
+    values: &[Const],
+) -> Result<Memories, PlanError> {
+    let none = Memories::default();
+    let lowering = Lowering::new(param, values, &none);
+    let mut memories = Memories::default();
+    for policy in &set.policies {
+        let rules = policy.rules.iter().map(|rule| {
+            let in_incident =
+                rule.incident.iter().flat_map(|incident| incident.per.iter().chain(&incident.title));
+            let exprs = std::iter::once(&rule.condition).chain(&rule.because).chain(in_incident);
+            (format!("{}.{}", policy.name, rule.name), exprs.collect::<Vec<_>>())
+        });
+        let exemptions =
+            policy.exemptions.iter().map(|exemption| (exemption.rule.clone(), vec![&exemption.condition]));
+        for (rule, exprs) in rules.chain(exemptions) {
+            for expr in exprs {
+                let mut failed = None;
+                expr.any(&mut |expr| {
+                    if let ExprKind::Memory(ask) = &expr.kind {
+                        failed = memories.register(ask, &lowering).err();
+                    }
+                    failed.is_some()
+                });
+                if let Some(reason) = failed {
+                    return Err(PlanError { rule, reason });
+                }
+            }
+        }
+    }
+    Ok(memories)
 }
 
 /// What names a policy set: for each policy its name, mode, source and parameters, sorted by name.
@@ -78,6 +122,7 @@ impl<'p> Builder<'p> {
     ) -> Builder<'p> {
         let values = params.iter().map(|(_, value)| value.clone()).collect();
         let plan = Plan {
+            memories: Memories::default(),
             digest: digest(set).into(),
             params,
             values,
@@ -139,9 +184,11 @@ impl<'p> Builder<'p> {
                 Ok(ExemptionPlan {
                     condition: self.lower(&exemption.condition)?,
                     until_us: exemption.until_us,
+                    because: self.lower(&exemption.because)?,
                 })
             })
             .collect::<Result<_, String>>()?;
+        let asked = self.asked(rule);
         let reads_risk = rule.condition.any(&mut |expr| matches!(expr.kind, ExprKind::Risk));
         let mut controls = rule.controls.clone();
         controls.extend(owner.controls.iter().filter(|control| !rule.controls.contains(control)).cloned());
@@ -151,6 +198,7 @@ impl<'p> Builder<'p> {
             kinds: rule.kinds.clone(),
             condition,
             reads_risk,
+            memories: asked,
             effect: rule.effect.clone(),
             score: rule.score,
             incident,
@@ -308,59 +356,92 @@ impl<'p> Builder<'p> {
         Some(*self.plan.texts.entry(text.clone()).or_insert(next))
     }
 
-    fn finish(mut self, set: &hir::PolicySet) -> Plan {
-        for kind in EventKind::ALL {
-            let defaults: Vec<&hir::Effect> = set
-                .policies
-                .iter()
-                .filter(|policy| !policy.shadow)
-                .flat_map(|policy| &policy.defaults)
-                .filter(|default| default.kinds.contains(&kind))
-                .map(|default| &default.effect)
-                .collect();
-            let strongest = defaults.iter().map(|effect| crate::combine::outcome(effect)).max();
-            let carries = |effect: &&hir::Effect| Some(crate::combine::outcome(effect)) == strongest;
-            let defaults = defaults.into_iter().filter(carries).cloned().collect();
-            let rules: Vec<usize> = self
-                .plan
-                .rules
-                .iter()
-                .enumerate()
-                .filter(|(_, rule)| rule.kinds.contains(&kind))
-                .map(|(number, _)| number)
-                .collect();
-            let index = Index::new(&self.plan, &rules);
-            let slots = self.slots(&rules);
-            if let Some(place) = self.plan.kinds.get_mut(kind as usize) {
-                *place = KindPlan { rules, slots, defaults, index };
+    /// The memories that a rule's condition asks.
+    fn asked(&self, rule: &hir::Rule) -> Vec<usize> {
+        let mut asked = Vec::new();
+        rule.condition.any(&mut |expr| {
+            if let ExprKind::Memory(ask) = &expr.kind {
+                asked.extend(self.lowering.number(ask));
             }
-        }
-        self.plan
+            false
+        });
+        asked.sort_unstable();
+        asked.dedup();
+        asked
     }
 
-    /// The fields whose slots the code of these rules reads.
-    fn slots(&self, rules: &[usize]) -> Vec<FieldId> {
-        let mut used = Vec::new();
-        for rule in rules.iter().filter_map(|number| self.plan.rules.get(*number)) {
-            predicates_of(&rule.condition, &mut used);
+    /// The conditions of the parts of all memories, which share predicates with rules.
+    fn filters(&mut self, memories: &Memories) -> Result<Filters, PlanError> {
+        let mut filters = Filters::new();
+        for (number, memory) in memories.filters() {
+            let conditions = memory.all_parts().map(|part| match &part.filter {
+                Some(filter) => self.condition(filter),
+                None => Ok(Cond::Const(true)),
+            });
+            let conditions = conditions.collect::<Result<Vec<_>, String>>();
+            let named = |reason| PlanError { rule: "a memory".to_owned(), reason };
+            filters.insert(number, conditions.map_err(named)?);
         }
-        let mut slots: Vec<FieldId> = used
-            .into_iter()
-            .filter_map(|number| match self.plan.predicate(number)?.shape {
-                Shape::Texts { slot, .. }
-                | Shape::Number { slot, .. }
-                | Shape::Bool { slot, .. }
-                | Shape::Mask { slot, .. }
-                | Shape::Present { slot } => {
-                    (slot != RISK_SLOT).then(|| u16::try_from(slot).ok().map(FieldId)).flatten()
-                }
-                Shape::Called => None,
-            })
-            .collect();
-        slots.sort_unstable();
-        slots.dedup();
-        slots
+        Ok(filters)
     }
+}
+
+/// Defaults, indexes and slots of every kind of event.
+fn finish(plan: &mut Plan, set: &hir::PolicySet) {
+    for kind in EventKind::ALL {
+        let defaults: Vec<&hir::Effect> = set
+            .policies
+            .iter()
+            .filter(|policy| !policy.shadow)
+            .flat_map(|policy| &policy.defaults)
+            .filter(|default| default.kinds.contains(&kind))
+            .map(|default| &default.effect)
+            .collect();
+        let strongest = defaults.iter().map(|effect| crate::combine::outcome(effect)).max();
+        let carries = |effect: &&hir::Effect| Some(crate::combine::outcome(effect)) == strongest;
+        let defaults = defaults.into_iter().filter(carries).cloned().collect();
+        let judging: Vec<(usize, &Cond)> = plan
+            .rules
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| rule.kinds.contains(&kind))
+            .map(|(number, rule)| (number, &rule.condition))
+            .collect();
+        let concerned: Vec<(usize, Cond)> = (plan.memories.all.iter().enumerate())
+            .filter_map(|(number, memory)| Some((number, memory.concerns(kind)?)))
+            .collect();
+        let remembering: Vec<(usize, &Cond)> =
+            concerned.iter().map(|(number, condition)| (*number, condition)).collect();
+        let index = Index::new(plan, &judging);
+        let memories = Index::new(plan, &remembering);
+        let slots = slots(plan, judging.iter().chain(&remembering).map(|(_, condition)| *condition));
+        let rules = judging.into_iter().map(|(number, _)| number).collect();
+        if let Some(place) = plan.kinds.get_mut(kind as usize) {
+            *place = KindPlan { rules, slots, defaults, index, memories };
+        }
+    }
+}
+
+/// The fields whose slots these conditions read.
+fn slots<'c>(plan: &Plan, conditions: impl Iterator<Item = &'c Cond>) -> Vec<FieldId> {
+    let mut used = Vec::new();
+    conditions.for_each(|condition| predicates_of(condition, &mut used));
+    let mut slots: Vec<FieldId> = used
+        .into_iter()
+        .filter_map(|number| match plan.predicate(number)?.shape {
+            Shape::Texts { slot, .. }
+            | Shape::Number { slot, .. }
+            | Shape::Bool { slot, .. }
+            | Shape::Mask { slot, .. }
+            | Shape::Present { slot } => {
+                (slot != RISK_SLOT).then(|| u16::try_from(slot).ok().map(FieldId)).flatten()
+            }
+            Shape::Called => None,
+        })
+        .collect();
+    slots.sort_unstable();
+    slots.dedup();
+    slots
 }
 
 /// The slot that holds this expression, if it is a field or the risk.

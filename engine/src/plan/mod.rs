@@ -1,6 +1,7 @@
 //! Checked policies to a flat plan: fields wanted, predicates each once, rules as conditions over them.
 
 mod lower;
+pub(crate) mod memory;
 pub(crate) mod node;
 mod schema;
 
@@ -28,6 +29,7 @@ pub struct Plan {
     /// For list fields the bits of the texts that rules ask for.
     pub(crate) bits: HashMap<FieldId, HashMap<String, u32>>,
     pub(crate) predicates: Vec<Predicate>,
+    pub(crate) memories: memory::Memories,
     pub(crate) rules: Vec<RulePlan>,
     pub(crate) kinds: Vec<KindPlan>,
     pub(crate) schemas: schema::Schemas,
@@ -43,6 +45,8 @@ pub(crate) struct KindPlan {
     /// The strongest defaults that policies set: several only where several ask for an approval.
     pub defaults: Vec<Effect>,
     pub index: Index,
+    /// The memories that an event of this kind could change.
+    pub memories: Index,
 }
 
 /// One distinct question about an event.
@@ -106,6 +110,8 @@ pub(crate) struct RulePlan {
     pub kinds: Vec<EventKind>,
     pub condition: Cond,
     pub reads_risk: bool,
+    /// The memories that its condition asks.
+    pub memories: Vec<usize>,
     pub effect: Option<Effect>,
     pub score: Option<Number>,
     pub incident: Option<IncidentPlan>,
@@ -139,6 +145,7 @@ pub(crate) struct IncidentPlan {
 pub(crate) struct ExemptionPlan {
     pub condition: Node,
     pub until_us: i64,
+    pub because: Node,
 }
 
 /// Why a plan can't be made of a checked set.
@@ -167,7 +174,7 @@ impl Plan {
     }
 
     pub(crate) fn lower(&self, expr: &hir::Expr) -> Result<Node, String> {
-        lower_expr(expr, &Lowering::new(&|name| self.param(name)))
+        lower_expr(expr, &Lowering::new(&|name| self.param(name), &self.values, &self.memories))
     }
 
     pub(crate) fn kind(&self, kind: EventKind) -> &KindPlan {
@@ -225,7 +232,7 @@ impl Plan {
             "fields": self.fields(),
             "params": self.params.iter().map(|(name, value)| json!({"param": name, "value": value.to_string()})).collect::<Vec<_>>(),
             "predicates": predicates.collect::<Vec<_>>(),
-            "memories": [],
+            "memories": self.memories.all.iter().enumerate().map(|(number, memory)| memory.to_json(number, self)).collect::<Vec<_>>(),
             "rules": rules.collect::<Vec<_>>(),
             "kinds": kinds.collect::<Vec<_>>(),
         })

@@ -14,6 +14,8 @@ use lictor_dsl::text::lists::{CidrList, DomainList, GlobList, PathList};
 use lictor_dsl::types::Type;
 use regex::Regex;
 
+use super::memory::{AskPlan, Memories};
+
 /// One node of an expression.
 #[derive(Debug)]
 pub(crate) enum Node {
@@ -62,6 +64,7 @@ pub(crate) enum Node {
     Ip(Box<Node>),
     Time(Box<Node>, Option<String>),
     TimePart(TimePart, Box<Node>, Option<TimeZone>),
+    Memory(Box<AskPlan>),
 }
 
 /// A piece of a string with interpolations.
@@ -107,6 +110,10 @@ impl Patterns {
 pub(crate) struct Lowering<'p> {
     /// Finds a parameter's place by its full name.
     param: &'p dyn Fn(&str) -> usize,
+    /// The values of the parameters.
+    values: &'p [Const],
+    /// The memories that are asked for.
+    memories: &'p Memories,
     /// Compiled lists by name: a list of 20,000 entries is compiled once, however many rules use it.
     patterns: RefCell<HashMap<String, Arc<Patterns>>>,
     /// Sets of texts, by where the list stands in memory: it stays there as long as the policies that are lowered.
@@ -114,8 +121,27 @@ pub(crate) struct Lowering<'p> {
 }
 
 impl<'p> Lowering<'p> {
-    pub(crate) fn new(param: &'p dyn Fn(&str) -> usize) -> Lowering<'p> {
-        Lowering { param, patterns: RefCell::default(), texts: RefCell::default() }
+    pub(crate) fn new(
+        param: &'p dyn Fn(&str) -> usize,
+        values: &'p [Const],
+        memories: &'p Memories,
+    ) -> Lowering<'p> {
+        Lowering { param, values, memories, patterns: RefCell::default(), texts: RefCell::default() }
+    }
+
+    /// The place of a parameter.
+    pub(crate) fn place(&self, name: &str) -> usize {
+        (self.param)(name)
+    }
+
+    /// The number of the memory that is asked.
+    pub(crate) fn number(&self, ask: &hir::Ask) -> Option<usize> {
+        self.memories.number(ask, self)
+    }
+
+    /// The value of a parameter.
+    pub(crate) fn value(&self, name: &str) -> Option<&'p Const> {
+        self.values.get(self.place(name))
     }
 
     fn patterns(&self, list: &hir::PatternList) -> Result<Arc<Patterns>, String> {
@@ -221,7 +247,7 @@ pub(crate) fn lower(expr: &hir::Expr, with: &Lowering<'_>) -> Result<Node, Strin
                 }
             }
         }
-        ExprKind::Memory(_) => return Err("it asks a memory".to_owned()),
+        ExprKind::Memory(ask) => Node::Memory(Box::new(with.memories.ask(ask, with)?)),
         // The zone only matters to the parts of a time, which hold it themselves.
         ExprKind::Zoned(time, _) => go(time)?,
         ExprKind::TimePart(part, time, zone) => {

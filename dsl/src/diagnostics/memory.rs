@@ -1,0 +1,66 @@
+//! L05: operators over earlier events.
+
+use super::{Diagnostic, Severity, error};
+use crate::source::Span;
+use crate::types::Type;
+
+/// An operator that is given too little, or what it can't use.
+pub(crate) fn shape(span: Span, message: impl Into<String>, help: &str) -> Diagnostic {
+    error("L0501", message, span, "here", help)
+}
+
+/// A memory whose size nothing bounds.
+pub(crate) fn unbounded(span: Span, operator: &str) -> Diagnostic {
+    error(
+        "L0502",
+        format!("nothing bounds what this `{operator}` has to remember"),
+        span,
+        "compared with no constant",
+        "compare it with a number, or with a parameter that has a range: `distinct(…) >= 5`; at most 10,000 are kept",
+    )
+}
+
+/// A window that can't be.
+pub(crate) fn window(span: Span, message: impl Into<String>, help: &str) -> Diagnostic {
+    error("L0503", message, span, "this window", help)
+}
+
+/// A key of the wrong type.
+pub(crate) fn key(span: Span, message: impl Into<String>, help: &str) -> Diagnostic {
+    error("L0504", message, span, "this key", help)
+}
+
+/// Keys whose two sides can never be equal.
+pub(crate) fn key_types(span: Span, remembered: Type, asked: Type) -> Diagnostic {
+    key(
+        span,
+        format!("the remembered side of this key is a {remembered}, the asked side a {asked}"),
+        "compare like with like: what the earlier event had with what this one has",
+    )
+}
+
+/// Something of the event being judged inside of what is computed from earlier ones.
+pub(crate) fn not_remembered(span: Span, what: &str) -> Diagnostic {
+    error(
+        "L0505",
+        format!("{what} can't be used here: this part is about the earlier event alone"),
+        span,
+        "belongs to the event being judged",
+        "correlate the two events by a key: `per agent.id, field_of_the_earlier = field_of_this_one`",
+    )
+}
+
+/// How exactly a window is kept, where it is rounded.
+pub(crate) fn granularity(span: Span, operator: &str, resolution: &str, bytes: usize) -> Diagnostic {
+    Diagnostic {
+        code: "L0506",
+        severity: Severity::Note,
+        message: format!(
+            "this `{operator}` is kept in steps of {resolution}: the window's far edge is rounded outward to one, and a key takes up to {bytes} bytes"
+        ),
+        span,
+        label: format!("in steps of {resolution}"),
+        help: "say `resolution 1m` for other steps; finer ones take more memory".to_owned(),
+        fixes: Vec::new(),
+    }
+}

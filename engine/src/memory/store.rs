@@ -1,0 +1,522 @@
+//! The keys and what is kept under each: bounded in number, with an undo journal for a batch that fails.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::key::{self, BitsState, Key};
+use super::state::{Answer, State};
+use super::{Asked, EventNumber, Fate, Recall, sight, stamp};
+use crate::event::Event;
+use crate::generation::Generation;
+use crate::interpret::{self, expr::Scene};
+use crate::plan::Plan;
+use crate::plan::memory::Keep;
+
+/// How much may be remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// Keys in all.
+    pub keys: usize,
+}
+
+impl Default for MemoryLimits {
+    fn default() -> MemoryLimits {
+        MemoryLimits { keys: 4_000_000 }
+    }
+}
+
+/// A memory that a policy set asks and that is not filled yet: its rules are in shadow until it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// As an author would write it.
+    pub memory: String,
+    /// The rules that wait for it, as `policy.rule`.
+    pub rules: Vec<Arc<str>>,
+}
+
+/// What the rules of one policy set need of the past.
+#[derive(Debug, Default)]
+pub struct Memories {
+    /// The digest of the policy set that may ask.
+    digest: Option<Arc<str>>,
+    /// For each memory of the plan its slot.
+    bound: Vec<u32>,
+    slots: HashMap<u32, Slot>,
+    next_slot: u32,
+    groups: HashMap<[u8; 32], Group>,
+    /// For each group of the plan its identity.
+    group_of: Vec<[u8; 32]>,
+    limits: MemoryLimits,
+    live_keys: usize,
+    /// The time of the latest event.
+    latest_at: i64,
+    /// How many events were remembered.
+    remembered: u64,
+    /// Keys that had to go while they were alive: what is asked of them is unknown.
+    lost: HashSet<(u32, Key)>,
+    /// So many were lost that they are no longer told apart.
+    all_lost: bool,
+    /// Keys lost since somebody asked.
+    lost_lately: u64,
+    journal: Option<Vec<Undo>>,
+}
+
+/// One memory that is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Slot {
+    identity: [u8; 32],
+    keep: Keep,
+    horizon_us: i64,
+    /// Whether it holds everything since the ledger began.
+    ready: bool,
+}
+
+/// Everything under one set of keys.
+#[derive(Debug, Default, Clone, PartialEq)]
+struct Group {
+    records: HashMap<Key, Record, BitsState>,
+    /// Keys in the order in which they were first touched, with that time: the oldest is looked at first.
+    queue: VecDeque<(i64, Key)>,
+    /// How long a key can matter, in microseconds.
+    horizon_us: i64,
+}
+
+/// What is kept under one key: for each memory its state, by slot.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+struct Record {
+    touched: i64,
+    states: Vec<(u32, State)>,
+}
+
+/// How to take back one change.
+#[derive(Debug)]
+enum Undo {
+    State { group: [u8; 32], key: Key, slot: u32, before: Option<State>, touched: i64 },
+    Gone { group: [u8; 32], key: Key, record: Record },
+    Lost { group: u32, key: Key },
+    Clock { latest_at: i64, remembered: u64 },
+}
+
+/// The most keys that are told apart after they were lost.
+const LOST: usize = 100_000;
+
+impl Memories {
+    /// Empty memories for a policy set, at the beginning of a ledger.
+    pub fn new(generation: &Generation) -> Memories {
+        let mut memories = Memories::default();
+        memories.adopt(generation);
+        memories
+    }
+
+    /// The same with other limits.
+    pub fn limited(generation: &Generation, limits: MemoryLimits) -> Memories {
+        Memories { limits, ..Memories::new(generation) }
+    }
+
+    /// Serves another policy set from now on. What means the same is kept; what is new has to be filled from the
+    /// ledger, unless nothing happened yet.
+    pub fn adopt(&mut self, generation: &Generation) -> Vec<Missing> {
+        let plan = generation.plan();
+        let fresh = self.remembered == 0;
+        let mut kept: HashMap<[u8; 32], u32> =
+            self.slots.iter().map(|(number, slot)| (slot.identity, *number)).collect();
+        self.bound.clear();
+        for memory in &plan.memories.all {
+            let known = kept.get(&memory.identity).copied();
+            let serves = known
+                .and_then(|number| self.slots.get(&number))
+                .is_some_and(|slot| slot.keep.covers(memory.keep) && slot.horizon_us >= memory.horizon_us);
+            let number = match known.filter(|_| serves) {
+                Some(number) => number,
+                None => {
+                    let slot = Slot {
+                        identity: memory.identity,
+                        keep: memory.keep,
+                        horizon_us: memory.horizon_us,
+                        ready: fresh,
+                    };
+                    let number = self.next_slot;
+                    self.next_slot += 1;
+                    self.slots.insert(number, slot);
+                    kept.insert(memory.identity, number);
+                    number
+                }
+            };
+            self.bound.push(number);
+        }
+        let bound: HashSet<u32> = self.bound.iter().copied().collect();
+        self.slots.retain(|number, _| bound.contains(number));
+        self.group_of = plan.memories.groups.iter().map(|group| group.identity).collect();
+        let wanted: HashSet<[u8; 32]> = self.group_of.iter().copied().collect();
+        self.groups.retain(|identity, _| wanted.contains(identity));
+        for memory in &plan.memories.all {
+            if let Some(identity) = self.group_of.get(memory.group) {
+                let group = self.groups.entry(*identity).or_default();
+                group.horizon_us = group.horizon_us.max(memory.horizon_us);
+            }
+        }
+        self.live_keys = self.groups.values().map(|group| group.records.len()).sum();
+        self.digest = Some(Arc::clone(&plan.digest));
+        self.missing(plan)
+    }
+
+    fn missing(&self, plan: &Plan) -> Vec<Missing> {
+        let waiting = plan.memories.all.iter().enumerate().filter(|(number, _)| !self.is_ready(*number));
+        waiting
+            .map(|(number, memory)| Missing {
+                memory: memory.text.clone(),
+                rules: plan
+                    .rules
+                    .iter()
+                    .filter(|rule| rule.memories.contains(&number))
+                    .map(|rule| Arc::clone(&rule.name))
+                    .collect(),
+            })
+            .collect()
+    }
+
+    fn slot(&self, memory: usize) -> Option<(u32, &Slot)> {
+        let number = *self.bound.get(memory)?;
+        Some((number, self.slots.get(&number)?))
+    }
+
+    /// Whether a memory of the plan holds everything since the ledger began.
+    pub(crate) fn is_ready(&self, memory: usize) -> bool {
+        self.slot(memory).is_some_and(|(_, slot)| slot.ready)
+    }
+
+    /// Whether these memories were made for this plan.
+    pub(crate) fn serves(&self, plan: &Plan) -> bool {
+        plan.memories.all.is_empty() || self.digest.as_ref() == Some(&plan.digest)
+    }
+
+    /// How many keys are held.
+    pub fn keys(&self) -> usize {
+        self.live_keys
+    }
+
+    /// How many live keys had to go since this was asked last: each is worth an incident.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost_lately)
+    }
+
+    /// About how many bytes are held.
+    pub fn bytes(&self) -> usize {
+        let record = |record: &Record| {
+            size_of::<(Key, Record)>()
+                + record.states.capacity() * size_of::<(u32, State)>()
+                + record.states.iter().map(|(_, state)| state.heap()).sum::<usize>()
+        };
+        let group = |group: &Group| {
+            group.records.values().map(record).sum::<usize>()
+                + (group.records.capacity() - group.records.len()) * size_of::<(Key, Record)>()
+                + group.queue.capacity() * size_of::<(i64, Key)>()
+        };
+        self.groups.values().map(group).sum()
+    }
+
+    /// Takes in an event that was judged: `at_us` is when it happened, its number is that of its ledger entry. Events
+    /// come in the order of the ledger.
+    pub fn remember(
+        &mut self,
+        generation: &Generation,
+        event: &Event,
+        fate: Fate,
+        number: EventNumber,
+        at_us: i64,
+    ) {
+        let plan = generation.plan();
+        self.note(Undo::Clock { latest_at: self.latest_at, remembered: self.remembered });
+        self.latest_at = self.latest_at.max(at_us);
+        self.remembered += 1;
+        if plan.memories.all.is_empty() || !self.serves(plan) {
+            return;
+        }
+        let stamp = stamp(self.latest_at, number);
+        let scene = Scene::new(event, &plan.values);
+        let concerned = generation.concerned(event);
+        let mut keys: HashMap<usize, key::Keys> = HashMap::new();
+        for number in concerned {
+            let (Some(memory), Some((slot, kept))) = (plan.memories.all.get(number), self.slot(number))
+            else {
+                continue;
+            };
+            if !kept.ready {
+                continue;
+            }
+            let condition = |condition| interpret::condition(plan, &scene, condition);
+            let Some(sight) = sight(memory, event, fate, &scene, condition) else { continue };
+            let keys = keys.entry(memory.group).or_insert_with(|| {
+                let plans = plan.memories.groups.get(memory.group).map_or(&[][..], |group| &group.keys);
+                key::keys_of(event.org(), plans, &scene)
+            });
+            let Some(identity) = self.group_of.get(memory.group).copied() else { continue };
+            for key in keys.certain.iter().chain(&keys.any) {
+                self.update(identity, *key, slot, memory.keep, |state| state.remember(memory, &sight, stamp));
+            }
+        }
+        self.bury();
+    }
+
+    fn update(
+        &mut self,
+        identity: [u8; 32],
+        key: Key,
+        slot: u32,
+        keep: Keep,
+        change: impl FnOnce(&mut State),
+    ) {
+        let at = self.latest_at;
+        let journal = self.journal.as_mut();
+        let Some(group) = self.groups.get_mut(&identity) else { return };
+        let record = group.records.entry(key).or_insert_with(|| {
+            group.queue.push_back((at, key));
+            self.live_keys += 1;
+            Record { touched: at, states: Vec::new() }
+        });
+        let place = record.states.binary_search_by_key(&slot, |(slot, _)| *slot);
+        if let Some(journal) = journal {
+            let before =
+                place.ok().and_then(|place| record.states.get(place)).map(|(_, state)| state.clone());
+            journal.push(Undo::State { group: identity, key, slot, before, touched: record.touched });
+        }
+        record.touched = at;
+        let place = place.unwrap_or_else(|place| {
+            record.states.insert(place, (slot, State::new(keep)));
+            place
+        });
+        if let Some((_, state)) = record.states.get_mut(place) {
+            change(state);
+        }
+    }
+
+    /// Lets go of keys that can no longer matter; past the bound also of the oldest that could.
+    fn bury(&mut self) {
+        for group in 0..self.group_of.len() {
+            while self.oldest(group).is_some_and(|(_, dead)| dead) {
+                self.bury_oldest(group, false);
+            }
+        }
+        while self.live_keys > self.limits.keys {
+            let oldest =
+                (0..self.group_of.len()).filter_map(|group| Some((self.oldest(group)?.0, group))).min();
+            let Some((_, group)) = oldest else { return };
+            self.bury_oldest(group, true);
+        }
+    }
+
+    /// When the key of a group that may be the oldest was touched, and whether it can no longer matter.
+    fn oldest(&mut self, group: usize) -> Option<(i64, bool)> {
+        let crowded = self.live_keys > self.limits.keys;
+        let group = self.groups.get_mut(self.group_of.get(group)?)?;
+        let dead = |touched: i64| self.latest_at.saturating_sub(touched) >= group.horizon_us;
+        loop {
+            let (queued, key) = group.queue.front().copied()?;
+            // Nothing behind it is older, so it need not be looked up.
+            if !dead(queued) && !crowded {
+                return None;
+            }
+            match group.records.get(&key).map(|record| record.touched) {
+                Some(touched) if queued >= touched => return Some((touched, dead(touched))),
+                // It was touched since: it goes to the end, behind those that were not.
+                Some(touched) => {
+                    group.queue.pop_front();
+                    group.queue.push_back((touched, key));
+                }
+                None => {
+                    group.queue.pop_front();
+                }
+            }
+        }
+    }
+
+    fn bury_oldest(&mut self, place: usize, alive: bool) {
+        let Some(identity) = self.group_of.get(place).copied() else { return };
+        let Some(group) = self.groups.get_mut(&identity) else { return };
+        let Some((_, key)) = group.queue.pop_front() else { return };
+        let Some(record) = group.records.remove(&key) else { return };
+        self.live_keys -= 1;
+        self.note(Undo::Gone { group: identity, key, record });
+        if alive {
+            self.lose(place as u32, key);
+        }
+    }
+
+    fn lose(&mut self, group: u32, key: Key) {
+        self.lost_lately += 1;
+        if self.lost.len() >= LOST {
+            self.all_lost = true;
+            return;
+        }
+        if self.lost.insert((group, key)) {
+            self.note(Undo::Lost { group, key });
+        }
+    }
+
+    fn note(&mut self, undo: Undo) {
+        if let Some(journal) = &mut self.journal {
+            journal.push(undo);
+        }
+    }
+
+    /// From here on changes can be taken back.
+    pub fn begin(&mut self) {
+        self.journal = Some(Vec::new());
+    }
+
+    /// The changes since `begin` stay.
+    pub fn commit(&mut self) {
+        self.journal = None;
+    }
+
+    /// Takes back the changes since `begin`.
+    pub fn roll_back(&mut self) {
+        for undo in self.journal.take().into_iter().flatten().rev() {
+            match undo {
+                Undo::Clock { latest_at, remembered } => {
+                    (self.latest_at, self.remembered) = (latest_at, remembered);
+                }
+                Undo::Lost { group, key } => {
+                    self.lost.remove(&(group, key));
+                }
+                Undo::Gone { group, key, record } => {
+                    if let Some(group) = self.groups.get_mut(&group) {
+                        group.queue.push_front((record.touched, key));
+                        group.records.insert(key, record);
+                        self.live_keys += 1;
+                    }
+                }
+                Undo::State { group, key, slot, before, touched } => {
+                    let Some(group) = self.groups.get_mut(&group) else { continue };
+                    let Some(record) = group.records.get_mut(&key) else { continue };
+                    record.touched = touched;
+                    if let Ok(place) = record.states.binary_search_by_key(&slot, |(slot, _)| *slot) {
+                        match (before, record.states.get_mut(place)) {
+                            (Some(before), Some((_, state))) => *state = before,
+                            _ => {
+                                record.states.remove(place);
+                            }
+                        }
+                    }
+                    if record.states.is_empty() {
+                        group.records.remove(&key);
+                        self.live_keys -= 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Memories for what is missing, to be filled off to the side by remembering the ledger from its beginning.
+    pub fn aside(&self, generation: &Generation) -> Memories {
+        let mut aside = Memories::limited(generation, self.limits);
+        // Slots that are ready here need no filling there.
+        for (number, slot) in aside.slots.iter_mut() {
+            let memory = aside.bound.iter().position(|bound| bound == number);
+            slot.ready = memory.is_some_and(|memory| !self.is_ready(memory));
+        }
+        aside
+    }
+
+    /// Takes over what was filled off to the side, up to the same entry of the ledger. From here on it counts.
+    pub fn absorb(&mut self, filled: Memories) {
+        for (memory, theirs) in filled.bound.iter().enumerate() {
+            let Some(own) = self.bound.get(memory).copied() else { continue };
+            if self.is_ready(memory) || !filled.is_ready(memory) {
+                continue;
+            }
+            for (identity, group) in &filled.groups {
+                for (key, record) in &group.records {
+                    let state = record.states.iter().find(|(slot, _)| slot == theirs);
+                    let Some((_, state)) = state else { continue };
+                    let Some(group) = self.groups.get_mut(identity) else { continue };
+                    let known = group.records.entry(*key).or_insert_with(|| {
+                        group.queue.push_back((record.touched, *key));
+                        self.live_keys += 1;
+                        Record { touched: record.touched, states: Vec::new() }
+                    });
+                    known.touched = known.touched.max(record.touched);
+                    if let Err(place) = known.states.binary_search_by_key(&own, |(slot, _)| *slot) {
+                        known.states.insert(place, (own, state.clone()));
+                    }
+                }
+            }
+            if let Some(slot) = self.slots.get_mut(&own) {
+                slot.ready = true;
+            }
+        }
+    }
+}
+
+/// Memories as those of one plan ask them.
+#[derive(Debug)]
+pub(crate) struct Folded<'m> {
+    pub plan: &'m Plan,
+    pub memories: &'m Memories,
+}
+
+impl Folded<'_> {
+    fn state(&self, ask: &Asked<'_>, key: Key) -> Option<&State> {
+        let memory = self.plan.memories.all.get(ask.ask.memory)?;
+        let slot = *self.memories.bound.get(ask.ask.memory)?;
+        let identity = self.memories.group_of.get(memory.group)?;
+        let record = self.memories.groups.get(identity)?.records.get(&key)?;
+        let place = record.states.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
+        record.states.get(place).map(|(_, state)| state)
+    }
+}
+
+impl Recall for Folded<'_> {
+    fn recall<'m>(&'m self, ask: &Asked<'_>) -> Answer<'m> {
+        let Some(memory) = self.plan.memories.all.get(ask.ask.memory) else { return Answer::UNKNOWN };
+        let memories = self.memories;
+        if !memories.serves(self.plan) || !memories.is_ready(ask.ask.memory) || memories.all_lost {
+            return Answer::UNKNOWN;
+        }
+        let was_lost = |key| self.memories.lost.contains(&(memory.group as u32, key));
+        if !self.memories.lost.is_empty() && (was_lost(ask.key) || ask.any.is_some_and(was_lost)) {
+            return Answer::UNKNOWN;
+        }
+        if ask.any.is_some_and(|any| self.state(ask, any).is_some()) {
+            return Answer::UNKNOWN;
+        }
+        match self.state(ask, ask.key) {
+            Some(state) => state.answer(memory, ask.span, ask.ask.bound, ask.now),
+            None => empty(memory.keep, ask, memory),
+        }
+    }
+
+    fn witnesses(&self, ask: &Asked<'_>) -> Vec<u64> {
+        self.state(ask, ask.key).map_or_else(Vec::new, |state| state.witnesses(ask.span, ask.now))
+    }
+
+    fn is_ready(&self, memory: usize) -> bool {
+        !self.memories.serves(self.plan) || self.memories.is_ready(memory)
+    }
+
+    fn plan(&self) -> Option<&Plan> {
+        Some(self.plan)
+    }
+}
+
+/// What is answered where nothing was ever remembered.
+pub(super) fn empty<'m>(keep: Keep, ask: &Asked<'_>, memory: &crate::plan::memory::MemoryPlan) -> Answer<'m> {
+    let state = State::new(keep);
+    let answer = state.answer(memory, ask.span, ask.ask.bound, ask.now);
+    // Of an empty state only numbers and truths come back.
+    Answer {
+        value: answer.value.and_then(|(least, most)| Some((plain(&least)?, plain(&most)?))),
+        present: answer.present,
+    }
+}
+
+fn plain<'m>(value: &crate::value::Value<'_>) -> Option<crate::value::Value<'m>> {
+    use crate::value::Value;
+    match value {
+        Value::Bool(value) => Some(Value::Bool(*value)),
+        Value::Number(value) => Some(Value::Number(*value)),
+        _ => None,
+    }
+}
