@@ -70,40 +70,46 @@ fn joined(question: &mut Question, operation: Operation, parts: impl Iterator<It
     parts.into_iter().try_fold(start, |whole, part| question.join(operation, whole, part))
 }
 
-/// Reports parts of an `and` or `or` without which it means the same. What a macro holds may matter elsewhere.
+/// The diagram of a condition. Reports parts of an `and` or `or` without which it means the same; what a macro holds
+/// may matter elsewhere.
 fn redundant(
     question: &mut Question,
     macros: &Macros,
     expr: &Expr,
     formula: &Formula,
     out: &mut Vec<Diagnostic>,
-) {
+) -> Option<Node> {
     let (exprs, formulas, operation) = match (&expr.kind, formula) {
         (ExprKind::Not(inner), Formula::Not(of_inner)) => {
-            return redundant(question, macros, inner, of_inner, out);
+            let inner = redundant(question, macros, inner, of_inner, out)?;
+            return question.join(Operation::Not, inner, inner);
         }
         (ExprKind::And(exprs), Formula::And(formulas)) => (exprs, formulas, Operation::And),
         (ExprKind::Or(exprs), Formula::Or(formulas)) => (exprs, formulas, Operation::Or),
-        _ => return,
+        _ => return question.node(formula),
     };
     if macros.hold(expr) || exprs.len() > PARTS_LIMIT {
-        return;
+        return question.node(formula);
     }
-    let nodes: Option<Vec<Node>> = formulas.iter().map(|part| question.node(part)).collect();
-    let Some(nodes) = nodes else { return };
-    let Some(whole) = joined(question, operation, nodes.iter().copied()) else { return };
+    let (mut nodes, mut inside) = (Vec::new(), Vec::new());
+    for (part, of_part) in exprs.iter().zip(formulas) {
+        let mut found = Vec::new();
+        nodes.push(redundant(question, macros, part, of_part, &mut found)?);
+        inside.push(found);
+    }
+    let whole = joined(question, operation, nodes.iter().copied())?;
     let mut kept: Vec<usize> = (0..nodes.len()).collect();
-    for (place, (part, of_part)) in exprs.iter().zip(formulas).enumerate().rev() {
+    for ((place, part), found) in exprs.iter().enumerate().zip(inside).rev() {
         let others: Vec<usize> = kept.iter().copied().filter(|other| *other != place).collect();
-        let rest = others.iter().filter_map(|other| nodes.get(*other).copied());
-        let Some(rest) = joined(question, operation, rest) else { return };
+        let rest = joined(question, operation, others.iter().filter_map(|other| nodes.get(*other).copied()))?;
         if rest == whole && !macros.hold(part) && !others.is_empty() {
             kept = others;
             out.push(lints::redundant(part.span, &shown(part), operation == Operation::And));
         } else {
-            redundant(question, macros, part, of_part, out);
+            out.extend(found);
         }
     }
+    Some(whole)
 }
 
 /// A part as its author wrote it: `unless x` is a part `not x` that stands where `x` does.
