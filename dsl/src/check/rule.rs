@@ -311,8 +311,16 @@ pub(super) fn obligation(scope: &mut Scope, written: &ast::Obligation) -> Option
             "pause" => Obligation::Pause,
             "freeze" => Obligation::Freeze,
             "judge" => Obligation::Judge,
+            "notify" => {
+                scope.report(effects::incomplete(word.span, "do notify", "a channel", "do notify \"ops\""));
+                return None;
+            }
+            "redact" => {
+                scope.report(effects::incomplete(word.span, "do redact", "a path", "do redact payload.iban"));
+                return None;
+            }
             other => {
-                let known = ["notify", "pause", "freeze", "redact", "judge"];
+                let known = ["pause", "freeze", "judge", "notify \"…\"", "redact …"];
                 scope.report(names::unknown_word(word.span, "obligation", other, known.into_iter()));
                 return None;
             }

@@ -115,6 +115,17 @@ pub(crate) fn loosens(span: Span, message: String, base: &str) -> Diagnostic {
     )
 }
 
+/// An obligation that does not say for whom, or on what.
+pub(crate) fn incomplete(span: Span, obligation: &str, lacks: &str, example: &str) -> Diagnostic {
+    error(
+        "L0611",
+        format!("`{obligation}` needs {lacks}"),
+        span,
+        format!("without {lacks}"),
+        format!("write `{example}`"),
+    )
+}
+
 /// A test that can't be run.
 pub(crate) fn test(span: Span, message: &str, help: &str) -> Diagnostic {
     error("L0701", message, span, "this test", help)
