@@ -15,6 +15,7 @@ mod formula;
 mod memories;
 pub(crate) mod names;
 mod pairs;
+mod profile;
 mod question;
 mod regions;
 mod rules;

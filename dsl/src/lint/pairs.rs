@@ -7,91 +7,25 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use super::diagram::{Node, TRUE, UNKNOWN};
-use super::formula::{Atoms, Formula, Test};
+use super::formula::Atoms;
+use super::profile::{Part, Profile};
 use super::question::Question;
 use super::{Judged, Matches};
 use crate::diagnostics::{Diagnostic, lints};
-use crate::hir::{Comparison, Const, Effect};
+use crate::hir::{Const, Effect};
 use crate::source::Lines;
 
 /// The most others that one rule is compared with.
 const OTHERS_LIMIT: usize = 64;
 
 /// The most comparisons in one run.
-const COMPARISONS_LIMIT: usize = 40_000;
+const COMPARISONS_LIMIT: usize = 20_000;
 
 /// The most candidates that are looked at in one run.
-const CANDIDATES_LIMIT: usize = 10_000_000;
-
-/// What a rule asks about, for finding rules that it could imply.
-struct Profile {
-    /// The subjects of each part of its `and`, sorted.
-    parts: Vec<Vec<usize>>,
-    /// All of them.
-    subjects: Vec<usize>,
-    /// Texts that it wants: of which subject, which.
-    wants: Vec<(usize, Vec<Const>)>,
-}
-
-impl Profile {
-    fn of(atoms: &Atoms, formula: &Formula) -> Profile {
-        let parts: &[Formula] = match formula {
-            Formula::And(parts) => parts,
-            Formula::Const(true) => &[],
-            whole => std::slice::from_ref(whole),
-        };
-        let subjects = |formula: &Formula| {
-            let mut numbers = Vec::new();
-            formula.atoms(&mut numbers);
-            let found = numbers.into_iter().filter_map(|number| atoms.atoms.get(number));
-            let found: BTreeSet<usize> = found.map(|atom| atom.subject).collect();
-            found.into_iter().collect::<Vec<usize>>()
-        };
-        let parts_subjects: Vec<Vec<usize>> = parts.iter().map(subjects).collect();
-        Profile {
-            subjects: subjects(formula),
-            parts: parts_subjects,
-            wants: parts.iter().filter_map(|part| wanted(atoms, part)).collect(),
-        }
-    }
-
-    /// Whether a rule with this profile could hold only where the other one does.
-    fn could_imply(&self, other: &Profile) -> bool {
-        let known = |subject: &usize| self.subjects.binary_search(subject).is_ok();
-        other.parts.iter().all(|part| part.iter().any(known))
-    }
-}
-
-/// The texts that a part wants of one subject.
-fn wanted(atoms: &Atoms, part: &Formula) -> Option<(usize, Vec<Const>)> {
-    match part {
-        Formula::Atom(number) => {
-            let atom = atoms.atoms.get(*number)?;
-            if atom.default.is_some() {
-                return None;
-            }
-            match &atom.test {
-                Test::Compare(Comparison::Equal, Const::Text(text)) => {
-                    Some((atom.subject, vec![Const::Text(text.clone())]))
-                }
-                Test::In(values) => Some((atom.subject, values.clone())),
-                _ => None,
-            }
-        }
-        Formula::Or(parts) => {
-            let all: Option<Vec<_>> = parts.iter().map(|part| wanted(atoms, part)).collect();
-            let all = all?;
-            let subject = all.first()?.0;
-            all.iter()
-                .all(|(other, _)| *other == subject)
-                .then(|| (subject, all.into_iter().flat_map(|(_, values)| values).collect()))
-        }
-        _ => None,
-    }
-}
+const CANDIDATES_LIMIT: usize = 3_000_000;
 
 /// Where a rule is looked up.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Key<'a> {
     /// It wants this text of that subject.
     Text(usize, &'a Const),
@@ -106,22 +40,31 @@ struct Index<'a>(HashMap<Key<'a>, Vec<usize>>);
 
 impl<'a> Index<'a> {
     fn new(profiles: &'a [Profile]) -> Index<'a> {
-        let mut index: HashMap<Key, Vec<usize>> = HashMap::new();
-        let mut common: HashMap<usize, usize> = HashMap::new();
-        for subject in profiles.iter().flat_map(|profile| &profile.subjects) {
-            *common.entry(*subject).or_default() += 1;
+        let (mut texts, mut subjects) = (HashMap::new(), HashMap::new());
+        for profile in profiles {
+            for key in profile.wants.iter().flat_map(keys) {
+                *texts.entry(key).or_insert(0) += 1;
+            }
+            for subject in &profile.subjects {
+                *subjects.entry(*subject).or_insert(0) += 1;
+            }
         }
-        let asked = |part: &Vec<usize>| part.iter().filter_map(|subject| common.get(subject)).sum::<usize>();
+        // Each rule stands where it has the fewest neighbours.
+        let of_texts = |want: &'a (usize, BTreeSet<Const>)| -> usize {
+            keys(want).filter_map(|key| texts.get(&key)).sum()
+        };
+        let of_part = |part: &&Part| -> usize { part.subjects.iter().filter_map(|s| subjects.get(s)).sum() };
+        let mut index: HashMap<Key, Vec<usize>> = HashMap::new();
         for (number, profile) in profiles.iter().enumerate() {
             let mut put = |key| index.entry(key).or_default().push(number);
-            let narrowest = profile.wants.iter().min_by_key(|(_, values)| values.len());
-            let rarest = profile.parts.iter().min_by_key(|part| asked(part));
-            match (narrowest, rarest) {
-                (Some((subject, values)), _) => {
-                    values.iter().for_each(|value| put(Key::Text(*subject, value)));
-                }
-                (None, Some(part)) => part.iter().for_each(|subject| put(Key::Subject(*subject))),
-                (None, None) => put(Key::Always),
+            let want =
+                profile.wants.iter().map(|want| (of_texts(want), want)).min_by_key(|(count, _)| *count);
+            let part =
+                profile.parts.iter().map(|part| (of_part(&part), part)).min_by_key(|(count, _)| *count);
+            match (want, part) {
+                (Some((few, want)), Some((many, _))) if few <= many => keys(want).for_each(put),
+                (_, Some((_, part))) => part.subjects.iter().for_each(|subject| put(Key::Subject(*subject))),
+                (_, None) => put(Key::Always),
             }
         }
         Index(index)
@@ -129,13 +72,19 @@ impl<'a> Index<'a> {
 
     /// The rules that this one could imply, in order.
     fn others(&self, profile: &'a Profile) -> Vec<usize> {
-        let texts =
-            profile.wants.iter().filter_map(|(subject, values)| Some(Key::Text(*subject, values.first()?)));
+        let texts = profile.wants.iter().filter_map(|want| keys(want).next());
         let subjects = profile.subjects.iter().map(|subject| Key::Subject(*subject));
-        let keys = texts.chain(subjects).chain([Key::Always]);
-        let found: BTreeSet<usize> = keys.filter_map(|key| self.0.get(&key)).flatten().copied().collect();
-        found.into_iter().collect()
+        let found = texts.chain(subjects).chain([Key::Always]).filter_map(|key| self.0.get(&key));
+        let mut found: Vec<usize> = found.flatten().copied().collect();
+        found.sort_unstable();
+        found.dedup();
+        found
     }
+}
+
+/// Where a rule that wants one of these texts can be looked up.
+fn keys(want: &(usize, BTreeSet<Const>)) -> impl Iterator<Item = Key<'_>> {
+    want.1.iter().map(|text| Key::Text(want.0, text))
 }
 
 /// How the truths of two rules go together.
@@ -168,11 +117,11 @@ pub(super) fn check(atoms: &Atoms, judged: &[Judged], lines: &[Lines], out: &mut
         looked_at += others.len();
         for other in others {
             let (Some(by), Some(of_other)) = (judged.get(other), profiles.get(other)) else { continue };
-            if other == number || !may_override(rule, by) || by.exempted {
+            if other == number || by.exempted || !profile.could_imply(of_other) || !may_override(rule, by) {
                 continue;
             }
             let (hides, denies) = (adds_nothing(rule, by), denies_what_is_allowed(rule, by));
-            if !(hides || denies) || !profile.could_imply(of_other) {
+            if !(hides || denies) {
                 continue;
             }
             (compared, of_rule) = (compared + 1, of_rule + 1);
@@ -249,15 +198,14 @@ fn adds_nothing(rule: &Judged, by: &Judged) -> bool {
         }
         _ => false,
     };
-    let controls = |of: &Judged| -> Vec<String> {
-        of.rule.controls.iter().chain(&of.policy.controls).cloned().collect()
-    };
-    let served = controls(by);
+    let mut controls = rule.rule.controls.iter().chain(&rule.policy.controls);
+    let served =
+        |control: &String| by.rule.controls.contains(control) || by.policy.controls.contains(control);
     covered
         && rule.rule.score.is_none()
         && rule.rule.incident.is_none()
         && rule.rule.obligations.is_empty()
-        && controls(rule).iter().all(|control| served.contains(control))
+        && controls.all(served)
 }
 
 fn denies_what_is_allowed(rule: &Judged, by: &Judged) -> bool {

@@ -89,7 +89,7 @@ impl Subject {
         let mut subject = Subject {
             expr: Some(expr.clone()),
             absent: optional,
-            hidden: !known && !(field && optional),
+            hidden: !(known || field && optional),
             optional,
             bounds,
             ..Subject::plain(expr.ty)
