@@ -92,7 +92,7 @@ fn twenty_mistakes_get_twenty_diagnostics_in_one_run() {
 /// The sources of a case with one replacement made.
 fn applied(sources: &[Source], fix: &Fix) -> Vec<Source> {
     let mut sources = sources.to_vec();
-    let text = &mut sources[fix.span.source as usize].text;
+    let text = &mut sources.get_mut(fix.span.source as usize).unwrap().text;
     text.replace_range(fix.span.start as usize..fix.span.end as usize, &fix.text);
     sources
 }
