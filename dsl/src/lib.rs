@@ -4,6 +4,7 @@ pub mod ast;
 mod check;
 pub mod diagnostics;
 pub mod events;
+mod format;
 pub mod hir;
 mod items;
 mod lint;
@@ -14,6 +15,7 @@ pub mod source;
 pub mod text;
 pub mod types;
 
+pub use format::format;
 pub use source::Source;
 
 /// What checking found.

@@ -39,8 +39,8 @@ fn sections(page: &str) -> Vec<(&str, &str)> {
     page.split("\n## ").skip(1).map(|section| (section.get(..5).unwrap(), section)).collect()
 }
 
-/// What can't be shown on a page: it would have to be very large.
-const TOO_LARGE_TO_SHOW: [&str; 3] = ["L0105", "L0109", "L0111"];
+/// What can't be shown on a page: it would have to be very large, or nobody knows a policy that triggers it.
+const NOT_SHOWN: [&str; 4] = ["L0105", "L0109", "L0111", "L0113"];
 
 /// Every code that the checker can give: those in its messages' source.
 fn registry() -> BTreeSet<String> {
@@ -74,7 +74,7 @@ fn each_section_shows_the_mistake_and_mends_it() {
     let mut faults = Vec::new();
     for (code, section) in sections(&page) {
         let shown = policies(section);
-        if TOO_LARGE_TO_SHOW.contains(&code) {
+        if NOT_SHOWN.contains(&code) {
             assert!(shown.is_empty(), "{code} is said not to be shown");
             continue;
         }

@@ -145,6 +145,8 @@ fn every_code_has_a_case() {
         .collect();
     // Its case would be a megabyte: see `a_file_over_the_limit_is_refused`.
     seen.insert("L0109".to_owned());
+    // Nobody knows a case: see `format`, which finds faults of its own with it.
+    seen.insert("L0113".to_owned());
     let missing: Vec<_> = registry().difference(&seen).cloned().collect();
     assert!(missing.is_empty(), "no case under tests/ui for {missing:?}");
 }

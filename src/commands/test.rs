@@ -7,6 +7,7 @@ use lictor_engine::trial::{TestReport, run_tests};
 
 use super::check::counted;
 use super::explain;
+use crate::progress::{Progress, Steps};
 use crate::{Outcome, policies, print};
 
 /// Runs the tests beside the rules.
@@ -23,7 +24,9 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(self) -> anyhow::Result<Outcome> {
         let Some(checked) = policies::usable(&self.paths)? else { return Ok(Outcome::Findings) };
+        let progress = Progress::start("testing", Steps::One);
         let reports = run_tests(&checked.set)?;
+        drop(progress);
         if self.format == print::Format::Json {
             print::json(&reports)?;
         } else {

@@ -6,12 +6,14 @@
     reason = "a test that meets what it did not expect should stop right there"
 )]
 
+mod agentdojo;
 mod airline;
 mod cli;
 mod command;
 mod corpus;
 mod durability;
 mod first_start;
+mod fmt;
 mod layering;
 mod readme;
 mod running;
