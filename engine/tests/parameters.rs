@@ -7,6 +7,7 @@ use lictor_dsl::number::Number;
 use lictor_dsl::{Source, check};
 use lictor_engine::coverage::Coverage;
 use lictor_engine::event::{Event, Origin};
+use lictor_engine::memory::Memories;
 use lictor_engine::trial::{TestReport, run_tests, run_tests_with_coverage};
 use lictor_engine::{Engine, Generation, Truth, live_modules};
 
@@ -22,7 +23,7 @@ fn decide(generation: &Generation, members: &str) -> &'static str {
     );
     let event = Event::decode(json.as_bytes(), Origin::Event).unwrap();
     let decision = generation.judge(&event);
-    assert_eq!(decision, generation.judge_with(&event, Engine::Interpreter));
+    assert_eq!(decision, generation.judge_with(&event, &Memories::default(), Engine::Interpreter));
     decision.decision.name()
 }
 

@@ -46,7 +46,7 @@ fn held() -> isize {
     HELD.with(Cell::get)
 }
 
-const KEYS: usize = 1_500;
+const KEYS: usize = 400;
 
 /// Memories of every kind, the condition that asks them, and how many events fill one key.
 const CASES: [(&str, usize); 11] = [
@@ -57,7 +57,10 @@ const CASES: [(&str, usize); 11] = [
     ("sum(intent.amount within 1h) > 5", 80),
     ("sum(intent.amount) > 5", 3),
     ("streak(intent where action == \"x\") > 3", 3),
-    ("sequence(intent where action == \"a0\" then intent where action == \"a1\" then intent where action == \"a2\") and amount > 1", 9),
+    (
+        "sequence(intent where action == \"a0\" then intent where action == \"a1\" then intent where action == \"a2\") and amount > 1",
+        9,
+    ),
     ("seen(intent where action == \"a0\" since intent where action == \"a1\")", 3),
     ("count(intent within 20 events) > 3", 30),
     ("last(intent.amount) > 3", 2),
@@ -70,7 +73,8 @@ fn a_key_takes_what_the_plan_says() {
         let text = format!("policy p {{}}\nrule r on intent {{ when {condition} warn }}");
         let set = lictor_dsl::check(vec![Source::new("p", text)]).into_set().expect("clean");
         let generation = Generation::compile(&set).expect("compiles");
-        let promised = generation.plan().to_json()["memories"][0]["bytes_per_key"].as_u64().expect("a number");
+        let promised =
+            generation.plan().to_json()["memories"][0]["bytes_per_key"].as_u64().expect("a number");
         let mut memories = Memories::new(&generation);
         // What the machinery itself holds does not count.
         let before = held();

@@ -17,7 +17,7 @@ use crate::command::ROOT;
 const REFERENCE: &str = "docs/language.md";
 
 /// What stands between the files of one example.
-const ANOTHER_FILE: &str = "// ---- another file ----\n";
+const ANOTHER_FILE: &str = "// another file\n";
 
 fn path(path: &str) -> PathBuf {
     Path::new(ROOT).join(path)
