@@ -237,6 +237,41 @@ fn the_bounds_are_those_of_the_code() {
     }
 }
 
+/// Memories of each sort, as the page's table of what is kept names them.
+const MEMORIES: &str = r#"policy example {}
+rule r on intent {
+  when seen(intent per org)
+    or seen(log where name == "a" since log where name == "b")
+    or streak(log where status == "error") > 2
+    or last(intent.amount) > 1
+    or count(intent within 1h) >= 20
+    or distinct(intent.currency) >= 5
+    or sequence(log then log)
+    or sum(intent.amount within 24h) > 1
+    or sum(intent.amount) > 1
+    or count(log within 20 events) > 1
+  deny
+}
+"#;
+
+#[test]
+fn what_memories_keep_is_what_the_plan_says() {
+    let checked = lictor_dsl::check(vec![Source::new("example", MEMORIES)]);
+    assert!(!checked.has_errors(), "{:#?}", checked.reports());
+    let plan = lictor_engine::plan::Plan::new(&checked.set).unwrap().to_json();
+    let page = text(REFERENCE);
+    let (_, table) = page.split_once("| | kept for each key | bytes, about |\n").unwrap();
+    let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    for memory in plan["memories"].as_array().unwrap() {
+        let (keeps, bytes) = (memory["keeps"].as_str().unwrap(), memory["bytes_per_key"].as_u64().unwrap());
+        let row = rows.iter().find(|row| row.contains(&format!("| {keeps} |")));
+        let row = row.unwrap_or_else(|| panic!("no row says {keeps}"));
+        let said = row.split('|').nth(3).unwrap().split(", and").next().unwrap().replace(',', "");
+        let said: u64 = said.trim().parse().unwrap();
+        assert!(said.abs_diff(bytes) * 20 <= bytes, "{keeps}: about {said} bytes? It is {bytes}");
+    }
+}
+
 /// The words that the grammar reads: literals of letters alone.
 fn words(grammar: &str) -> Vec<String> {
     let mut words = Vec::new();
