@@ -119,7 +119,7 @@ fn the_decisions_that_are_shown_are_those_that_come_out() {
     let checked = lictor_dsl::check(policy.sources());
     let generation = Generation::compile(&checked.set).unwrap();
     let shown = examples(&page, "json");
-    assert!(!shown.is_empty() && shown.len() % 2 == 0, "events and decisions alternate");
+    assert!(!shown.is_empty() && shown.len().is_multiple_of(2), "events and decisions alternate");
     for pair in shown.chunks(2) {
         let [event, decision] = pair else { continue };
         let event = Event::decode(event.text.as_bytes(), Origin::Event).unwrap();
