@@ -37,8 +37,9 @@ const MEMORIES: [(&str, &str); 10] = [
     ("sum(intent.amount where payload.note == \"gift\" per agent.id within 1h)", ">"),
 ];
 
-fn compiled(text: String) -> Generation {
-    let set = lictor_dsl::check(vec![Source::new("bench", text)]).into_set().expect("clean");
+fn compiled(texts: Vec<String>) -> Generation {
+    let sources = texts.into_iter().map(|text| Source::new("bench", text)).collect();
+    let set = lictor_dsl::check(sources).into_set().expect("clean");
     Generation::compile(&set).expect("compiles")
 }
 
@@ -56,7 +57,7 @@ fn hundred() -> Generation {
         writeln!(text, "rule r{rule} on intent {{ when {memory} {comparison} {threshold} warn }}")
             .expect("text");
     }
-    compiled(text)
+    compiled(vec![text])
 }
 
 fn event(agent: usize, number: usize) -> Event {
@@ -67,7 +68,7 @@ fn event(agent: usize, number: usize) -> Event {
         number % 1_000,
         number % 10,
         number % 7,
-        if number % 50 == 0 { "gift" } else { "rent" }
+        if number.is_multiple_of(50) { "gift" } else { "rent" }
     );
     Event::decode(json.as_bytes(), Origin::Event).expect("valid")
 }
@@ -146,10 +147,10 @@ fn by_keys(c: &mut Criterion) {
 
 /// Ten thousand rules over a thousand memories, of which an event touches ten.
 fn many_rules(c: &mut Criterion) {
-    let mut text = String::new();
-    for action in 0..100 {
-        for memory in 0..10 {
-            for rule in 0..10 {
+    let policy = |file: usize| {
+        let mut text = format!("policy p{file} {{}}\ndefault on intent allow\n");
+        for action in file * 10..file * 10 + 10 {
+            for (memory, rule) in (0..100).map(|number| (number / 10, number % 10)) {
                 writeln!(
                     text,
                     "rule r{action}_{memory}_{rule} on intent {{ when action == \"a{action}\" and count(intent where action == \"a{action}\" and amount > {memory} per agent.id within 1h) > {} deny }}",
@@ -158,8 +159,9 @@ fn many_rules(c: &mut Criterion) {
                 .expect("text");
             }
         }
-    }
-    let generation = compiled(format!("policy bench {{}}\ndefault on intent allow\n{text}"));
+        text
+    };
+    let generation = compiled((0..10).map(policy).collect());
     let mut memories = Memories::new(&generation);
     let mut events: Vec<Event> = (0..200)
         .map(|number| {
@@ -171,8 +173,8 @@ fn many_rules(c: &mut Criterion) {
             Event::decode(json.as_bytes(), Origin::Event).expect("valid")
         })
         .collect();
-    for number in 0..200 {
-        memories.remember(&generation, &events[number], Fate::Happened, number as u64, at(number));
+    for (number, past) in events.iter().enumerate() {
+        memories.remember(&generation, past, Fate::Happened, number as u64, at(number));
     }
     let mut times: Vec<Duration> = (200..20_200)
         .map(|number| {

@@ -4,6 +4,7 @@
 //! `LICTOR_FUZZ` multiplies the number of rule sets; a failing one is printed with its event.
 
 #![allow(
+    clippy::collapsible_match,
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,

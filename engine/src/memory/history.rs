@@ -9,8 +9,9 @@ use lictor_dsl::hir::MemoryOperator;
 use lictor_dsl::number::Number;
 use lictor_dsl::types::Type;
 
+use super::answer::{Answer, Span};
 use super::key::{self, Keys};
-use super::state::{Answer, Sight, Span, Stamp, lacking};
+use super::state::{Sight, Stamp, lacking};
 use super::{Asked, EventNumber, Fate, Recall, sight, stamp};
 use crate::event::Event;
 use crate::generation::Generation;

@@ -3,6 +3,7 @@
 //! [`Memories`] holds what the loaded rules need of the past, bounded. [`history::History`] answers the same questions
 //! from the full list of events, slowly and obviously: it defines what they mean.
 
+pub(crate) mod answer;
 pub mod history;
 pub(crate) mod key;
 mod snapshot;
@@ -15,9 +16,10 @@ use crate::interpret::expr::Scene;
 use crate::plan::memory::{AskPlan, Keep, MemoryPlan, PartPlan, Window};
 use crate::plan::{Cond, Plan};
 use crate::truth::Truth;
+use answer::{Answer, Span};
 use key::Key;
 use lictor_dsl::hir::{Became, Const, MemoryOperator};
-use state::{Answer, Sight, Span, Stamp, State, Stored};
+use state::{Sight, Stamp, State, Stored};
 
 pub use snapshot::SnapshotError;
 pub use store::{Memories, MemoryLimits, Missing};

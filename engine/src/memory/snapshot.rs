@@ -9,12 +9,15 @@ use crate::generation::Generation;
 /// The version of this form; another one is not read.
 const FORM: u32 = 1;
 
+/// The identity of a group, and its records.
+type Records = ([u8; 32], Vec<(Key, Record)>);
+
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
     form: u32,
     semantics: u32,
     slots: Vec<(u32, Slot)>,
-    groups: Vec<([u8; 32], Vec<(Key, Record)>)>,
+    groups: Vec<Records>,
     latest_at: i64,
     remembered: u64,
     lost: Vec<([u8; 32], Key)>,

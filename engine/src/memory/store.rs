@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::answer::Answer;
 use super::key::{self, BitsState, Key};
-use super::state::{Answer, Stamp, State};
+use super::state::{Stamp, State};
 use super::{Asked, EventNumber, Fate, Recall, sight, stamp};
 use crate::event::Event;
 use crate::generation::Generation;
