@@ -9,6 +9,8 @@ pub(crate) mod key;
 mod snapshot;
 pub(crate) mod state;
 pub(crate) mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
