@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::generation::Generation;
 use crate::interpret::{self, expr::Scene};
 use crate::plan::Plan;
-use crate::plan::memory::Keep;
+use crate::plan::memory::{Keep, MemoryPlan};
 
 /// How much may be remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,19 +162,21 @@ impl Memories {
         self.missing(plan)
     }
 
+    /// What would have to be filled if this policy set were served from now on.
+    pub fn lacks(&self, generation: &Generation) -> Vec<Missing> {
+        let plan = generation.plan();
+        let fresh = self.remembered == 0;
+        missing(plan, |number| fresh || plan.memories.all.get(number).is_some_and(|memory| self.has(memory)))
+    }
+
+    /// Whether everything that a memory needs is held.
+    fn has(&self, memory: &MemoryPlan) -> bool {
+        let serves = |slot: &Slot| slot.keep.covers(memory.keep) && slot.horizon_us >= memory.horizon_us;
+        self.slots.values().any(|slot| slot.ready && slot.identity == memory.identity && serves(slot))
+    }
+
     fn missing(&self, plan: &Plan) -> Vec<Missing> {
-        let waiting = plan.memories.all.iter().enumerate().filter(|(number, _)| !self.is_ready(*number));
-        waiting
-            .map(|(number, memory)| Missing {
-                memory: memory.text.clone(),
-                rules: plan
-                    .rules
-                    .iter()
-                    .filter(|rule| rule.memories.contains(&number))
-                    .map(|rule| Arc::clone(&rule.name))
-                    .collect(),
-            })
-            .collect()
+        missing(plan, |number| self.is_ready(number))
     }
 
     fn slot(&self, memory: usize) -> Option<(u32, &Slot)> {
@@ -200,6 +202,13 @@ impl Memories {
     /// How many live keys had to go since this was asked last: each is worth an incident.
     pub fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost_lately)
+    }
+
+    /// Notes that something happened of which nothing needs to be remembered.
+    pub fn pass(&mut self, at_us: i64) {
+        self.note(Undo::Clock { latest_at: self.latest_at, remembered: self.remembered });
+        self.latest_at = self.latest_at.max(at_us);
+        self.remembered += 1;
     }
 
     /// About how many bytes are held.
@@ -228,9 +237,7 @@ impl Memories {
         at_us: i64,
     ) {
         let plan = generation.plan();
-        self.note(Undo::Clock { latest_at: self.latest_at, remembered: self.remembered });
-        self.latest_at = self.latest_at.max(at_us);
-        self.remembered += 1;
+        self.pass(at_us);
         if plan.memories.all.is_empty() || !self.serves(plan) {
             return;
         }
@@ -412,16 +419,20 @@ impl Memories {
     /// Memories for what is missing, to be filled off to the side by remembering the ledger from its beginning.
     pub fn aside(&self, generation: &Generation) -> Memories {
         let mut aside = Memories::limited(generation, self.limits);
-        // Slots that are ready here need no filling there.
-        for (number, slot) in aside.slots.iter_mut() {
-            let memory = aside.bound.iter().position(|bound| bound == number);
-            slot.ready = memory.is_some_and(|memory| !self.is_ready(memory));
+        // What is held here needs no filling there.
+        for (memory, number) in generation.plan().memories.all.iter().zip(&aside.bound) {
+            if let Some(slot) = aside.slots.get_mut(number) {
+                slot.ready = !self.has(memory);
+            }
         }
         aside
     }
 
     /// Takes over what was filled off to the side, up to the same entry of the ledger. From here on it counts.
     pub fn absorb(&mut self, filled: Memories) {
+        self.lost.extend(filled.lost.iter().copied());
+        self.all_lost |= filled.all_lost;
+        self.lost_lately += filled.lost_lately;
         for (memory, theirs) in filled.bound.iter().enumerate() {
             let Some(own) = self.bound.get(memory).copied() else { continue };
             if self.is_ready(memory) || !filled.is_ready(memory) {
@@ -448,6 +459,22 @@ impl Memories {
             }
         }
     }
+}
+
+/// The memories of a plan that are not ready, with the rules that ask them.
+fn missing(plan: &Plan, is_ready: impl Fn(usize) -> bool) -> Vec<Missing> {
+    let waiting = plan.memories.all.iter().enumerate().filter(|(number, _)| !is_ready(*number));
+    waiting
+        .map(|(number, memory)| Missing {
+            memory: memory.text.clone(),
+            rules: plan
+                .rules
+                .iter()
+                .filter(|rule| rule.memories.contains(&number))
+                .map(|rule| Arc::clone(&rule.name))
+                .collect(),
+        })
+        .collect()
 }
 
 /// Memories as those of one plan ask them.
