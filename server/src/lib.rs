@@ -18,6 +18,7 @@ pub mod incidents;
 pub mod intents;
 pub mod ledger;
 pub mod logging;
+pub mod memory;
 pub mod pdp;
 pub mod policies;
 pub mod registration;

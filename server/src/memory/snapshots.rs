@@ -1,0 +1,138 @@
+//! Snapshots of what is remembered: what a restart begins from.
+//!
+//! One is made by folding what came since the one before it, beside the sequencer and not in it. It is encrypted and
+//! authenticated under the master key; one that does not open, or was made for other memories, is dropped for the one
+//! before it, and without any the ledger is folded from its beginning.
+
+use std::sync::Arc;
+
+use lictor_engine::SEMANTICS;
+use lictor_engine::generation::Generation;
+use lictor_engine::memory::Memories;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::past::{Past, PastError};
+use crate::db::{Database, SnapshotRow, StoreError};
+use crate::vault::{CipherError, Sealed, Vault};
+
+/// Bytes in front of a snapshot: the version of the language's meaning, and the first entry that is not in it.
+const HEADER: usize = 12;
+
+/// Why a snapshot was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// What it is made from can't be had.
+    #[error(transparent)]
+    Past(#[from] PastError),
+    /// It can't be kept.
+    #[error("the snapshot can't be kept")]
+    Store(#[from] StoreError),
+    /// It can't be encrypted.
+    #[error(transparent)]
+    Cipher(#[from] CipherError),
+}
+
+/// The snapshots of an org.
+#[derive(Debug)]
+pub struct Snapshots {
+    database: Arc<Database>,
+    vault: Arc<Vault>,
+    past: Past,
+    /// The first entry that is not in the latest snapshot. One is made at a time.
+    latest: Mutex<i64>,
+}
+
+impl Snapshots {
+    /// The snapshots of an org in this database.
+    pub fn new(database: Arc<Database>, vault: Arc<Vault>, past: Past) -> Snapshots {
+        Snapshots { database, vault, past, latest: Mutex::new(0) }
+    }
+
+    /// What was remembered before this entry: the latest good snapshot, and what came after it.
+    pub async fn restore(
+        &self,
+        generation: &Arc<Generation>,
+        next_seq: i64,
+    ) -> Result<Memories, SnapshotError> {
+        let mut latest = self.latest.lock().await;
+        let (memories, from) = match self.good(generation, next_seq).await? {
+            Some((memories, from)) => {
+                *latest = from;
+                (memories, from)
+            }
+            None => (Memories::new(generation), 0),
+        };
+        tracing::info!(org = %self.past.org(), from, to = next_seq, "what happened is remembered again");
+        Ok(self.past.fold(generation, memories, from..next_seq).await?.0)
+    }
+
+    /// How many entries there are, up to this one, that are not in the latest snapshot.
+    pub async fn behind(&self, next_seq: i64) -> i64 {
+        next_seq - *self.latest.lock().await
+    }
+
+    /// Makes a snapshot of what is stored, without asking the sequencer.
+    pub async fn advance(&self, generation: &Arc<Generation>) -> Result<(), SnapshotError> {
+        let mut latest = self.latest.lock().await;
+        let (memories, from) = match self.good(generation, i64::MAX).await? {
+            Some(found) => found,
+            None => (Memories::new(generation), 0),
+        };
+        let (memories, next_seq) = self.past.fold(generation, memories, from..i64::MAX).await?;
+        if next_seq > from {
+            self.keep(&memories, next_seq).await?;
+        }
+        *latest = next_seq;
+        Ok(())
+    }
+
+    /// Keeps what was remembered before this entry.
+    pub async fn keep_last(&self, memories: &Memories, next_seq: i64) -> Result<(), SnapshotError> {
+        let mut latest = self.latest.lock().await;
+        if next_seq > *latest {
+            self.keep(memories, next_seq).await?;
+            *latest = next_seq;
+        }
+        Ok(())
+    }
+
+    async fn keep(&self, memories: &Memories, next_seq: i64) -> Result<(), SnapshotError> {
+        let mut bytes = SEMANTICS.to_le_bytes().to_vec();
+        bytes.extend(next_seq.to_le_bytes());
+        bytes.extend(memories.to_bytes());
+        let (id, org) = (Uuid::now_v7(), self.past.org());
+        let Sealed { wrapped_key, ciphertext, .. } = self.vault.seal(org, id, &bytes)?;
+        let size = ciphertext.len();
+        self.database.keep_snapshot(org, &SnapshotRow { id, next_seq, wrapped_key, ciphertext }).await?;
+        tracing::debug!(%org, next_seq, size, keys = memories.keys(), "a snapshot of memory is kept");
+        Ok(())
+    }
+
+    /// The latest snapshot that these policies can go on from. Those after it are dropped.
+    async fn good(
+        &self,
+        generation: &Arc<Generation>,
+        up_to: i64,
+    ) -> Result<Option<(Memories, i64)>, SnapshotError> {
+        let org = self.past.org();
+        while let Some(row) = self.database.snapshot(org, up_to).await? {
+            if let Some(memories) = self.open(generation, &row).await {
+                return Ok(Some((memories, row.next_seq)));
+            }
+            tracing::info!(%org, next_seq = row.next_seq, "a snapshot of memory does not fit and is dropped");
+            self.database.drop_snapshot(org, row.next_seq).await?;
+        }
+        Ok(None)
+    }
+
+    async fn open(&self, generation: &Arc<Generation>, row: &SnapshotRow) -> Option<Memories> {
+        let SnapshotRow { id, next_seq, wrapped_key, ciphertext } = row;
+        let bytes = self.vault.unseal(self.past.org(), *id, wrapped_key, ciphertext).ok()?;
+        let (header, bytes) = bytes.split_at_checked(HEADER)?;
+        let mut expected = SEMANTICS.to_le_bytes().to_vec();
+        expected.extend(next_seq.to_le_bytes());
+        let memories = (header == expected).then(|| Memories::from_bytes(bytes, generation))??;
+        memories.lacks(generation).is_empty().then_some(memories)
+    }
+}
