@@ -236,7 +236,9 @@ fn report<'e>(plan: &'e Plan, scene: &Scene<'e>, part: &Part<'e>) -> (RuleReport
 }
 
 fn reason(decision: &Decision, carriers: &[&&Part]) -> Option<String> {
-    let first = carriers.first().map(|part| &part.rule.name);
+    // What is certain says more than what could not be ruled out.
+    let certain = carriers.iter().find(|part| part.truth == Truth::True);
+    let first = certain.or(carriers.first()).map(|part| &part.rule.name);
     let report = decision.rules.iter().find(|report| Some(&report.rule) == first);
     match (report, decision.class) {
         (Some(RuleReport { because: Some(because), .. }), _) => Some(because.clone()),

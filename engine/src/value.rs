@@ -186,7 +186,7 @@ impl fmt::Display for Value<'_> {
             Value::Ip(value) => write!(f, "{value}"),
             Value::Cidr(value) => write!(f, "{value}"),
             Value::Json(Json::Text(value)) => f.write_str(value),
-            Value::Json(value) => json(f, value),
+            Value::Json(value) => json(f, value, "?"),
             list => {
                 f.write_str("[")?;
                 for index in 0..list.count().unwrap_or(0) {
@@ -204,24 +204,28 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// A json value as its text.
+/// A number that does not fit, as JSON that reads as one.
+const TOO_LARGE: &str = "1e999";
+
+/// A json value as a JSON text that reads as the same value.
 pub(crate) fn json_text(value: &Json) -> String {
     struct Text<'j>(&'j Json);
     impl fmt::Display for Text<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            json(f, self.0)
+            json(f, self.0, TOO_LARGE)
         }
     }
     Text(value).to_string()
 }
 
-fn json(f: &mut fmt::Formatter<'_>, value: &Json) -> fmt::Result {
+/// `too_large` stands for a number that does not fit.
+fn json(f: &mut fmt::Formatter<'_>, value: &Json, too_large: &str) -> fmt::Result {
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
     match value {
         Json::Null => f.write_str("null"),
         Json::Bool(value) => write!(f, "{value}"),
         Json::Number(Some(value)) => write!(f, "{value}"),
-        Json::Number(None) => f.write_str("?"),
+        Json::Number(None) => f.write_str(too_large),
         Json::Text(value) => f.write_str(&quoted(value)),
         Json::List(values) => {
             f.write_str("[")?;
@@ -229,7 +233,7 @@ fn json(f: &mut fmt::Formatter<'_>, value: &Json) -> fmt::Result {
                 if index > 0 {
                     f.write_str(",")?;
                 }
-                json(f, value)?;
+                json(f, value, too_large)?;
             }
             f.write_str("]")
         }
@@ -240,7 +244,7 @@ fn json(f: &mut fmt::Formatter<'_>, value: &Json) -> fmt::Result {
                     f.write_str(",")?;
                 }
                 write!(f, "{}:", quoted(key))?;
-                json(f, value)?;
+                json(f, value, too_large)?;
             }
             f.write_str("}")
         }

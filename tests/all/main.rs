@@ -6,6 +6,7 @@
     reason = "a test that meets what it did not expect should stop right there"
 )]
 
+mod agentdojo;
 mod airline;
 mod cli;
 mod command;

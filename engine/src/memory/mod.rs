@@ -5,6 +5,7 @@
 
 pub mod history;
 pub(crate) mod key;
+mod snapshot;
 pub(crate) mod state;
 pub(crate) mod store;
 
@@ -18,6 +19,7 @@ use key::Key;
 use lictor_dsl::hir::{Became, Const, MemoryOperator};
 use state::{Answer, Sight, Span, Stamp, State, Stored};
 
+pub use snapshot::SnapshotError;
 pub use store::{Memories, MemoryLimits, Missing};
 
 use crate::event::Event;

@@ -43,21 +43,21 @@ pub struct Memories {
     digest: Option<Arc<str>>,
     /// For each memory of the plan its slot.
     bound: Vec<u32>,
-    slots: HashMap<u32, Slot>,
-    next_slot: u32,
-    groups: HashMap<[u8; 32], Group>,
+    pub(super) slots: HashMap<u32, Slot>,
+    pub(super) next_slot: u32,
+    pub(super) groups: HashMap<[u8; 32], Group>,
     /// For each group of the plan its identity.
     group_of: Vec<[u8; 32]>,
     limits: MemoryLimits,
     live_keys: usize,
     /// The time of the latest event.
-    latest_at: i64,
+    pub(super) latest_at: i64,
     /// How many events were remembered.
-    remembered: u64,
+    pub(super) remembered: u64,
     /// Keys that had to go while they were alive: what is asked of them is unknown.
-    lost: HashSet<(u32, Key)>,
+    pub(super) lost: HashSet<([u8; 32], Key)>,
     /// So many were lost that they are no longer told apart.
-    all_lost: bool,
+    pub(super) all_lost: bool,
     /// Keys lost since somebody asked.
     lost_lately: u64,
     journal: Option<Vec<Undo>>,
@@ -65,7 +65,7 @@ pub struct Memories {
 
 /// One memory that is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Slot {
+pub(super) struct Slot {
     identity: [u8; 32],
     keep: Keep,
     horizon_us: i64,
@@ -75,8 +75,8 @@ struct Slot {
 
 /// Everything under one set of keys.
 #[derive(Debug, Default, Clone, PartialEq)]
-struct Group {
-    records: HashMap<Key, Record, BitsState>,
+pub(super) struct Group {
+    pub(super) records: HashMap<Key, Record, BitsState>,
     /// Keys in the order in which they were first touched, with that time: the oldest is looked at first.
     queue: VecDeque<(i64, Key)>,
     /// How long a key can matter, in microseconds.
@@ -85,9 +85,17 @@ struct Group {
 
 /// What is kept under one key: for each memory its state, by slot.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-struct Record {
-    touched: i64,
+pub(super) struct Record {
+    pub(super) touched: i64,
     states: Vec<(u32, State)>,
+}
+
+impl Group {
+    /// A group of these records, the oldest first.
+    pub(super) fn of(records: Vec<(Key, Record)>) -> Group {
+        let queue = records.iter().map(|(key, record)| (record.touched, *key)).collect();
+        Group { records: records.into_iter().collect(), queue, horizon_us: 0 }
+    }
 }
 
 /// How to take back one change.
@@ -95,7 +103,7 @@ struct Record {
 enum Undo {
     State { group: [u8; 32], key: Key, slot: u32, before: Option<State>, touched: i64 },
     Gone { group: [u8; 32], key: Key, record: Record },
-    Lost { group: u32, key: Key },
+    Lost { group: [u8; 32], key: Key },
     Clock { latest_at: i64, remembered: u64 },
 }
 
@@ -159,7 +167,7 @@ impl Memories {
         }
         self.live_keys = self.groups.values().map(|group| group.records.len()).sum();
         self.digest = Some(Arc::clone(&plan.digest));
-        self.missing(plan)
+        self.missing(generation)
     }
 
     /// What would have to be filled if this policy set were served from now on.
@@ -175,8 +183,9 @@ impl Memories {
         self.slots.values().any(|slot| slot.ready && slot.identity == memory.identity && serves(slot))
     }
 
-    fn missing(&self, plan: &Plan) -> Vec<Missing> {
-        missing(plan, |number| self.is_ready(number))
+    /// What the policy set asks and is not filled.
+    pub fn missing(&self, generation: &Generation) -> Vec<Missing> {
+        missing(generation.plan(), |number| self.is_ready(number))
     }
 
     fn slot(&self, memory: usize) -> Option<(u32, &Slot)> {
@@ -347,11 +356,11 @@ impl Memories {
         self.live_keys -= 1;
         self.note(Undo::Gone { group: identity, key, record });
         if alive {
-            self.lose(place as u32, key);
+            self.lose(identity, key);
         }
     }
 
-    fn lose(&mut self, group: u32, key: Key) {
+    fn lose(&mut self, group: [u8; 32], key: Key) {
         self.lost_lately += 1;
         if self.lost.len() >= LOST {
             self.all_lost = true;
@@ -502,7 +511,8 @@ impl Recall for Folded<'_> {
         if !memories.serves(self.plan) || !memories.is_ready(ask.ask.memory) || memories.all_lost {
             return Answer::UNKNOWN;
         }
-        let was_lost = |key| self.memories.lost.contains(&(memory.group as u32, key));
+        let group = self.memories.group_of.get(memory.group).copied().unwrap_or_default();
+        let was_lost = |key| self.memories.lost.contains(&(group, key));
         if !self.memories.lost.is_empty() && (was_lost(ask.key) || ask.any.is_some_and(was_lost)) {
             return Answer::UNKNOWN;
         }

@@ -1,5 +1,7 @@
 //! Generates policies and events from a stream of choices, so that a failing case shrinks to fewer of them.
 
+pub(crate) mod memory;
+
 use std::fmt::Write;
 
 /// A stream of choices. When it ends, every choice is the first, which is the simplest.
@@ -17,6 +19,11 @@ impl<'c> Choices<'c> {
         let choice = self.data.get(self.at).copied().unwrap_or(0);
         self.at += 1;
         usize::from(choice) * count / (usize::from(u16::MAX) + 1)
+    }
+
+    /// Whether every choice from here on is the first.
+    pub(crate) fn spent(&self) -> bool {
+        self.at >= self.data.len()
     }
 
     pub(crate) fn one<'t>(&mut self, texts: &[&'t str]) -> &'t str {

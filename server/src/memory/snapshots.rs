@@ -28,6 +28,9 @@ pub enum SnapshotError {
     /// It can't be kept.
     #[error("the snapshot can't be kept")]
     Store(#[from] StoreError),
+    /// It can't be written.
+    #[error(transparent)]
+    Bytes(#[from] lictor_engine::memory::SnapshotError),
     /// It can't be encrypted.
     #[error(transparent)]
     Cipher(#[from] CipherError),
@@ -100,7 +103,7 @@ impl Snapshots {
     async fn keep(&self, memories: &Memories, next_seq: i64) -> Result<(), SnapshotError> {
         let mut bytes = SEMANTICS.to_le_bytes().to_vec();
         bytes.extend(next_seq.to_le_bytes());
-        bytes.extend(memories.to_bytes());
+        bytes.extend(memories.to_bytes()?);
         let (id, org) = (Uuid::now_v7(), self.past.org());
         let Sealed { wrapped_key, ciphertext, .. } = self.vault.seal(org, id, &bytes)?;
         let size = ciphertext.len();

@@ -1,0 +1,83 @@
+//! Memories as bytes, so that a restart need not read the whole ledger again.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::key::Key;
+use super::store::{Group, Memories, Record, Slot};
+use crate::generation::Generation;
+
+/// The version of this form; another one is not read.
+const FORM: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot {
+    form: u32,
+    semantics: u32,
+    slots: Vec<(u32, Slot)>,
+    groups: Vec<([u8; 32], Vec<(Key, Record)>)>,
+    latest_at: i64,
+    remembered: u64,
+    lost: Vec<([u8; 32], Key)>,
+    all_lost: bool,
+}
+
+impl Memories {
+    /// All that is remembered, as bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
+        let groups = self.groups.iter().map(|(identity, group)| {
+            let mut records: Vec<(Key, Record)> =
+                group.records.iter().map(|(key, record)| (*key, record.clone())).collect();
+            // Equal memories have equal bytes.
+            records.sort_unstable_by_key(|(key, record)| (record.touched, *key));
+            (*identity, records)
+        });
+        let mut groups: Vec<_> = groups.collect();
+        groups.sort_unstable_by_key(|(identity, _)| *identity);
+        let mut slots: Vec<(u32, Slot)> =
+            self.slots.iter().map(|(number, slot)| (*number, slot.clone())).collect();
+        slots.sort_unstable_by_key(|(number, _)| *number);
+        let mut lost: Vec<_> = self.lost.iter().copied().collect();
+        lost.sort_unstable();
+        let snapshot = Snapshot {
+            form: FORM,
+            semantics: crate::SEMANTICS,
+            slots,
+            groups,
+            latest_at: self.latest_at,
+            remembered: self.remembered,
+            lost,
+            all_lost: self.all_lost,
+        };
+        postcard::to_allocvec(&snapshot).map_err(|error| SnapshotError(error.to_string()))
+    }
+
+    /// Memories from a snapshot, for a policy set; what the snapshot does not hold has to be filled from the ledger,
+    /// and is listed by [`Memories::missing`].
+    pub fn from_bytes(bytes: &[u8], generation: &Generation) -> Result<Memories, SnapshotError> {
+        let snapshot: Snapshot =
+            postcard::from_bytes(bytes).map_err(|error| SnapshotError(error.to_string()))?;
+        if (snapshot.form, snapshot.semantics) != (FORM, crate::SEMANTICS) {
+            return Err(SnapshotError("it is of another version".to_owned()));
+        }
+        let groups: HashMap<[u8; 32], Group> =
+            snapshot.groups.into_iter().map(|(identity, records)| (identity, Group::of(records))).collect();
+        let next_slot = snapshot.slots.iter().map(|(number, _)| number.saturating_add(1)).max().unwrap_or(0);
+        let mut memories = Memories::default();
+        memories.slots = snapshot.slots.into_iter().collect();
+        memories.next_slot = next_slot;
+        memories.groups = groups;
+        memories.latest_at = snapshot.latest_at;
+        memories.remembered = snapshot.remembered;
+        memories.lost = snapshot.lost.into_iter().collect();
+        memories.all_lost = snapshot.all_lost;
+        memories.adopt(generation);
+        Ok(memories)
+    }
+}
+
+/// Why a snapshot can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the snapshot can't be used: {0}")]
+pub struct SnapshotError(String);
