@@ -140,6 +140,12 @@ impl Database {
         Ok(Some(SnapshotRow { id, next_seq, wrapped_key, ciphertext }))
     }
 
+    /// The number that the next entry of an org will have.
+    pub async fn next_seq(&self, org: Uuid) -> Result<i64, StoreError> {
+        let sql = "SELECT next_seq FROM heads WHERE org_id = $1";
+        Ok(sqlx::query_scalar(sql).bind(org).fetch_one(self.readers()).await?)
+    }
+
     /// The ids of these entries.
     pub async fn entry_ids(&self, org: Uuid, seqs: &[i64]) -> Result<Vec<(i64, Uuid)>, StoreError> {
         let mut ids = Vec::with_capacity(seqs.len());

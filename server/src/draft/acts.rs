@@ -56,7 +56,7 @@ impl Draft<'_> {
         now_us: i64,
         change: PolicyChange,
         actor: String,
-    ) -> Result<(), Refused> {
+    ) -> Result<Arc<InForce>, Refused> {
         if !Arc::ptr_eq(&self.in_force.policies, &change.based_on) {
             return Err(Refused::Superseded);
         }
@@ -87,8 +87,9 @@ impl Draft<'_> {
         self.changes.push(change.change);
         self.changes.push(Change::Filling(in_force.filling.clone()));
         self.new.filled = filled.map(|filled| filled.memories);
-        self.new.in_force = Some(Arc::new(in_force));
-        Ok(())
+        let in_force = Arc::new(in_force);
+        self.new.in_force = Some(Arc::clone(&in_force));
+        Ok(in_force)
     }
 
     /// Lets rules decide whose memories are filled now, up to the head of the ledger.

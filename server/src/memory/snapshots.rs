@@ -59,13 +59,8 @@ impl Snapshots {
         next_seq: i64,
     ) -> Result<Memories, SnapshotError> {
         let mut latest = self.latest.lock().await;
-        let (memories, from) = match self.good(generation, next_seq).await? {
-            Some((memories, from)) => {
-                *latest = from;
-                (memories, from)
-            }
-            None => (Memories::new(generation), 0),
-        };
+        let (memories, from) = self.begin(generation, next_seq).await?;
+        *latest = from;
         tracing::info!(org = %self.past.org(), from, to = next_seq, "what happened is remembered again");
         Ok(self.past.fold(generation, memories, from..next_seq).await?.0)
     }
@@ -78,10 +73,7 @@ impl Snapshots {
     /// Makes a snapshot of what is stored, without asking the sequencer.
     pub async fn advance(&self, generation: &Arc<Generation>) -> Result<(), SnapshotError> {
         let mut latest = self.latest.lock().await;
-        let (memories, from) = match self.good(generation, i64::MAX).await? {
-            Some(found) => found,
-            None => (Memories::new(generation), 0),
-        };
+        let (memories, from) = self.begin(generation, i64::MAX).await?;
         let (memories, next_seq) = self.past.fold(generation, memories, from..i64::MAX).await?;
         if next_seq > from {
             self.keep(&memories, next_seq).await?;
@@ -112,30 +104,34 @@ impl Snapshots {
         Ok(())
     }
 
-    /// The latest snapshot that these policies can go on from. Those after it are dropped.
-    async fn good(
+    /// The latest good snapshot, with everything that these policies ask, and the first entry that is not in it. Later
+    /// ones, which are not good, are dropped.
+    async fn begin(
         &self,
         generation: &Arc<Generation>,
         up_to: i64,
-    ) -> Result<Option<(Memories, i64)>, SnapshotError> {
+    ) -> Result<(Memories, i64), SnapshotError> {
         let org = self.past.org();
         while let Some(row) = self.database.snapshot(org, up_to).await? {
-            if let Some(memories) = self.open(generation, &row).await {
-                return Ok(Some((memories, row.next_seq)));
+            if let Some(mut memories) = self.open(generation, &row) {
+                if !memories.missing(generation).is_empty() {
+                    let aside = memories.aside(generation);
+                    memories.absorb(self.past.fold(generation, aside, 0..row.next_seq).await?.0);
+                }
+                return Ok((memories, row.next_seq));
             }
-            tracing::info!(%org, next_seq = row.next_seq, "a snapshot of memory does not fit and is dropped");
+            tracing::warn!(%org, next_seq = row.next_seq, "a snapshot of memory can't be used and is dropped");
             self.database.drop_snapshot(org, row.next_seq).await?;
         }
-        Ok(None)
+        Ok((Memories::new(generation), 0))
     }
 
-    async fn open(&self, generation: &Arc<Generation>, row: &SnapshotRow) -> Option<Memories> {
+    fn open(&self, generation: &Arc<Generation>, row: &SnapshotRow) -> Option<Memories> {
         let SnapshotRow { id, next_seq, wrapped_key, ciphertext } = row;
         let bytes = self.vault.unseal(self.past.org(), *id, wrapped_key, ciphertext).ok()?;
         let (header, bytes) = bytes.split_at_checked(HEADER)?;
         let mut expected = SEMANTICS.to_le_bytes().to_vec();
         expected.extend(next_seq.to_le_bytes());
-        let memories = (header == expected).then(|| Memories::from_bytes(bytes, generation))??;
-        memories.lacks(generation).is_empty().then_some(memories)
+        (header == expected).then(|| Memories::from_bytes(bytes, generation).ok())?
     }
 }

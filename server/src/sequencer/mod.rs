@@ -2,11 +2,20 @@
 //! one batch, and only then answers.
 //!
 //! While a batch commits, the next ones queue up; the more load, the larger the batches. A commit that fails leaves
-//! nothing behind: the draft is dropped and everybody in it is told that nothing happened.
+//! nothing behind: the draft is undone and everybody in it is told that nothing happened.
+//!
+//! A change of the policy set is a batch of its own, so that all events of a batch are judged by one set. Questions
+//! about what would be decided are answered between batches, a little at a time, and leave nothing.
+
+mod reads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
+
+use lictor_engine::event::Event;
+use lictor_engine::generation::Generation;
+use lictor_engine::memory::Memories;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -15,12 +24,16 @@ use uuid::Uuid;
 
 use crate::accounts::keys::{ApiKey, Keyring};
 use crate::clock::Clock;
-use crate::db::{Store, StoreError};
-use crate::draft::{Answer, Draft, Memory, PolicyChange, Prepared, Refused, View};
+use crate::db::{Batch, Store, StoreError};
+use crate::draft::{Answer, Draft, Filled, Memory, New, PolicyChange, Prepared, Refused, View};
 use crate::incidents::{Incident, Status};
+use crate::memory::{Past, PastError};
+use crate::policies::InForce;
 use crate::registration::{Registered, Registration};
 use crate::vault::Vault;
 use lictor_dsl::events::EventKind;
+use lictor_engine::decision::Decision;
+use reads::Read;
 
 /// Events that may wait for one org.
 const QUEUE_EVENTS: usize = 4_096;
@@ -32,6 +45,9 @@ pub const BATCH_EVENTS: usize = 512;
 const PLACE_BYTES: usize = 4_096;
 /// Weight of one batch: 4 MiB.
 const BATCH_WEIGHT: usize = 1_024;
+/// Entries that the sequencer itself remembers to bring filled memories up to its head; with more to go, they are
+/// given back to be filled further.
+const CATCH_UP_EVENTS: usize = 512;
 /// Tasks whose state is kept at hand; past it all are forgotten and read again when asked for.
 const MAX_TASKS: usize = 100_000;
 /// Incidents at hand above which finished ones are forgotten.
@@ -59,7 +75,8 @@ type Reply<T> = oneshot::Sender<Result<T, Unavailable>>;
 enum Work {
     Judge(Vec<Prepared>, Reply<Vec<Result<Answer, Refused>>>),
     Register(Box<Registration>, Reply<Result<Registered, Refused>>),
-    Policies(Box<PolicyChange>, String, Reply<Result<(), Refused>>),
+    Policies(Box<PolicyChange>, String, Reply<Result<Arc<InForce>, Refused>>),
+    Activate(Box<Filled>, oneshot::Sender<Activated>),
     AddKey(Arc<ApiKey>, String, Reply<()>),
     RevokeKey(Uuid, String, Reply<()>),
     Incident(Uuid, Status, String, Reply<Result<Arc<Incident>, Refused>>),
@@ -84,17 +101,34 @@ impl Work {
         }
     }
 
+    /// Everything else is judged by the policy set before it or after it.
+    fn stands_alone(&self) -> bool {
+        matches!(self, Work::Policies(..) | Work::Activate(..))
+    }
+
     /// Nobody waits for the answer any more, so it need not happen.
     fn is_abandoned(&self) -> bool {
         match self {
             Work::Judge(_, reply) => reply.is_closed(),
             Work::Register(_, reply) => reply.is_closed(),
             Work::Policies(_, _, reply) => reply.is_closed(),
+            Work::Activate(_, reply) => reply.is_closed(),
             Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) => reply.is_closed(),
             Work::Incident(_, _, _, reply) => reply.is_closed(),
             Work::Stop => false,
         }
     }
+}
+
+/// What became of memories that were filled.
+#[derive(Debug)]
+pub enum Activated {
+    /// Their rules decide.
+    Live,
+    /// They have to be filled further first, or could not be recorded.
+    NotYet(Box<Filled>),
+    /// Another policy set is in force, or they can't be used.
+    Dropped,
 }
 
 /// Work with its place in the queue.
@@ -122,6 +156,7 @@ impl Claim {
 pub struct Queue {
     jobs: mpsc::UnboundedSender<Job>,
     places: Arc<Semaphore>,
+    reads: mpsc::Sender<Read>,
 }
 
 impl Queue {
@@ -138,13 +173,36 @@ impl Queue {
         self.submit(|reply| Work::Register(Box::new(registration), reply)).await
     }
 
-    /// Puts a policy set in force.
+    /// Puts a policy set in force, and says what is in force then.
     pub async fn change_policies(
         &self,
         change: PolicyChange,
         actor: String,
-    ) -> Result<Result<(), Refused>, Unavailable> {
+    ) -> Result<Result<Arc<InForce>, Refused>, Unavailable> {
         self.submit(|reply| Work::Policies(Box::new(change), actor, reply)).await
+    }
+
+    /// Lets rules decide whose memories are filled. It waits for its turn however long that takes.
+    pub async fn activate(&self, filled: Box<Filled>) -> Activated {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { work: Work::Activate(filled, reply), claim: Arc::default(), _place: None };
+        if self.jobs.send(job).is_err() {
+            return Activated::Dropped;
+        }
+        answer.await.unwrap_or(Activated::Dropped)
+    }
+
+    /// What would be decided now, by what happened before. At this time, or at the event's own.
+    pub async fn would_decide(
+        &self,
+        events: Vec<(Event, Option<i64>)>,
+    ) -> Result<Vec<Decision>, Unavailable> {
+        reads::would_decide(&self.reads, events).await
+    }
+
+    /// Memories to fill off to the side before this generation can be in force; none if it lacks nothing.
+    pub async fn aside(&self, generation: &Arc<Generation>) -> Result<Option<Memories>, Unavailable> {
+        reads::aside(&self.reads, generation).await
     }
 
     /// Makes a key good.
@@ -216,18 +274,33 @@ pub struct Parts {
     pub vault: Arc<Vault>,
 }
 
-/// Starts the sequencer of an org that stands where `memory` says.
-pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<()>) {
+/// Starts the sequencer of an org that stands where `memory` says. It ends with where it stands then.
+pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Memory>) {
     let (jobs, waiting) = mpsc::unbounded_channel();
-    let task =
-        tokio::spawn(Sequencer { parts, memory, waiting, stopping: false, tidy_above: MANY_INCIDENTS }.run());
-    (Queue { jobs, places: Arc::new(Semaphore::new(QUEUE_EVENTS)) }, task)
+    let (reads, asked) = mpsc::channel(reads::QUEUE);
+    let past = Past::new(Arc::clone(&parts.store), Arc::clone(&parts.vault), parts.view.id);
+    let sequencer = Sequencer {
+        parts,
+        past,
+        memory,
+        waiting,
+        asked,
+        held: None,
+        stopping: false,
+        tidy_above: MANY_INCIDENTS,
+    };
+    let task = tokio::spawn(sequencer.run());
+    (Queue { jobs, places: Arc::new(Semaphore::new(QUEUE_EVENTS)), reads }, task)
 }
 
 struct Sequencer {
     parts: Parts,
+    past: Past,
     memory: Memory,
     waiting: mpsc::UnboundedReceiver<Job>,
+    asked: mpsc::Receiver<Read>,
+    /// What waits for the batch after this one.
+    held: Option<Job>,
     stopping: bool,
     /// How many incidents are too many to keep without a look.
     tidy_above: usize,
@@ -244,19 +317,38 @@ fn told<T: Send + 'static>(reply: Reply<T>, value: T) -> Told {
 }
 
 impl Sequencer {
-    async fn run(mut self) {
+    async fn run(mut self) -> Memory {
         while !self.stopping {
-            let Some(batch) = self.take().await else { return };
+            let next = match self.held.take() {
+                Some(job) => Some(job),
+                None => tokio::select! {
+                    biased;
+                    job = self.waiting.recv() => job,
+                    Some(read) = self.asked.recv() => {
+                        self.answer(read);
+                        continue;
+                    }
+                },
+            };
+            let Some(job) = next else { break };
+            let batch = self.take(job);
             self.process(batch).await;
+            self.answer_some();
         }
+        self.memory
     }
 
-    /// Waits for work and takes all that is there, up to a batch.
-    async fn take(&mut self) -> Option<Vec<Work>> {
+    /// Takes all that is there, up to a batch.
+    fn take(&mut self, first: Job) -> Vec<Work> {
         let mut batch = Vec::new();
         let (mut events, mut weight) = (0, 0);
-        let mut next = Some(self.waiting.recv().await?);
+        let mut next = Some(first);
         while let Some(job) = next {
+            let stands_alone = job.work.stands_alone();
+            if stands_alone && !batch.is_empty() {
+                self.held = Some(job);
+                break;
+            }
             let wanted = !job.work.is_abandoned() && job.claim.set(Claim::TAKEN);
             match job.work {
                 Work::Stop => self.stopping = true,
@@ -267,45 +359,117 @@ impl Sequencer {
                 }
                 _ => {}
             }
-            let is_full = events >= BATCH_EVENTS || weight >= BATCH_WEIGHT;
+            let is_full = stands_alone || events >= BATCH_EVENTS || weight >= BATCH_WEIGHT;
             next = if is_full || self.stopping { None } else { self.waiting.try_recv().ok() };
         }
-        Some(batch)
+        batch
     }
 
-    async fn process(&mut self, batch: Vec<Work>) {
-        let Parts { view, keys, store, clock, vault } = &self.parts;
-        let mut draft = Draft::new(view, &self.memory, vault);
-        let result = match prefetch(store.as_ref(), &self.memory, &mut draft, &batch).await {
-            Ok(()) => {
-                let tell: Vec<Told> =
-                    batch.into_iter().filter_map(|work| apply(&mut draft, clock.as_ref(), work)).collect();
-                let (writes, new) = draft.finish();
-                let written = match &writes {
-                    Some(writes) => store.commit(writes).await,
-                    None => Ok(()),
-                };
-                match written {
-                    Ok(()) => {
-                        new.publish(view, keys, &mut self.memory);
-                        tell.into_iter().for_each(|tell| tell(Ok(())));
-                        Ok(())
-                    }
-                    Err(error) => {
-                        tell.into_iter().for_each(|tell| tell(Err(Unavailable::NotDurable)));
-                        Err(error)
-                    }
-                }
-            }
-            // Dropping the batch tells its callers.
-            Err(error) => Err(error),
-        };
-        if let Err(error) = result {
-            tracing::error!(org = %view.id, error = &error as &dyn std::error::Error, "a batch could not be recorded");
-            // What is remembered here is no longer what the ledger says: nothing may be decided from it.
-            self.stopping |= matches!(error, StoreError::HeadMoved);
+    async fn process(&mut self, mut batch: Vec<Work>) {
+        if let Some(Work::Policies(change, ..)) = batch.first_mut() {
+            change.filled = match change.filled.take() {
+                Some(filled) => self.caught_up(Box::new(filled)).await.ok().flatten().map(|filled| *filled),
+                None => None,
+            };
         }
+        if let [Work::Activate(..)] = batch.as_slice() {
+            if let Some(Work::Activate(filled, reply)) = batch.pop() {
+                // Who filled them may have ended.
+                let _ = reply.send(self.activate(filled).await);
+            }
+            return;
+        }
+        let Parts { view, store, clock, vault, .. } = &self.parts;
+        let mut draft = Draft::new(view, &mut self.memory, vault);
+        let mut tell = Vec::new();
+        let read = prefetch(store.as_ref(), &mut draft, &batch).await;
+        if read.is_ok() {
+            tell.extend(batch.into_iter().filter_map(|work| apply(&mut draft, clock.as_ref(), work)));
+        }
+        let (writes, new) = draft.finish();
+        // Where something could not be read, dropping the batch tells its callers.
+        let done = match read {
+            Ok(()) => self.commit(writes, new).await.is_ok(),
+            Err(error) => {
+                new.undo(&mut self.memory);
+                self.failed(&error);
+                false
+            }
+        };
+        let outcome = if done { Ok(()) } else { Err(Unavailable::NotDurable) };
+        tell.into_iter().for_each(|tell: Told| tell(outcome));
         self.tidy();
+    }
+
+    /// Makes a draft durable and then true, or undoes it.
+    async fn commit(&mut self, writes: Option<Batch>, new: New) -> Result<(), StoreError> {
+        let Parts { view, keys, store, .. } = &self.parts;
+        let written = match &writes {
+            Some(writes) => store.commit(writes).await,
+            None => Ok(()),
+        };
+        match &written {
+            Ok(()) => new.publish(view, keys, &mut self.memory),
+            Err(error) => {
+                new.undo(&mut self.memory);
+                self.failed(error);
+            }
+        }
+        written
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        let org = self.parts.view.id;
+        tracing::error!(%org, error = error as &dyn std::error::Error, "a batch could not be recorded");
+        // What is remembered here is no longer what the ledger says: nothing may be decided from it.
+        self.stopping |= matches!(error, StoreError::HeadMoved);
+    }
+
+    /// Lets rules decide from here on whose memories were filled off to the side.
+    async fn activate(&mut self, filled: Box<Filled>) -> Activated {
+        let in_force = self.parts.view.in_force();
+        if !Arc::ptr_eq(&in_force.generation, &filled.generation) || in_force.filling.is_empty() {
+            return Activated::Dropped;
+        }
+        let filled = match self.caught_up(filled).await {
+            Ok(Some(filled)) => filled,
+            Ok(None) => return Activated::Dropped,
+            Err(filled) => return Activated::NotYet(filled),
+        };
+        let Parts { view, clock, vault, .. } = &self.parts;
+        let mut draft = Draft::new(view, &mut self.memory, vault);
+        draft.activate(clock.now_us(), filled.memories);
+        let (writes, new) = draft.finish();
+        match self.commit(writes, new).await {
+            Ok(()) => Activated::Live,
+            Err(_) => Activated::Dropped,
+        }
+    }
+
+    /// Brings memories up to the head. Nothing if the ledger can't be read; gives them back if much is missing.
+    async fn caught_up(&self, mut filled: Box<Filled>) -> Result<Option<Box<Filled>>, Box<Filled>> {
+        let head = self.memory.head.next_seq;
+        let caught_up = async {
+            let rows = self.past.read(filled.next_seq..head, CATCH_UP_EVENTS).await?;
+            if rows.len() == CATCH_UP_EVENTS {
+                return Ok(None);
+            }
+            let memories = std::mem::take(&mut filled.memories);
+            let memories = self.past.remember(&filled.generation, memories, rows).await?;
+            Ok::<_, PastError>(Some(memories))
+        };
+        match caught_up.await {
+            Ok(Some(memories)) => {
+                (filled.memories, filled.next_seq) = (memories, head);
+                Ok(Some(filled))
+            }
+            Ok(None) => Err(filled),
+            Err(error) => {
+                let org = self.parts.view.id;
+                tracing::error!(%org, error = &error as &dyn std::error::Error, "memories can't be filled");
+                Ok(None)
+            }
+        }
     }
 
     fn tidy(&mut self) {
@@ -325,7 +489,6 @@ impl Sequencer {
 /// Reads what the batch needs and the memory does not hold.
 async fn prefetch(
     store: &dyn Store,
-    memory: &Memory,
     draft: &mut Draft<'_>,
     batch: &[Work],
 ) -> Result<(), StoreError> {
@@ -336,7 +499,7 @@ async fn prefetch(
                 for prepared in events {
                     let task = prepared.event.text("task");
                     let is_step = prepared.event.kind() == EventKind::Log && !task.is_empty();
-                    if is_step && !memory.tasks.contains_key(task) && !draft.knows_task(task) {
+                    if is_step && !draft.knows_task(task) {
                         draft.know_task(task.to_owned(), store.task(org, task).await?);
                     }
                     if let Some(key) = prepared.declaration.as_ref().and_then(|d| d.idempotency_key.as_ref())
@@ -383,7 +546,8 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, work: Work) -> Option<Told> {
             let changed = draft.change_incident(now_us, id, to, actor);
             Some(told(reply, changed))
         }
-        Work::Stop => None,
+        // It was taken out before.
+        Work::Activate(..) | Work::Stop => None,
     }
 }
 
