@@ -15,4 +15,5 @@ mod durability;
 mod first_start;
 mod layering;
 mod readme;
+mod replay;
 mod running;

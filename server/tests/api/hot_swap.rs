@@ -29,7 +29,12 @@ struct Answer<'a> {
 }
 
 fn source(effect: &str) -> Value {
-    json!({"source": format!("policy switch {{}}\nrule all on intent {{ when action == \"x\" {effect} }}")})
+    json!({"source": format!(
+        "policy switch {{}}
+         rule all on intent {{ when action == \"x\" {effect} }}
+         rule many on intent {{ when count(intent per agent.id within 1h) >= 5 score +0.1 }}
+         rule often on intent {{ when streak(attempted intent where action == \"x\" per agent.id) >= 3 score +0.1 }}"
+    )})
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

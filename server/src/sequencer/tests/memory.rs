@@ -83,7 +83,7 @@ async fn what_a_new_rule_asks_is_filled_before_it_decides() {
     let denied = bench.judge(bench.intent()).await.unwrap();
     assert_eq!(denied.decision.decision, Outcome::Deny);
     assert_eq!(denied.decision.policy_set, live.policy_set);
-    assert_eq!(denied.incidents[0].rests_on, [1, 2, 4, 5]);
+    assert_eq!(denied.incidents[0].rests_on, [0, 1, 2, 4, 5]);
     assert!(fill(&past, &bench.queue, &generation).await.unwrap().is_none());
 }
 
