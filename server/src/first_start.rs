@@ -83,7 +83,11 @@ pub async fn first_start(
         name: "default".to_owned(),
         created_at_us: now_us,
         directory: Directory::default(),
-        in_force: RwLock::new(Arc::new(InForce::new(Arc::default(), Arc::new(compile(&[], None)?), Vec::new()))),
+        in_force: RwLock::new(Arc::new(InForce::new(
+            Arc::default(),
+            Arc::new(compile(&[], None)?),
+            Vec::new(),
+        ))),
     };
     let mut memory = Memory {
         head: Head::EMPTY,

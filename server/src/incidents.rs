@@ -332,7 +332,14 @@ mod tests {
 
     fn hit(key: &str) -> Hit {
         let (rule, title) = ("p.r".to_owned(), "t".to_owned());
-        Hit { rule, key: vec![key.to_owned()], severity: Severity::High, title, fold_s: 10, rests_on: Vec::new() }
+        Hit {
+            rule,
+            key: vec![key.to_owned()],
+            severity: Severity::High,
+            title,
+            fold_s: 10,
+            rests_on: Vec::new(),
+        }
     }
 
     fn witness(at_s: i64) -> Witness<'static> {

@@ -78,10 +78,7 @@ pub async fn decide(org: &Org, prepared: Prepared) -> Result<Answer, PdpError> {
 
 /// Judges events, each at this time or at its own, and records nothing. On this thread, unless a rule asks what
 /// happened before.
-pub async fn dry_run(
-    org: &Org,
-    events: Vec<(Event, Option<i64>)>,
-) -> Result<Vec<Decision>, Unavailable> {
+pub async fn dry_run(org: &Org, events: Vec<(Event, Option<i64>)>) -> Result<Vec<Decision>, Unavailable> {
     let in_force = org.view.in_force();
     if in_force.generation.remembers() {
         return org.queue.would_decide(events).await;

@@ -105,7 +105,8 @@ impl Replay {
             (None, Some(before)) => (before.generation, before.memories),
             (Some(policies), before) => {
                 let generation = self.compile(policies).await;
-                let mut memories = before.map_or_else(|| Memories::new(&generation), |before| before.memories);
+                let mut memories =
+                    before.map_or_else(|| Memories::new(&generation), |before| before.memories);
                 memories.adopt(&generation);
                 (generation, memories)
             }

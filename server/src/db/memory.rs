@@ -126,8 +126,7 @@ impl Database {
     pub async fn snapshot(&self, org: Uuid, up_to: i64) -> Result<Option<SnapshotRow>, StoreError> {
         let sql = "SELECT next_seq, snapshot_id, parts, COUNT(*) FROM memory_snapshots \
                    WHERE org_id = $1 AND next_seq <= $2 GROUP BY next_seq, snapshot_id, parts ORDER BY next_seq DESC";
-        let listed: Vec<Listed> =
-            sqlx::query_as(sql).bind(org).bind(up_to).fetch_all(self.readers()).await?;
+        let listed: Vec<Listed> = sqlx::query_as(sql).bind(org).bind(up_to).fetch_all(self.readers()).await?;
         let Some((next_seq, id, ..)) = listed.into_iter().find(|(.., parts, there)| parts == there) else {
             return Ok(None);
         };

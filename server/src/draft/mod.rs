@@ -496,7 +496,9 @@ fn touched_record(touched: &[Touched]) -> Value<'static> {
         let object = if touched.new { object.integer("new", 1) } else { object };
         Value::Object(match touched.rests_on.as_slice() {
             [] => object,
-            seqs => object.value("witnesses", Value::List(seqs.iter().copied().map(Value::Integer).collect())),
+            seqs => {
+                object.value("witnesses", Value::List(seqs.iter().copied().map(Value::Integer).collect()))
+            }
         })
     };
     Value::List(touched.iter().map(one).collect())

@@ -487,11 +487,7 @@ impl Sequencer {
 }
 
 /// Reads what the batch needs and the memory does not hold.
-async fn prefetch(
-    store: &dyn Store,
-    draft: &mut Draft<'_>,
-    batch: &[Work],
-) -> Result<(), StoreError> {
+async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> Result<(), StoreError> {
     let org = draft.org();
     for work in batch {
         match work {

@@ -83,8 +83,7 @@ async fn what_is_only_asked_is_judged_by_what_happened_and_not_remembered() {
     outcomes(&app, 1).await;
     let head = app.head().await;
     let event = json!({"event": "intent", "agent": {"id": "bot"}, "action": "x"});
-    let own_time =
-        json!({"event": "intent", "agent": {"id": "bot", "trust": 1}, "action": "x", "at": "2026-01-01T00:00:00Z"});
+    let own_time = json!({"event": "intent", "agent": {"id": "bot", "trust": 1}, "action": "x", "at": "2026-01-01T00:00:00Z"});
     let asked = json!({"dry_run": true, "events": [event, event, event, {"event": "intent"}, own_time]});
     let answers = app.post("/api/v1/decisions", asked).await.expect(200);
     let decisions = answers["decisions"].as_array().unwrap();

@@ -263,10 +263,8 @@ impl Asking<'_> {
 
     async fn dry_run(&self, events: &[&RawValue]) -> Result<Vec<Answered>, Problem> {
         let mut ready = Vec::with_capacity(events.len());
-        let places: Vec<_> = events
-            .iter()
-            .map(|event| self.hypothetical(event).map(|event| ready.push(event)))
-            .collect();
+        let places: Vec<_> =
+            events.iter().map(|event| self.hypothetical(event).map(|event| ready.push(event))).collect();
         let mut decisions = dry_run(&self.actor.org, ready).await?.into_iter();
         let answer = |place: Result<(), Problem>| {
             place.and_then(|()| decisions.next().map(hypothetical).ok_or_else(Problem::internal))

@@ -81,10 +81,8 @@ fn state_word(is_filling: bool) -> &'static str {
 }
 
 fn body(policy: &Policy, in_force: &InForce) -> PolicyBody {
-    let state = |rule: &Arc<str>| RuleState {
-        rule: rule.to_string(),
-        state: state_word(in_force.is_filling(rule)),
-    };
+    let state =
+        |rule: &Arc<str>| RuleState { rule: rule.to_string(), state: state_word(in_force.is_filling(rule)) };
     let rules: Vec<_> = in_force.rules_of(&policy.name).map(state).collect();
     let filling = state_word(true);
     PolicyBody {
@@ -161,10 +159,8 @@ pub async fn list_policies(
     let after = parameters.text("after").unwrap_or_default();
     let in_force = reader.org.view.in_force();
     let wanted = in_force.policies.iter().filter(|policy| policy.name.as_str() > after);
-    let page: Vec<_> = wanted
-        .take(usize::try_from(limit).unwrap_or(1))
-        .map(|policy| body(policy, &in_force))
-        .collect();
+    let page: Vec<_> =
+        wanted.take(usize::try_from(limit).unwrap_or(1)).map(|policy| body(policy, &in_force)).collect();
     let last = page.last().map(|policy| policy.name.clone());
     Ok((parameters.next_page("/api/v1/policies", ("after", last), page.len(), limit), axum::Json(page)))
 }
@@ -176,8 +172,11 @@ pub async fn list_policies(
 pub async fn get_policy(reader: Reader, Segment(policy): Segment) -> Result<Answer, Problem> {
     let in_force = reader.org.view.in_force();
     let id = named(&reader.org, &policy)?;
-    let policy =
-        in_force.policies.iter().find(|policy| policy.id == id).ok_or_else(|| Problem::not_found("policy"))?;
+    let policy = in_force
+        .policies
+        .iter()
+        .find(|policy| policy.id == id)
+        .ok_or_else(|| Problem::not_found("policy"))?;
     Ok(answer(StatusCode::OK, policy, &in_force, None))
 }
 

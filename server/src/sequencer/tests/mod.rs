@@ -185,7 +185,8 @@ fn bench_of(store: Arc<TestStore>, source: &str, limits: MemoryLimits) -> Bench 
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         vault: Arc::clone(&vault),
     };
-    let memory = Memory { head: Head::EMPTY, incidents: Open::default(), tasks: Default::default(), memories };
+    let memory =
+        Memory { head: Head::EMPTY, incidents: Open::default(), tasks: Default::default(), memories };
     let (queue, _) = start(parts, memory);
     let agent = Arc::new(Agent::undeclared(Uuid::from_u128(2), "bot"));
     Bench { queue: Arc::new(queue), store, clock, view, vault, agent, policies }
