@@ -216,7 +216,7 @@ impl App {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             for org in self.all() {
-                let Ok(behind) = self.behind(&org).await else { continue };
+                let Ok(behind) = org.snapshots.behind().await else { continue };
                 let since = made.entry(org.view.id).or_insert_with(Instant::now);
                 let is_due = behind >= SNAPSHOT_ENTRIES || (behind > 0 && since.elapsed() >= SNAPSHOT_EVERY);
                 if is_due {
@@ -228,10 +228,6 @@ impl App {
                 }
             }
         }
-    }
-
-    async fn behind(&self, org: &Org) -> Result<i64, StoreError> {
-        Ok(org.snapshots.behind(self.database.next_seq(org.view.id).await?).await)
     }
 
     /// Writes the last uses of keys from time to time, for as long as it is polled.

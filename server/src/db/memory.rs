@@ -45,6 +45,11 @@ pub(super) async fn judged(
     Ok(sqlx::query_as(sql).bind(org).bind(from).bind(below).bind(limit).fetch_all(pool).await?)
 }
 
+pub(super) async fn next_seq(pool: &SqlitePool, org: Uuid) -> Result<i64, StoreError> {
+    let sql = "SELECT next_seq FROM heads WHERE org_id = $1";
+    Ok(sqlx::query_scalar(sql).bind(org).fetch_one(pool).await?)
+}
+
 pub(super) async fn put_filling(
     connection: &mut SqliteConnection,
     org: Uuid,
@@ -137,12 +142,6 @@ impl Database {
         let wrapped_key = parts.first().map(|(key, _)| key.clone()).unwrap_or_default();
         let ciphertext = parts.into_iter().flat_map(|(_, bytes)| bytes).collect();
         Ok(Some(SnapshotRow { id, next_seq, wrapped_key, ciphertext }))
-    }
-
-    /// The number that the next entry of an org will have.
-    pub async fn next_seq(&self, org: Uuid) -> Result<i64, StoreError> {
-        let sql = "SELECT next_seq FROM heads WHERE org_id = $1";
-        Ok(sqlx::query_scalar(sql).bind(org).fetch_one(self.readers()).await?)
     }
 
     /// The ids of these entries.

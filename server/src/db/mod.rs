@@ -64,6 +64,8 @@ pub trait Store: Send + Sync {
     fn incident(&self, org: Uuid, id: Uuid) -> Later<'_, Option<Incident>>;
     /// The intent that was declared with this idempotency key.
     fn intent_by_key<'a>(&'a self, org: Uuid, key: &'a str) -> Later<'a, Option<Intent>>;
+    /// The number that the next entry of an org will have.
+    fn next_seq(&self, org: Uuid) -> Later<'_, i64>;
     /// The judged events among these entries, in order, at most so many.
     fn judged(&self, org: Uuid, entries: Range<i64>, limit: usize) -> Later<'_, Vec<JudgedRow>>;
 }

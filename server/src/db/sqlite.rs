@@ -191,6 +191,10 @@ impl Store for Database {
         Box::pin(intents::by_key(&self.readers, org, key))
     }
 
+    fn next_seq(&self, org: Uuid) -> Later<'_, i64> {
+        Box::pin(memory::next_seq(&self.readers, org))
+    }
+
     fn judged(&self, org: Uuid, entries: Range<i64>, limit: usize) -> Later<'_, Vec<JudgedRow>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         Box::pin(memory::judged(&self.readers, org, entries.start, entries.end, limit))

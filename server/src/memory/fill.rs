@@ -10,6 +10,8 @@ use super::past::{Past, PastError};
 use crate::draft::{Filled, View};
 use crate::sequencer::{Activated, Queue, Unavailable};
 
+/// With fewer entries than this in its last round, a fill is near the head of the ledger.
+const NEAR: i64 = 1_000;
 /// How long to wait after a fill failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -34,14 +36,21 @@ pub async fn fill(
     Ok(Some(go_on(past, generation, aside, 0).await?))
 }
 
+/// Goes on until little happened meanwhile.
 async fn go_on(
     past: &Past,
     generation: &Arc<Generation>,
-    memories: Memories,
-    from: i64,
+    mut memories: Memories,
+    mut from: i64,
 ) -> Result<Box<Filled>, FillError> {
-    let (memories, next_seq) = past.fold(generation, memories, from..i64::MAX).await?;
-    Ok(Box::new(Filled { generation: Arc::clone(generation), memories, next_seq }))
+    loop {
+        let next_seq = past.next_seq().await?;
+        memories = past.fold(generation, memories, from..next_seq).await?;
+        if next_seq - from < NEAR {
+            return Ok(Box::new(Filled { generation: Arc::clone(generation), memories, next_seq }));
+        }
+        from = next_seq;
+    }
 }
 
 /// Lets the rules of a generation decide once their memories are filled, for as long as it is in force.

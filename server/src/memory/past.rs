@@ -15,8 +15,8 @@ use crate::agents::facts_from_json;
 use crate::db::{JudgedRow, Store, StoreError};
 use crate::vault::Vault;
 
-/// Entries that are read and folded at once.
-const PAGE: usize = 1_000;
+/// Events that are read and folded at once; each may weigh a megabyte.
+const PAGE: usize = 250;
 /// How often a long fold says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
@@ -80,13 +80,18 @@ impl Past {
         Ok(self.store.judged(self.org, entries, limit).await?)
     }
 
-    /// Remembers what became of all events among these entries, and says which entry comes next.
+    /// The number that the next entry will have.
+    pub async fn next_seq(&self) -> Result<i64, PastError> {
+        Ok(self.store.next_seq(self.org).await?)
+    }
+
+    /// Remembers what became of all events among these entries.
     pub async fn fold(
         &self,
         generation: &Arc<Generation>,
         mut memories: Memories,
         entries: Range<i64>,
-    ) -> Result<(Memories, i64), PastError> {
+    ) -> Result<Memories, PastError> {
         let (begun, mut said) = (Instant::now(), Instant::now());
         let (mut next, mut count) = (entries.start, 0);
         loop {
@@ -104,7 +109,7 @@ impl Past {
             if is_last {
                 let ms = begun.elapsed().as_millis();
                 tracing::debug!(org = %self.org, events = count, ms, "the ledger is remembered");
-                return Ok((memories, next));
+                return Ok(memories);
             }
         }
     }

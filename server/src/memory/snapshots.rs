@@ -62,19 +62,20 @@ impl Snapshots {
         let (memories, from) = self.begin(generation, next_seq).await?;
         *latest = from;
         tracing::info!(org = %self.past.org(), from, to = next_seq, "what happened is remembered again");
-        Ok(self.past.fold(generation, memories, from..next_seq).await?.0)
+        Ok(self.past.fold(generation, memories, from..next_seq).await?)
     }
 
-    /// How many entries there are, up to this one, that are not in the latest snapshot.
-    pub async fn behind(&self, next_seq: i64) -> i64 {
-        next_seq - *self.latest.lock().await
+    /// How many entries there are that are not in the latest snapshot.
+    pub async fn behind(&self) -> Result<i64, SnapshotError> {
+        Ok(self.past.next_seq().await? - *self.latest.lock().await)
     }
 
     /// Makes a snapshot of what is stored, without asking the sequencer.
     pub async fn advance(&self, generation: &Arc<Generation>) -> Result<(), SnapshotError> {
         let mut latest = self.latest.lock().await;
-        let (memories, from) = self.begin(generation, i64::MAX).await?;
-        let (memories, next_seq) = self.past.fold(generation, memories, from..i64::MAX).await?;
+        let next_seq = self.past.next_seq().await?;
+        let (memories, from) = self.begin(generation, next_seq).await?;
+        let memories = self.past.fold(generation, memories, from..next_seq).await?;
         if next_seq > from {
             self.keep(&memories, next_seq).await?;
         }
@@ -116,7 +117,7 @@ impl Snapshots {
             if let Some(mut memories) = self.open(generation, &row) {
                 if !memories.missing(generation).is_empty() {
                     let aside = memories.aside(generation);
-                    memories.absorb(self.past.fold(generation, aside, 0..row.next_seq).await?.0);
+                    memories.absorb(self.past.fold(generation, aside, 0..row.next_seq).await?);
                 }
                 return Ok((memories, row.next_seq));
             }

@@ -10,7 +10,8 @@ use lictor_engine::memory::Memories;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::{QUEUE_TIMEOUT, Sequencer, Unavailable};
+use super::Sequencer;
+use super::queue::{QUEUE_TIMEOUT, Unavailable};
 use crate::clock::ledger_time;
 use crate::draft::judge;
 
@@ -92,7 +93,7 @@ impl Sequencer {
     pub(super) fn answer_some(&mut self) {
         let begun = Instant::now();
         while begun.elapsed() < SLICE {
-            let Ok(read) = self.asked.try_recv() else { return };
+            let Ok(read) = self.waiting.reads.try_recv() else { return };
             self.answer(read);
         }
     }

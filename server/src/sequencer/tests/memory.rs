@@ -1,6 +1,8 @@
 //! What is remembered in a batch, undone with it, filled, and asked about.
 
+use super::super::activation::CATCH_UP_ENTRIES;
 use super::*;
+use crate::draft::Filled;
 
 /// The third intent in an hour is denied.
 fn counting(most: usize) -> String {
@@ -134,13 +136,13 @@ async fn memories_far_behind_are_given_back_to_be_filled_further() {
     let generation = Arc::clone(&change.generation);
     bench.queue.change_policies(change, "test".to_owned()).await.unwrap().unwrap();
     let filled = fill(&past, &bench.queue, &generation).await.unwrap().unwrap();
-    for _ in 0..2 {
-        let batch = (0..CATCH_UP_EVENTS).map(|_| bench.intent()).collect();
+    for _ in 0..=CATCH_UP_ENTRIES as usize / BATCH_EVENTS {
+        let batch = (0..BATCH_EVENTS).map(|_| bench.intent()).collect();
         bench.queue.judge(batch).await.unwrap();
     }
     let Activated::NotYet(filled) = bench.queue.activate(filled).await else { panic!("it was far behind") };
-    let entries = filled.next_seq..i64::MAX;
-    let (memories, next_seq) = past.fold(&generation, filled.memories, entries).await.unwrap();
+    let next_seq = past.next_seq().await.unwrap();
+    let memories = past.fold(&generation, filled.memories, filled.next_seq..next_seq).await.unwrap();
     let filled = Box::new(Filled { generation, memories, next_seq });
     assert!(matches!(bench.queue.activate(filled).await, Activated::Live));
     assert_eq!(bench.judge(bench.intent()).await.unwrap().decision.decision, Outcome::Deny);

@@ -1,7 +1,8 @@
 //! The sequencer over a store that fails, waits and remembers as told.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use std::ops::Range;
 
@@ -9,11 +10,15 @@ use lictor_engine::decision::{Mode, Outcome};
 use lictor_engine::event::{Event, Origin};
 use lictor_engine::memory::{Memories, MemoryLimits};
 
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::queue::QUEUE_EVENTS;
 use super::*;
 use crate::agents::{Agent, Directory};
 use crate::db::{Batch, Change, JudgedRow, Later};
-use crate::draft::{Judged, payload};
-use crate::incidents::Open;
+use crate::draft::{Answer, Judged, PolicyChange, Prepared, Refused, payload};
+use crate::incidents::{Incident, Open};
 use crate::intents::{Declaration, Intent};
 use crate::ledger::{Head, StepBefore, StoredEntry, Verified, verify};
 use crate::memory::fill::fill;
@@ -109,6 +114,11 @@ impl Store for TestStore {
         let intents = self.intents.lock().unwrap();
         let found = intents.iter().find(|intent| intent.idempotency_key.as_deref() == Some(key)).cloned();
         Box::pin(async { Ok(found) })
+    }
+
+    fn next_seq(&self, _org: Uuid) -> Later<'_, i64> {
+        let next_seq = self.entries.lock().unwrap().len() as i64;
+        Box::pin(async move { Ok(next_seq) })
     }
 
     fn judged(&self, _org: Uuid, entries: Range<i64>, limit: usize) -> Later<'_, Vec<JudgedRow>> {
