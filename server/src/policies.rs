@@ -1,5 +1,6 @@
 //! Policies: the sources that an org keeps, their versions, and which of them decide.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lictor_dsl::{Source, check};
@@ -78,6 +79,8 @@ pub struct InForce {
     pub filling: Vec<Missing>,
     /// What decisions name. While memories are being filled the same policies decide otherwise, so it is another.
     pub policy_set: Arc<str>,
+    /// The full names of the rules of each policy that takes part.
+    rules: HashMap<String, Vec<Arc<str>>>,
 }
 
 impl InForce {
@@ -93,7 +96,12 @@ impl InForce {
                 Arc::from(format!("sha256:{}", hex(&sha256(&[text.as_bytes()]))))
             }
         };
-        InForce { policies, generation, filling, policy_set }
+        let mut rules: HashMap<String, Vec<Arc<str>>> = HashMap::new();
+        for rule in generation.rules() {
+            let policy = rule.split_once('.').map_or("", |(policy, _)| policy);
+            rules.entry(policy.to_owned()).or_default().push(Arc::clone(rule));
+        }
+        InForce { policies, generation, filling, policy_set, rules }
     }
 
     /// The same once all memories are filled.
@@ -107,9 +115,8 @@ impl InForce {
     }
 
     /// The full names of a policy's rules.
-    pub fn rules_of<'a>(&'a self, policy: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
-        let is_of = move |rule: &&Arc<str>| rule.split_once('.').is_some_and(|(of, _)| of == policy);
-        self.generation.rules().filter(is_of)
+    pub fn rules_of(&self, policy: &str) -> &[Arc<str>] {
+        self.rules.get(policy).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -4,9 +4,10 @@
 //! has a journal, so that a failed commit is undone.
 
 mod acts;
+mod view;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 use lictor_dsl::events::EventKind;
 use lictor_engine::decision::{Class, Decision, Outcome};
@@ -16,58 +17,19 @@ use lictor_engine::memory::{Fate, Memories};
 use uuid::Uuid;
 
 use crate::accounts::keys::{ApiKey, Keyring};
-use crate::agents::{Agent, Directory, Inactive};
+use crate::agents::{Agent, Inactive};
 use crate::canonical::{Object, Value};
 use crate::clock::ledger_time;
 use crate::db::{Batch, Change};
 use crate::incidents::{self, Incident, Open, Status, Touched, Witness};
 use crate::intents::{Declaration, Intent};
 use crate::ledger::{self, Head, Index, Record, Step, StepBefore};
-use crate::policies::{InForce, Policies};
+use crate::policies::InForce;
 use crate::registration::{Registered, Registration};
 use crate::vault::{Sealed, Vault};
 
 pub use acts::{Filled, PolicyChange, SYSTEM};
-
-/// What HTTP threads see of an org: always what is committed.
-#[derive(Debug)]
-pub struct View {
-    /// Its id.
-    pub id: Uuid,
-    /// Its name.
-    pub name: String,
-    /// When it was made.
-    pub created_at_us: i64,
-    /// Its agents.
-    pub directory: Directory,
-    /// What decides.
-    pub in_force: RwLock<Arc<InForce>>,
-}
-
-impl View {
-    /// Its policies now.
-    pub fn policies(&self) -> Policies {
-        Arc::clone(&self.in_force().policies)
-    }
-
-    /// What decides now.
-    pub fn in_force(&self) -> Arc<InForce> {
-        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// What the sequencer alone remembers of an org: what is committed, and during a batch what its events leave behind.
-#[derive(Debug)]
-pub struct Memory {
-    /// Where the ledger stands.
-    pub head: Head,
-    /// Incidents that may change.
-    pub incidents: Open,
-    /// Where tasks stand, as far as they were asked for.
-    pub tasks: HashMap<String, StepBefore>,
-    /// What the rules in force need of earlier events.
-    pub memories: Memories,
-}
+pub use view::{Memory, View};
 
 /// A judged event, ready to be put in its place.
 #[derive(Debug)]

@@ -32,6 +32,9 @@ pub async fn fill(
     queue: &Queue,
     generation: &Arc<Generation>,
 ) -> Result<Option<Box<Filled>>, FillError> {
+    if !generation.remembers() {
+        return Ok(None);
+    }
     let Some(aside) = queue.aside(generation).await? else { return Ok(None) };
     Ok(Some(go_on(past, generation, aside, 0).await?))
 }

@@ -83,7 +83,7 @@ fn state_word(is_filling: bool) -> &'static str {
 fn body(policy: &Policy, in_force: &InForce) -> PolicyBody {
     let state =
         |rule: &Arc<str>| RuleState { rule: rule.to_string(), state: state_word(in_force.is_filling(rule)) };
-    let rules: Vec<_> = in_force.rules_of(&policy.name).map(state).collect();
+    let rules: Vec<_> = in_force.rules_of(&policy.name).iter().map(state).collect();
     let filling = state_word(true);
     PolicyBody {
         id: policy.id,

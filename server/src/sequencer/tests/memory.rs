@@ -3,6 +3,7 @@
 use super::super::activation::CATCH_UP_ENTRIES;
 use super::*;
 use crate::draft::Filled;
+use crate::memory::fill::{fill, fill_and_activate};
 
 /// The third intent in an hour is denied.
 fn counting(most: usize) -> String {
@@ -71,7 +72,7 @@ async fn what_a_new_rule_asks_is_filled_before_it_decides() {
     let [rule] = judged.decision.rules.as_slice() else { panic!("{:?}", judged.decision.rules) };
     assert_eq!((rule.mode, rule.filling), (Mode::Shadow, true));
 
-    let past = Past::new(Arc::clone(&bench.store) as Arc<dyn Store>, Arc::clone(&bench.vault), bench.view.id);
+    let past = bench.past();
     let filled = fill(&past, &bench.queue, &generation).await.unwrap().unwrap();
     // What happens between the fill and its turn is caught up with.
     assert_eq!(bench.judge(bench.intent()).await.unwrap().decision.decision, Outcome::Allow);
@@ -95,7 +96,7 @@ async fn a_change_that_is_filled_already_decides_at_once_and_a_lower_threshold_k
     for _ in 0..3 {
         bench.judge(bench.intent()).await.unwrap();
     }
-    let past = Past::new(Arc::clone(&bench.store) as Arc<dyn Store>, Arc::clone(&bench.vault), bench.view.id);
+    let past = bench.past();
     let mut change = bench.change(&counting(5));
     change.filled = fill(&past, &bench.queue, &change.generation).await.unwrap().map(|filled| *filled);
     bench.judge(bench.intent()).await.unwrap();
@@ -115,7 +116,7 @@ async fn a_change_that_is_filled_already_decides_at_once_and_a_lower_threshold_k
 async fn a_fill_for_policies_that_are_gone_is_dropped() {
     let bench = bench(TestStore::new(true));
     bench.judge(bench.intent()).await.unwrap();
-    let past = Past::new(Arc::clone(&bench.store) as Arc<dyn Store>, Arc::clone(&bench.vault), bench.view.id);
+    let past = bench.past();
     let first = bench.change(&counting(2));
     let generation = Arc::clone(&first.generation);
     bench.queue.change_policies(first, "test".to_owned()).await.unwrap().unwrap();
@@ -127,11 +128,58 @@ async fn a_fill_for_policies_that_are_gone_is_dropped() {
     assert!(fill(&past, &bench.queue, &again.generation).await.unwrap().is_some());
 }
 
+/// Puts a source in force, and lets its memories be filled.
+async fn put(bench: &Bench, source: &str) -> tokio::task::JoinHandle<()> {
+    let change = bench.change(source);
+    let generation = Arc::clone(&change.generation);
+    bench.queue.change_policies(change, "test".to_owned()).await.unwrap().unwrap();
+    let (past, queue, view) = (bench.past(), Arc::clone(&bench.queue), Arc::clone(&bench.view));
+    tokio::spawn(async move {
+        let begun = fill(&past, &queue, &generation).await;
+        fill_and_activate(past.clone(), Arc::clone(&queue), view, generation, async { begun }).await;
+    })
+}
+
+#[tokio::test]
+async fn changes_during_a_fill_lose_none() {
+    let bench = bench(TestStore::new(true));
+    for _ in 0..3 {
+        bench.judge(bench.intent()).await.unwrap();
+    }
+    let open = bench.store.reading.forget_permits(Semaphore::MAX_PERMITS);
+    let first = put(&bench, &counting(2)).await;
+    let another =
+        "rule streak on intent { when streak(intent where action == \"x\" per agent.id) >= 3 deny }";
+    let second = put(&bench, &format!("{}\n{another}", counting(9))).await;
+    tokio::task::yield_now().await;
+    let waiting = bench.judge(bench.intent()).await.unwrap();
+    assert_eq!(waiting.decision.decision, Outcome::Allow);
+    assert!(waiting.decision.rules.iter().all(|rule| rule.filling && rule.mode == Mode::Shadow));
+    assert_eq!(waiting.decision.rules.len(), 2);
+    bench.store.reading.add_permits(open);
+    first.await.unwrap();
+    second.await.unwrap();
+    assert!(bench.view.in_force().filling.is_empty());
+    let denied = bench.judge(bench.intent()).await.unwrap();
+    assert_eq!(&*denied.decision.rules[0].rule, "p.streak");
+    assert_eq!(denied.decision.decision, Outcome::Deny);
+
+    // What is removed while it is filled is not waited for.
+    bench.store.reading.forget_permits(Semaphore::MAX_PERMITS);
+    let removed = put(&bench, &counting(3).replace("within 1h", "within 2h")).await;
+    let left = put(&bench, SOURCE).await;
+    left.await.unwrap();
+    assert_eq!(bench.judge(bench.intent()).await.unwrap().decision.decision, Outcome::Allow);
+    bench.store.reading.add_permits(open);
+    removed.await.unwrap();
+    assert!(matches!(bench.store.verified(), Verified::Ok(_)));
+}
+
 #[tokio::test]
 async fn memories_far_behind_are_given_back_to_be_filled_further() {
     let bench = bench(TestStore::new(true));
     bench.judge(bench.intent()).await.unwrap();
-    let past = Past::new(Arc::clone(&bench.store) as Arc<dyn Store>, Arc::clone(&bench.vault), bench.view.id);
+    let past = bench.past();
     let change = bench.change(&counting(2));
     let generation = Arc::clone(&change.generation);
     bench.queue.change_policies(change, "test".to_owned()).await.unwrap().unwrap();

@@ -21,7 +21,6 @@ use crate::draft::{Answer, Judged, PolicyChange, Prepared, Refused, payload};
 use crate::incidents::{Incident, Open};
 use crate::intents::{Declaration, Intent};
 use crate::ledger::{Head, StepBefore, StoredEntry, Verified, verify};
-use crate::memory::fill::fill;
 use crate::policies::{InForce, Policies, Policy};
 use crate::rollout::compile;
 
@@ -31,6 +30,8 @@ struct TestStore {
     fails: AtomicBool,
     moved: AtomicBool,
     gate: Semaphore,
+    /// Lets reads of what was judged through.
+    reading: Semaphore,
     batches: Mutex<Vec<usize>>,
     entries: Mutex<Vec<StoredEntry>>,
     judged: Mutex<Vec<JudgedRow>>,
@@ -43,6 +44,7 @@ impl TestStore {
             fails: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             gate: Semaphore::new(if open { Semaphore::MAX_PERMITS } else { 0 }),
+            reading: Semaphore::new(Semaphore::MAX_PERMITS),
             batches: Mutex::default(),
             entries: Mutex::default(),
             judged: Mutex::default(),
@@ -125,7 +127,10 @@ impl Store for TestStore {
         let judged = self.judged.lock().unwrap();
         let wanted = judged.iter().filter(|row| entries.contains(&row.seq)).take(limit);
         let found = wanted.cloned().collect();
-        Box::pin(async { Ok(found) })
+        Box::pin(async {
+            self.reading.acquire().await.unwrap().forget();
+            Ok(found)
+        })
     }
 }
 
@@ -217,6 +222,10 @@ impl Bench {
 
     fn log(&self, task: &str) -> Prepared {
         self.event(&format!(r#"{{"event":"log","task":"{task}","step_type":"step.exec"}}"#))
+    }
+
+    fn past(&self) -> Past {
+        Past::new(Arc::clone(&self.store) as Arc<dyn Store>, Arc::clone(&self.vault), self.view.id)
     }
 
     fn intent(&self) -> Prepared {
