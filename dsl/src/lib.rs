@@ -4,6 +4,7 @@ pub mod ast;
 mod check;
 pub mod diagnostics;
 pub mod events;
+mod format;
 pub mod hir;
 mod items;
 pub mod number;
@@ -13,6 +14,7 @@ pub mod source;
 pub mod text;
 pub mod types;
 
+pub use format::format;
 pub use source::Source;
 
 /// What checking found.
@@ -47,6 +49,11 @@ impl Checked {
 /// Whether an expression can be unknown, whatever stands beside it.
 pub fn can_be_unknown(expr: &hir::Expr) -> bool {
     check::can_be_unknown(expr)
+}
+
+/// The name of the policy that a text says it `extends`.
+pub fn extends(source: &Source) -> Option<String> {
+    check::extends(source)
 }
 
 /// Checks policy texts that will be active together.

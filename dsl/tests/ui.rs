@@ -29,9 +29,15 @@ fn cases(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Stands between policies of one case that are active together.
+const ANOTHER_FILE: &str = "// ---- another file ----\n";
+
 fn check_file(path: &Path) -> Checked {
     let name = path.file_name().unwrap().to_string_lossy();
-    check(vec![Source::new(name, fs::read_to_string(path).unwrap())])
+    let text = fs::read_to_string(path).unwrap();
+    let mut files = text.split(ANOTHER_FILE);
+    let first = Source::new(name, files.next().unwrap());
+    check(std::iter::once(first).chain(files.map(|file| Source::new("another.lictor", file))).collect())
 }
 
 fn render(checked: &Checked) -> String {
@@ -94,6 +100,8 @@ fn every_code_has_a_case() {
         .collect();
     // Its case would be a megabyte: see `a_file_over_the_limit_is_refused`.
     seen.insert("L0109".to_owned());
+    // Nobody knows a case: see `format`, which finds faults of its own with it.
+    seen.insert("L0113".to_owned());
     let missing: Vec<_> = registry().difference(&seen).cloned().collect();
     assert!(missing.is_empty(), "no case under tests/ui for {missing:?}");
 }

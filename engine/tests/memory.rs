@@ -10,8 +10,8 @@
     clippy::print_stdout,
     reason = "a test that can't go on should say so"
 )]
-#![allow(dead_code, reason = "each test uses a part of the generators")]
 
+#[allow(dead_code, reason = "each test uses a part of the generators")]
 mod support;
 
 use std::collections::HashMap;

@@ -9,6 +9,7 @@ mod header;
 mod memory;
 mod operators;
 mod paths;
+mod promise;
 mod rule;
 mod schema;
 mod scope;
@@ -100,6 +101,12 @@ fn header(file: &ast::File) -> Option<&ast::Header> {
         ItemKind::Header(header) => Some(header),
         _ => None,
     })
+}
+
+/// The name of the policy that a text says it extends.
+pub(crate) fn extends(source: &Source) -> Option<String> {
+    let file = crate::parse::parse(0, source, &mut Vec::new());
+    header(&file)?.extends.first().map(|base| base.value.clone())
 }
 
 /// Whether a header says `mode = "shadow"`.

@@ -94,6 +94,10 @@ pub(super) fn rule(scope: &mut Scope, rule: &ast::Rule, docs: &[String]) -> Opti
         incident.iter_mut().flat_map(|incident| incident.per.iter_mut().chain(&mut incident.title));
     let mut shown: Vec<&mut Expr> = because.iter_mut().chain(in_incident).collect();
     sound &= settle(scope, &mut [&mut condition], &mut shown);
+    for wrong in super::promise::mistyped(&condition, scope.schemas) {
+        scope.report(typing::against_schema(wrong.span, &wrong.field, wrong.used_as, wrong.is));
+        sound = false;
+    }
     if let Some(effect) = &effect {
         sound &= unknown_parts(scope, &condition, effect, rule.name.span);
     }

@@ -131,6 +131,17 @@ pub(crate) fn template(span: Span, message: &str, help: &str) -> Diagnostic {
     error("L0112", message, span, "this header", help)
 }
 
+/// A file that would say something else once it is formatted: a fault of the formatter's.
+pub(crate) fn not_formatted(span: Span) -> Diagnostic {
+    error(
+        "L0113",
+        "this file can't be formatted without a change to what it says or to its comments",
+        span,
+        "left as it was",
+        "this is a fault of the formatter: please report it, with the file if you can",
+    )
+}
+
 /// The header is missing or there are several.
 pub(crate) fn header(span: Span, message: &str, help: &str) -> Diagnostic {
     error("L0110", message, span, "here", help)

@@ -420,12 +420,16 @@ impl<'e> Scene<'e> {
                 Some((least, most)) => Some(format!("{least} to {most}")),
                 None => None,
             };
-            list.push(Recollection {
+            let recollection = Recollection {
                 memory: ask.memory,
                 keys: ask.keys.iter().map(|key| self.shown(key)).collect(),
                 value: certain,
                 events: self.memory.witnesses(&asked),
-            });
+            };
+            // What is asked twice is told once.
+            if !list.contains(&recollection) {
+                list.push(recollection);
+            }
         }
         answer
     }

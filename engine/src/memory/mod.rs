@@ -158,13 +158,15 @@ fn sight<'e>(
 pub(crate) fn bytes_per_key(memory: &MemoryPlan) -> usize {
     /// A key and its record in a table that is up to half empty, and its place in the queue of the oldest.
     const KEY: usize = 2 * (16 + 40) + 32;
+    // Rings grow by doubling, from room for four.
+    let room = |most: usize| most.next_power_of_two().max(4);
     let entry = match memory.keep {
-        Keep::Ring(most) => most.next_power_of_two() * size_of::<Stamp>(),
-        Keep::Values(most) => most.next_power_of_two() * size_of::<(u128, Stamp)>(),
-        Keep::Steps(_, most) => most.next_power_of_two() * size_of::<state::Step>(),
-        Keep::Events(most) => most.next_power_of_two() * size_of::<state::Entry>(),
+        Keep::Ring(most) => room(most) * size_of::<Stamp>(),
+        Keep::Values(most) => room(most) * size_of::<(u128, Stamp)>(),
+        Keep::Steps(_, most) => room(most) * size_of::<state::Step>(),
+        Keep::Events(most) => room(most) * size_of::<state::Entry>(),
         Keep::Stages(parts) => {
-            parts * (size_of::<Option<Vec<Stamp>>>() + (parts + 1) / 2 * size_of::<Stamp>())
+            parts * (size_of::<Option<Vec<Stamp>>>() + room(parts) * size_of::<Stamp>())
         }
         Keep::Value => size_of::<state::Latest>(),
         Keep::Mark | Keep::Streak | Keep::Since => 0,

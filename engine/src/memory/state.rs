@@ -220,6 +220,16 @@ pub(crate) enum Span {
 }
 
 impl Span {
+    /// Whether what happened then is inside, the window rounded outward where it is kept in steps.
+    pub(super) fn reaches(self, keep: Keep, at: i64, now: i64) -> bool {
+        match keep {
+            Keep::Steps(Some(length), _) => {
+                at.div_euclid(length.max(1)) >= first_step(self, Some(length), now)
+            }
+            _ => self.holds(at, now),
+        }
+    }
+
     /// Whether something that happened then is inside.
     pub(crate) fn holds(self, at: i64, now: i64) -> bool {
         match self {
@@ -241,6 +251,19 @@ impl State {
             Keep::Streak => State::Streak { least: 0, most: 0, latest: None },
             Keep::Stages(parts) => State::Stages { certain: vec![None; parts], possible: vec![None; parts] },
             Keep::Events(_) => State::Events(VecDeque::new()),
+        }
+    }
+
+    /// That something happened then.
+    pub(super) fn at(stamp: Stamp) -> State {
+        State::Marks { certain: Some(stamp), possible: None }
+    }
+
+    /// When something certainly happened last, if only that is kept.
+    pub(super) fn latest(&self) -> Option<Stamp> {
+        match self {
+            State::Marks { certain, .. } => *certain,
+            _ => None,
         }
     }
 
