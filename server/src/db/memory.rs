@@ -93,11 +93,12 @@ pub struct SnapshotRow {
 type Listed = (i64, Uuid, i64, i64);
 
 impl Database {
-    /// Keeps a snapshot beside the one before it. Older ones, and those that were not written to the end, go.
+    /// Keeps a snapshot beside the one before it. Older ones go, and those that were not written to the end, as
+    /// perhaps an earlier one of the same.
     pub async fn keep_snapshot(&self, org: Uuid, snapshot: &SnapshotRow) -> Result<(), StoreError> {
-        let incomplete = "DELETE FROM memory_snapshots WHERE org_id = $1 AND next_seq IN (SELECT next_seq \
-                          FROM memory_snapshots WHERE org_id = $1 GROUP BY next_seq HAVING COUNT(*) < MAX(parts))";
-        sqlx::query(incomplete).bind(org).execute(&mut *self.writer().await).await?;
+        let useless = "DELETE FROM memory_snapshots WHERE org_id = $1 AND (next_seq = $2 OR next_seq IN (SELECT next_seq \
+                       FROM memory_snapshots WHERE org_id = $1 GROUP BY next_seq HAVING COUNT(*) < MAX(parts)))";
+        sqlx::query(useless).bind(org).bind(snapshot.next_seq).execute(&mut *self.writer().await).await?;
         let parts: Vec<&[u8]> = snapshot.ciphertext.chunks(PART_BYTES).collect();
         let count = i64::try_from(parts.len()).unwrap_or(i64::MAX);
         for (number, part) in (0_i64..).zip(parts) {

@@ -31,6 +31,9 @@ pub enum SnapshotError {
     /// It can't be written.
     #[error(transparent)]
     Bytes(#[from] lictor_engine::memory::SnapshotError),
+    /// The thread that makes or reads it died.
+    #[error("making or reading a snapshot stopped")]
+    Crashed,
     /// It can't be encrypted.
     #[error(transparent)]
     Cipher(#[from] CipherError),
@@ -77,14 +80,14 @@ impl Snapshots {
         let (memories, from) = self.begin(generation, next_seq).await?;
         let memories = self.past.fold(generation, memories, from..next_seq).await?;
         if next_seq > from {
-            self.keep(&memories, next_seq).await?;
+            self.keep(memories, next_seq).await?;
         }
         *latest = next_seq;
         Ok(())
     }
 
     /// Keeps what was remembered before this entry.
-    pub async fn keep_last(&self, memories: &Memories, next_seq: i64) -> Result<(), SnapshotError> {
+    pub async fn keep_last(&self, memories: Memories, next_seq: i64) -> Result<(), SnapshotError> {
         let mut latest = self.latest.lock().await;
         if next_seq > *latest {
             self.keep(memories, next_seq).await?;
@@ -93,15 +96,17 @@ impl Snapshots {
         Ok(())
     }
 
-    async fn keep(&self, memories: &Memories, next_seq: i64) -> Result<(), SnapshotError> {
-        let mut bytes = SEMANTICS.to_le_bytes().to_vec();
-        bytes.extend(next_seq.to_le_bytes());
-        bytes.extend(memories.to_bytes()?);
-        let (id, org) = (Uuid::now_v7(), self.past.org());
-        let Sealed { wrapped_key, ciphertext, .. } = self.vault.seal(org, id, &bytes)?;
-        let size = ciphertext.len();
+    async fn keep(&self, memories: Memories, next_seq: i64) -> Result<(), SnapshotError> {
+        let (id, org, vault) = (Uuid::now_v7(), self.past.org(), Arc::clone(&self.vault));
+        let seal = move || -> Result<Sealed, SnapshotError> {
+            let mut bytes = header(next_seq);
+            bytes.extend(memories.to_bytes()?);
+            Ok(vault.seal(org, id, &bytes)?)
+        };
+        let Sealed { wrapped_key, ciphertext, .. } = off_the_request_path(seal).await??;
+        let bytes = ciphertext.len();
         self.database.keep_snapshot(org, &SnapshotRow { id, next_seq, wrapped_key, ciphertext }).await?;
-        tracing::debug!(%org, next_seq, size, keys = memories.keys(), "a snapshot of memory is kept");
+        tracing::debug!(%org, next_seq, bytes, "a snapshot of memory is kept");
         Ok(())
     }
 
@@ -114,25 +119,43 @@ impl Snapshots {
     ) -> Result<(Memories, i64), SnapshotError> {
         let org = self.past.org();
         while let Some(row) = self.database.snapshot(org, up_to).await? {
-            if let Some(mut memories) = self.open(generation, &row) {
+            let next_seq = row.next_seq;
+            if let Some(mut memories) = self.open(generation, row).await? {
                 if !memories.missing(generation).is_empty() {
                     let aside = memories.aside(generation);
-                    memories.absorb(self.past.fold(generation, aside, 0..row.next_seq).await?);
+                    memories.absorb(self.past.fold(generation, aside, 0..next_seq).await?);
                 }
-                return Ok((memories, row.next_seq));
+                return Ok((memories, next_seq));
             }
-            tracing::warn!(%org, next_seq = row.next_seq, "a snapshot of memory can't be used and is dropped");
-            self.database.drop_snapshot(org, row.next_seq).await?;
+            tracing::warn!(%org, next_seq, "a snapshot of memory can't be used and is dropped");
+            self.database.drop_snapshot(org, next_seq).await?;
         }
         Ok((Memories::new(generation), 0))
     }
 
-    fn open(&self, generation: &Arc<Generation>, row: &SnapshotRow) -> Option<Memories> {
-        let SnapshotRow { id, next_seq, wrapped_key, ciphertext } = row;
-        let bytes = self.vault.unseal(self.past.org(), *id, wrapped_key, ciphertext).ok()?;
-        let (header, bytes) = bytes.split_at_checked(HEADER)?;
-        let mut expected = SEMANTICS.to_le_bytes().to_vec();
-        expected.extend(next_seq.to_le_bytes());
-        (header == expected).then(|| Memories::from_bytes(bytes, generation).ok())?
+    async fn open(
+        &self,
+        generation: &Arc<Generation>,
+        row: SnapshotRow,
+    ) -> Result<Option<Memories>, SnapshotError> {
+        let (vault, org, generation) = (Arc::clone(&self.vault), self.past.org(), Arc::clone(generation));
+        off_the_request_path(move || {
+            let bytes = vault.unseal(org, row.id, &row.wrapped_key, &row.ciphertext).ok()?;
+            let (head, bytes) = bytes.split_at_checked(HEADER)?;
+            (head == header(row.next_seq)).then(|| Memories::from_bytes(bytes, &generation).ok())?
+        })
+        .await
     }
+}
+
+fn header(next_seq: i64) -> Vec<u8> {
+    let mut header = SEMANTICS.to_le_bytes().to_vec();
+    header.extend(next_seq.to_le_bytes());
+    header
+}
+
+async fn off_the_request_path<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SnapshotError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| SnapshotError::Crashed)
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/policies`: the org's policies. A change is live when it is answered, or nothing changed.
+//! `/api/v1/policies`: the org's policies. A change is in force when it is answered, or nothing changed.
 
 use std::sync::Arc;
 
@@ -135,7 +135,7 @@ fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
 
 /// Add a policy and put it in force.
 #[utoipa::path(post, path = "/api/v1/policies", tag = "policies", request_body = NewSource,
-    responses((status = 201, description = "It decides from now on", body = PolicyBody), PolicyProblems))]
+    responses((status = 201, description = "It is in force from now on; `rules` says which of its rules only report until what they ask of the past is filled", body = PolicyBody), PolicyProblems))]
 pub async fn create_policy(
     State(app): State<Arc<App>>,
     editor: Editor,
@@ -184,7 +184,7 @@ pub async fn get_policy(reader: Reader, Segment(policy): Segment) -> Result<Answ
 #[utoipa::path(put, path = "/api/v1/policies/{id}", tag = "policies", request_body = NewSource,
     params(("id" = String, Path, description = "The policy's id or name"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read: 412 if it was changed since")),
-    responses((status = 200, description = "It decides from now on", body = PolicyBody), PolicyProblems))]
+    responses((status = 200, description = "It is in force from now on; `rules` says which of its rules only report until what they ask of the past is filled", body = PolicyBody), PolicyProblems))]
 pub async fn update_policy(
     State(app): State<Arc<App>>,
     editor: Editor,
