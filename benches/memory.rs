@@ -48,8 +48,13 @@ fn hundred() -> Generation {
     for rule in 0..100 {
         let (memory, comparison) = MEMORIES[rule % 10];
         let threshold = if comparison == "<" { -1 - (rule as i64) } else { 20 + rule as i64 / 10 };
-        let threshold = if memory.starts_with("sum") || memory.starts_with("max") { threshold * 100_000 } else { threshold };
-        writeln!(text, "rule r{rule} on intent {{ when {memory} {comparison} {threshold} warn }}").expect("text");
+        let threshold = if memory.starts_with("sum") || memory.starts_with("max") {
+            threshold * 100_000
+        } else {
+            threshold
+        };
+        writeln!(text, "rule r{rule} on intent {{ when {memory} {comparison} {threshold} warn }}")
+            .expect("text");
     }
     compiled(text)
 }
@@ -123,10 +128,11 @@ fn by_keys(c: &mut Criterion) {
         assert_eq!(memories.keys(), keys);
         println!("memory/keys/{keys}: {} bytes a key after one event", memories.bytes() / keys);
         // Keys far apart, so that none is in a cache by chance.
-        let mut events: Vec<Event> =
-            (0..1_024.min(keys * 64)).map(|number| event(number.wrapping_mul(7_919) % keys, number)).collect();
+        let mut events: Vec<Event> = (0..1_024.min(keys * 64))
+            .map(|number| event(number.wrapping_mul(7_919) % keys, number))
+            .collect();
         let count = events.len();
-        let mut number = 0;
+        let mut number = 0usize;
         group.bench_function(BenchmarkId::new("live", keys), |b| {
             b.iter(|| {
                 number += 1;

@@ -7,6 +7,7 @@ pub mod events;
 mod format;
 pub mod hir;
 mod items;
+mod lint;
 pub mod number;
 mod parse;
 mod print;

@@ -11,6 +11,7 @@ mod airline;
 mod cli;
 mod command;
 mod corpus;
+mod docs;
 mod durability;
 mod first_start;
 mod fmt;

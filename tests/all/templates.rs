@@ -12,7 +12,7 @@ const BASE: &str = r#"template base {
   version = "1.2.0"
   source = "A book"
   facts_checked_on = 2026-11-21
-  controls = ["F:1"]
+  controls = ["SOC2:1"]
 }
 
 param cap: number = 10 in 0..100 "The most"
@@ -21,7 +21,7 @@ param cap: number = 10 in 0..100 "The most"
 rule large on intent {
   when amount? > cap
   deny
-  controls = ["F:2"]
+  controls = ["SOC2:2"]
 }
 
 test "above" { intent { amount = cap + 1 } expect deny by large }
@@ -74,7 +74,7 @@ fn templates_are_listed_and_shown() {
     assert_eq!(shown["facts_checked_on"], "2026-11-21");
     assert_eq!(
         shown["rules"],
-        json!([{"rule": "large", "docs": ["Large ones."], "effect": "deny", "on": ["intent"], "controls": ["F:2", "F:1"]}])
+        json!([{"rule": "large", "docs": ["Large ones."], "effect": "deny", "on": ["intent"], "controls": ["SOC2:2", "SOC2:1"]}])
     );
     let text = lictor(["template", "show", &path(folder.path(), "tighter.lictor")]).expect(0).stdout;
     assert!(

@@ -121,7 +121,10 @@ pub(crate) fn more(span: Span, limit: usize, severity: Severity) -> Diagnostic {
             format!("this file has {limit} mistakes or more"),
             "mend those above first: the rest is not shown",
         ),
-        _ => (format!("there are {limit} notes or more about this file"), "the rest is not shown"),
+        Severity::Warning => (format!("this file has {limit} warnings or more"), "the rest is not shown"),
+        Severity::Note => {
+            (format!("there are {limit} notes or more about this file"), "the rest is not shown")
+        }
     };
     Diagnostic { severity, ..error("L0111", message, span, "the rest begins here", help) }
 }

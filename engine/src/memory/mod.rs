@@ -165,9 +165,7 @@ pub(crate) fn bytes_per_key(memory: &MemoryPlan) -> usize {
         Keep::Values(most) => room(most) * size_of::<(u128, Stamp)>(),
         Keep::Steps(_, most) => room(most) * size_of::<state::Step>(),
         Keep::Events(most) => room(most) * size_of::<state::Entry>(),
-        Keep::Stages(parts) => {
-            parts * (size_of::<Option<Vec<Stamp>>>() + room(parts) * size_of::<Stamp>())
-        }
+        Keep::Stages(parts) => parts * (size_of::<Option<Vec<Stamp>>>() + room(parts) * size_of::<Stamp>()),
         Keep::Value => size_of::<state::Latest>(),
         Keep::Mark | Keep::Streak | Keep::Since => 0,
     };
