@@ -17,5 +17,6 @@ mod first_start;
 mod fmt;
 mod layering;
 mod readme;
+mod replay;
 mod running;
 mod templates;

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::generation::Generation;
 use crate::interpret::{self, expr::Scene};
 use crate::plan::Plan;
-use crate::plan::memory::Keep;
+use crate::plan::memory::{Keep, MemoryPlan};
 
 /// How much may be remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,21 +190,22 @@ impl Memories {
         self.missing(generation)
     }
 
+    /// What would have to be filled if this policy set were served from now on.
+    pub fn lacks(&self, generation: &Generation) -> Vec<Missing> {
+        let plan = generation.plan();
+        let fresh = self.remembered == 0;
+        missing(plan, |number| fresh || plan.memories.all.get(number).is_some_and(|memory| self.has(memory)))
+    }
+
+    /// Whether everything that a memory needs is held.
+    fn has(&self, memory: &MemoryPlan) -> bool {
+        let serves = |slot: &Slot| slot.keep.covers(memory.keep) && slot.horizon_us >= memory.horizon_us;
+        self.slots.values().any(|slot| slot.ready && slot.identity == memory.identity && serves(slot))
+    }
+
     /// What the policy set asks and is not filled.
     pub fn missing(&self, generation: &Generation) -> Vec<Missing> {
-        let plan = generation.plan();
-        let waiting = plan.memories.all.iter().enumerate().filter(|(number, _)| !self.is_ready(*number));
-        waiting
-            .map(|(number, memory)| Missing {
-                memory: memory.text.clone(),
-                rules: plan
-                    .rules
-                    .iter()
-                    .filter(|rule| rule.memories.contains(&number))
-                    .map(|rule| Arc::clone(&rule.name))
-                    .collect(),
-            })
-            .collect()
+        missing(generation.plan(), |number| self.is_ready(number))
     }
 
     /// Whether a memory of the plan holds everything since the ledger began.
@@ -226,6 +227,13 @@ impl Memories {
     /// How many live keys had to go since this was asked last: each is worth an incident.
     pub fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost_lately)
+    }
+
+    /// Notes that something happened of which nothing needs to be remembered.
+    pub fn pass(&mut self, at_us: i64) {
+        self.note(Undo::Clock { latest_at: self.latest_at, remembered: self.remembered });
+        self.latest_at = self.latest_at.max(at_us);
+        self.remembered += 1;
     }
 
     /// About how many bytes are held.
@@ -254,9 +262,7 @@ impl Memories {
         at_us: i64,
     ) {
         let plan = generation.plan();
-        self.note(Undo::Clock { latest_at: self.latest_at, remembered: self.remembered });
-        self.latest_at = self.latest_at.max(at_us);
-        self.remembered += 1;
+        self.pass(at_us);
         if plan.memories.all.is_empty() || !self.serves(plan) {
             return;
         }
@@ -443,15 +449,18 @@ impl Memories {
     /// Memories for what is missing, to be filled off to the side by remembering the ledger from its beginning.
     pub fn aside(&self, generation: &Generation) -> Memories {
         let mut aside = Memories::limited(generation, self.limits);
-        // What is ready here needs no filling there.
-        for (memory, bound) in aside.bound.iter_mut().enumerate() {
-            bound.ready = !self.is_ready(memory);
+        // What is held here needs no filling there.
+        for (memory, bound) in generation.plan().memories.all.iter().zip(&mut aside.bound) {
+            bound.ready = !self.has(memory);
         }
         aside
     }
 
     /// Takes over what was filled off to the side, up to the same entry of the ledger. From here on it counts.
     pub fn absorb(&mut self, filled: Memories) {
+        self.lost.extend(filled.lost.iter().copied());
+        self.all_lost |= filled.all_lost;
+        self.lost_lately += filled.lost_lately;
         for (memory, theirs) in filled.bound.iter().enumerate() {
             let Some(own) = self.bound.get(memory).copied() else { continue };
             if own.ready || !theirs.ready {
@@ -480,6 +489,22 @@ impl Memories {
             }
         }
     }
+}
+
+/// The memories of a plan that are not ready, with the rules that ask them.
+fn missing(plan: &Plan, is_ready: impl Fn(usize) -> bool) -> Vec<Missing> {
+    let waiting = plan.memories.all.iter().enumerate().filter(|(number, _)| !is_ready(*number));
+    waiting
+        .map(|(number, memory)| Missing {
+            memory: memory.text.clone(),
+            rules: plan
+                .rules
+                .iter()
+                .filter(|rule| rule.memories.contains(&number))
+                .map(|rule| Arc::clone(&rule.name))
+                .collect(),
+        })
+        .collect()
 }
 
 /// Memories as those of one plan ask them.
