@@ -29,7 +29,7 @@ impl Memories {
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
         let groups = self.groups.iter().map(|group| {
             let mut records: Vec<(Key, Record)> =
-                group.records.iter().map(|(key, record)| (*key, record.clone())).collect();
+                group.records.iter().map(|(key, record)| (*key, record.of(&self.slots))).collect();
             // Equal memories have equal bytes.
             records.sort_unstable_by_key(|(key, record)| (record.touched, *key));
             (group.identity, records)

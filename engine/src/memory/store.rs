@@ -46,6 +46,8 @@ pub struct Memories {
     bound: Vec<Bound>,
     pub(super) slots: HashMap<u32, Slot>,
     pub(super) next_slot: u32,
+    /// How often memories were dropped.
+    edit: u32,
     pub(super) groups: Vec<Group>,
     limits: MemoryLimits,
     live_keys: usize,
@@ -96,7 +98,18 @@ pub(super) struct Group {
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) touched: i64,
+    /// The edit of the policies since which it holds no state that nobody asks any more.
+    #[serde(skip)]
+    edit: u32,
     states: Vec<(u32, State)>,
+}
+
+impl Record {
+    /// A copy with the states that somebody asks. The numbers of the others may be given again.
+    pub(super) fn of(&self, slots: &HashMap<u32, Slot>) -> Record {
+        let asked = self.states.iter().filter(|(slot, _)| slots.contains_key(slot));
+        Record { touched: self.touched, edit: 0, states: asked.cloned().collect() }
+    }
 }
 
 impl Group {
@@ -164,7 +177,11 @@ impl Memories {
             slots.push(number);
         }
         let used: HashSet<u32> = slots.iter().copied().collect();
+        let before = self.slots.len();
         self.slots.retain(|number, _| used.contains(number));
+        if self.slots.len() < before {
+            self.edit = self.edit.wrapping_add(1);
+        }
         let wanted: HashSet<[u8; 32]> = plan.memories.groups.iter().map(|group| group.identity).collect();
         self.groups.retain(|group| wanted.contains(&group.identity));
         let mut places: HashMap<[u8; 32], usize> =
@@ -309,8 +326,12 @@ impl Memories {
         let record = group.records.entry(key).or_insert_with(|| {
             group.queue.push_back((at, key));
             self.live_keys += 1;
-            Record { touched: at, states: Vec::new() }
+            Record { touched: at, edit: self.edit, states: Vec::new() }
         });
+        if record.edit != self.edit {
+            record.edit = self.edit;
+            record.states.retain(|(slot, _)| self.slots.contains_key(slot));
+        }
         let place = record.states.binary_search_by_key(&slot, |(slot, _)| *slot);
         if let Some(journal) = journal {
             let before =
@@ -474,7 +495,7 @@ impl Memories {
                 let known = into.records.entry(*key).or_insert_with(|| {
                     into.queue.push_back((record.touched, *key));
                     self.live_keys += 1;
-                    Record { touched: record.touched, states: Vec::new() }
+                    Record { touched: record.touched, edit: self.edit, states: Vec::new() }
                 });
                 known.touched = known.touched.max(record.touched);
                 if let Err(place) = known.states.binary_search_by_key(&own.slot, |(slot, _)| *slot) {

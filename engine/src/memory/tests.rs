@@ -92,6 +92,36 @@ fn what_means_the_same_is_kept() {
     assert_eq!(memories.adopt(&larger).len(), 1);
 }
 
+/// The place of a memory that nobody asks any more may be given to another, also after a restart.
+#[test]
+fn what_nobody_asks_is_forgotten() {
+    let both =
+        compiled(&format!("{TWICE}\nrule sum on intent {{ when sum(intent.amount per agent.id) > 9 deny }}"));
+    let mut memories = Memories::new(&both);
+    remember(&mut memories, &both, "a", 0);
+    remember(&mut memories, &both, "a", 1);
+    let held = memories.bytes();
+    let one = compiled(TWICE);
+    memories.adopt(&one);
+    remember(&mut memories, &one, "a", 2);
+    assert!(memories.bytes() < held);
+    memories.adopt(&both);
+    remember(&mut memories, &both, "a", 3);
+    memories.adopt(&one);
+    let restored = memories.to_bytes().expect("can be written");
+    let mut restored = Memories::from_bytes(&restored, &one).expect("can be read");
+    let another =
+        compiled(&format!("{TWICE}\nrule seen on intent {{ when seen(denied intent per agent.id) deny }}"));
+    assert_eq!(restored.adopt(&another).len(), 1);
+    let mut aside = restored.aside(&another);
+    for minute in 0..4 {
+        remember(&mut aside, &another, "a", minute);
+    }
+    restored.absorb(aside);
+    let decision = another.judge_with(&intent("a", 100), &restored, Engine::Jit);
+    assert_eq!(decision.rules, [], "nothing was denied, and the hour is over");
+}
+
 #[test]
 fn a_new_memory_is_filled_before_its_rule_decides() {
     let empty = compiled("");
