@@ -49,6 +49,14 @@ pub fn can_be_unknown(expr: &hir::Expr) -> bool {
     check::can_be_unknown(expr)
 }
 
+/// Reads one text without checking it: what is fuzzed first. Tools take [`check`].
+#[doc(hidden)]
+pub fn parse(source: &Source) -> (ast::File, Vec<diagnostics::Diagnostic>) {
+    let mut diagnostics = Vec::new();
+    let file = parse::parse(0, source, &mut diagnostics);
+    (file, diagnostics)
+}
+
 /// Checks policy texts that will be active together.
 pub fn check(sources: Vec<Source>) -> Checked {
     let (set, diagnostics) = check::check(&sources);

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use lictor_dsl::diagnostics::Severity;
 use lictor_dsl::{Checked, Source, check};
 
 /// Checks a text on a stack as small as a server's worker has, and says how long it took.
@@ -73,6 +74,61 @@ fn hostile_texts_are_refused_soon() {
         assert!(checked.has_errors(), "{name}");
         assert!(time < SOON, "{name} took {time:?}");
         assert!(checked.reports().len() <= 500, "{name}");
+    }
+}
+
+/// What is past a bound is refused by the code that names the bound, and by no more than that.
+#[test]
+fn each_bound_has_its_name() {
+    let doubled = |first: &str, next: &dyn Fn(usize) -> String| {
+        let levels: String = (1..=60).map(next).collect();
+        format!("policy p {{}}\n{first}{levels}rule r on intent {{ when d60() deny }}\n")
+    };
+    let lets: String = (1..=60).map(|level| format!("let x{level} = x{0} and x{0}\n", level - 1)).collect();
+    let parts = |count: usize| vec!["log"; count].join(" then ");
+    let memories = |count: usize| {
+        let asked: Vec<_> = (0..count).map(|number| format!("seen(log where name == \"n{number}\")")).collect();
+        rule(&asked.join(" or "))
+    };
+    let hundred_thousand = vec!["1"; 100_001].join(",");
+    let fields: String = (0..40_000).map(|number| format!("f{number}: string, ")).collect();
+    let cases = [
+        ("nesting", rule(&format!("{}true{}", "(".repeat(129), ")".repeat(129))), "L0109"),
+        ("macros that double", doubled("def d0() = true\n", &|n| format!("def d{n}() = d{0}() and d{0}()\n", n - 1)), "L0105"),
+        (
+            "macros that double texts",
+            format!(
+                "{}rule s on intent {{ when true deny because d60() }}",
+                doubled("def d0() = \"x\"\n", &|n| format!("def d{n}() = \"{{d{0}()}}{{d{0}()}}\"\n", n - 1))
+            ),
+            "L0105",
+        ),
+        (
+            "macros that double their arguments",
+            format!("policy p {{}}\ndef d(x) = x and x\nrule r on intent {{ when {}true{} deny }}", "d(".repeat(100), ")".repeat(100)),
+            "L0105",
+        ),
+        ("lets that double", format!("policy p {{}}\nrule r on intent {{ let x0 = agent.paused\n{lets}when x60 deny }}"), "L0105"),
+        ("a long list", rule(&format!("amount in [{hundred_thousand}]")), "L0105"),
+        ("a long named list", format!("policy p {{}}\nlist l = [{hundred_thousand}]\nrule r on intent {{ when amount in l deny }}"), "L0105"),
+        ("a large regex", rule("action matches /((\\w{100}){100}){100}/"), "L0307"),
+        ("a deep regex", rule(&format!("action matches /{}a{}/", "(".repeat(120), ")".repeat(120))), "L0307"),
+        ("parts of a sequence", rule(&format!("sequence({})", parts(17))), "L0501"),
+        ("very many parts of a sequence", rule(&format!("sequence({})", parts(20_000))), "L0501"),
+        ("memories of a rule", memories(65), "L0501"),
+        ("very many memories of a rule", memories(15_000), "L0501"),
+        ("keys of a memory", rule(&format!("seen(intent per {})", vec!["action"; 17].join(", "))), "L0504"),
+        ("very many keys of a memory", rule(&format!("seen(intent per {})", vec!["action"; 50_000].join(", "))), "L0504"),
+        ("a memory inside of a memory", rule(&format!("{}true{}", "seen(log where ".repeat(60), ")".repeat(60))), "L0505"),
+        ("a file", format!("policy p {{}}\n{}", "rule r on intent { when true deny }\n".repeat(1_000_000)), "L0111"),
+        ("fields of a schema", format!("policy p {{}}\nschema intent \"a\" {{ {fields} }}\ndefault on intent deny\nparam x: number = 7 in 1..2"), "L0105"),
+    ];
+    for (name, text, code) in cases {
+        let (checked, time) = timed(text);
+        let errors = checked.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        let found: Vec<_> = errors.map(|found| found.code).collect();
+        println!("{name}: {found:?} {time:?}");
+        assert!(time < SOON, "{name} took {time:?}");
     }
 }
 
