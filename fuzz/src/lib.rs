@@ -18,7 +18,7 @@ pub use mutate::{Random, mutate};
 pub use seeds::seeds;
 pub use targets::Target;
 
-/// The longest that one input may take. Unoptimised code is many times slower.
+/// The longest that one step of an input may take. Unoptimised code is many times slower.
 pub const LONGEST: Duration = Duration::from_secs(if cfg!(debug_assertions) { 30 } else { 1 });
 
 /// The most bytes that one input may hold on the heap at once.
@@ -27,7 +27,7 @@ pub const MOST_BYTES: usize = 256 << 20;
 /// What one input took.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {
-    /// Time from beginning to end.
+    /// The time of its longest step: one reading, one check, one compilation, one event.
     pub time: Duration,
     /// The most bytes that were allocated at once.
     pub bytes: usize,
@@ -36,9 +36,10 @@ pub struct Cost {
 /// Runs a target on one input, and panics if that takes too long or too much.
 pub fn measured(target: Target, input: &[u8]) -> Cost {
     heap::begin();
-    let start = busy();
-    target.run(input);
-    let cost = Cost { time: busy().saturating_sub(start), bytes: heap::peak() };
+    let mut steps = Steps { began: busy(), longest: Duration::ZERO };
+    target.run(input, &mut steps);
+    steps.done();
+    let cost = Cost { time: steps.longest, bytes: heap::peak() };
     assert!(cost.time <= LONGEST, "{} took {:?} for {} bytes", target.name(), cost.time, input.len());
     assert!(
         cost.bytes <= MOST_BYTES,
@@ -48,6 +49,21 @@ pub fn measured(target: Target, input: &[u8]) -> Cost {
         input.len()
     );
     cost
+}
+
+/// The time that each step of a target takes.
+struct Steps {
+    began: Duration,
+    longest: Duration,
+}
+
+impl Steps {
+    /// A step ends, and the next begins.
+    fn done(&mut self) {
+        let now = busy();
+        self.longest = self.longest.max(now.saturating_sub(self.began));
+        self.began = now;
+    }
 }
 
 /// How long this thread was at work. Where nobody counts that, the time that passed, other programs' share included.

@@ -5,6 +5,8 @@ use lictor_engine::event::{Event, Origin};
 use lictor_engine::trial::run_tests_with_coverage;
 use lictor_engine::{Engine, Generation, Run};
 
+use super::{LONGEST, Steps};
+
 /// The line between two sections of an input.
 pub const SECTION: &str = "\n====\n";
 
@@ -36,11 +38,11 @@ impl Target {
     }
 
     /// Does it all with one input, and panics if anything is wrong.
-    pub(crate) fn run(self, input: &[u8]) {
+    pub(super) fn run(self, input: &[u8], steps: &mut Steps) {
         match (self, std::str::from_utf8(input)) {
             (Target::Parse, Ok(text)) => parse(text),
             (Target::Check, Ok(text)) => check(text),
-            (Target::Judge, _) => judge(input),
+            (Target::Judge, _) => judge(input, steps),
             (_, Err(_)) => {}
         }
     }
@@ -74,7 +76,7 @@ fn check(text: &str) {
     checked.reports();
 }
 
-fn judge(input: &[u8]) {
+fn judge(input: &[u8], steps: &mut Steps) {
     let middle = input.windows(SECTION.len()).position(|bytes| bytes == SECTION.as_bytes());
     let (policy, events) = match middle {
         Some(at) => (&input[..at], &input[at + SECTION.len()..]),
@@ -90,6 +92,7 @@ fn judge(input: &[u8]) {
     let generation = Generation::compile(&set).expect("what the checker accepts compiles");
     assert!(generation.no_code().is_none(), "no machine code: {:?}", generation.no_code());
     generation.plan().to_json();
+    steps.done();
     let mut compiled = Run::new(&generation, Engine::Jit);
     let mut explained = Run::new(&generation, Engine::Interpreter);
     for line in lines.iter().filter(|line| !line.is_empty()) {
@@ -113,7 +116,10 @@ fn judge(input: &[u8]) {
             }
         }
     }
-    if set.policies.iter().map(|policy| policy.tests.len()).sum::<usize>() <= TESTS {
+    // Each test judges its event several times, so the time of all is no limit on one.
+    if set.policies.iter().map(|policy| policy.tests.len()).sum::<usize>() <= TESTS
+        && steps.longest < LONGEST / 16
+    {
         run_tests_with_coverage(&set).expect("what compiled once compiles again");
     }
 }

@@ -120,7 +120,8 @@ impl<'s, 'a> Checker<'s, 'a> {
     pub(super) fn infer(&mut self, expr: &ast::Expr) -> Checked {
         self.size += 1;
         self.depth += 1;
-        let checked = if self.may_grow(expr.span, 0) { self.infer_node(expr) } else { None };
+        let goes_on = !self.scope.is_full() && self.may_grow(expr.span, 0);
+        let checked = if goes_on { self.infer_node(expr) } else { None };
         self.depth -= 1;
         checked
     }

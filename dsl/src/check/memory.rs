@@ -376,7 +376,8 @@ impl Checker<'_, '_> {
         }
         let bounds: Option<Vec<i64>> = others.iter().map(|other| self.at_most(other)).collect();
         // One more tells "more than" from "as many as".
-        let bound = bounds.and_then(|bounds| bounds.into_iter().max()).map(|most| most.max(0).saturating_add(1));
+        let bound =
+            bounds.and_then(|bounds| bounds.into_iter().max()).map(|most| most.max(0).saturating_add(1));
         ask.bound = bound.filter(|bound| *bound <= MOST_KEPT).and_then(|bound| u32::try_from(bound).ok());
         if ask.bound.is_some() && ask.memory.operator == MemoryOperator::Count {
             ask.memory.resolution_us = None;

@@ -11,8 +11,13 @@ pub(crate) fn shape(span: Span, message: impl Into<String>, help: &str) -> Diagn
 
 /// More memories than one declaration may ask.
 pub(crate) fn too_many(span: Span, most: usize) -> Diagnostic {
-    let message = format!("this is one memory too many: a declaration asks at most {most}, its macros expanded");
-    shape(span, message, "make several rules of it; `where … or …` and `per` let one memory answer for many values")
+    let message =
+        format!("this is one memory too many: a declaration asks at most {most}, its macros expanded");
+    shape(
+        span,
+        message,
+        "make several rules of it; `where … or …` and `per` let one memory answer for many values",
+    )
 }
 
 /// A memory whose size nothing bounds.
