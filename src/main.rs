@@ -3,6 +3,7 @@
 mod commands;
 mod policies;
 mod print;
+mod progress;
 
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;

@@ -43,7 +43,11 @@ fn search(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 
 /// Reads and checks policies that are to be used: errors are drawn on standard error, and end the run.
 pub(crate) fn usable(paths: &[PathBuf]) -> anyhow::Result<Option<Checked>> {
-    let checked = lictor_dsl::check(read(paths)?);
+    sound(lictor_dsl::check(read(paths)?))
+}
+
+/// Policies that are to be used: errors are drawn on standard error, and end the run.
+pub(crate) fn sound(checked: Checked) -> anyhow::Result<Option<Checked>> {
     if !checked.has_errors() {
         return Ok(Some(checked));
     }

@@ -187,6 +187,16 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// The word used in decisions.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Effect::Allow => "allow",
+            Effect::Warn => "warn",
+            Effect::RequireApproval { .. } => "require_approval",
+            Effect::Deny => "deny",
+        }
+    }
+
     /// Whether it restricts: then what is unknown can't be ruled out, and the rule applies.
     pub fn restricts(&self) -> bool {
         matches!(self, Effect::Deny | Effect::RequireApproval { .. })

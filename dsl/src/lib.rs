@@ -4,8 +4,10 @@ pub mod ast;
 mod check;
 pub mod diagnostics;
 pub mod events;
+mod format;
 pub mod hir;
 mod items;
+mod lint;
 pub mod number;
 mod parse;
 mod print;
@@ -13,6 +15,7 @@ pub mod source;
 pub mod text;
 pub mod types;
 
+pub use format::format;
 pub use source::Source;
 
 /// What checking found.
@@ -49,12 +52,9 @@ pub fn can_be_unknown(expr: &hir::Expr) -> bool {
     check::can_be_unknown(expr)
 }
 
-/// Reads one text without checking it: what is fuzzed first. Tools take [`check`].
-#[doc(hidden)]
-pub fn parse(source: &Source) -> (ast::File, Vec<diagnostics::Diagnostic>) {
-    let mut diagnostics = Vec::new();
-    let file = parse::parse(0, source, &mut diagnostics);
-    (file, diagnostics)
+/// The name of the policy that a text says it `extends`.
+pub fn extends(source: &Source) -> Option<String> {
+    check::extends(source)
 }
 
 /// Checks policy texts that will be active together.

@@ -9,7 +9,7 @@ use lictor_dsl::source::Span;
 use crate::event::Event;
 use crate::interpret::{self, expr::Scene};
 use crate::memory::{Memories, store::Folded};
-use crate::plan::Plan;
+use crate::plan::{Plan, RulePlan};
 use crate::truth::Truth;
 
 /// What has been seen of all rules of a set, in their order.
@@ -142,9 +142,13 @@ impl Coverage {
         let folded = Folded { plan, memories };
         let scene = Scene::after(event, &plan.values, &folded);
         scene.risk.set(risk);
-        // The plan has the rules in the order of the set.
-        let rules = self.policies.iter_mut().flat_map(|policy| &mut policy.rules).zip(&plan.rules);
-        for (rule, planned) in rules {
+        let planned: HashMap<&str, &RulePlan> = plan.rules.iter().map(|rule| (&*rule.name, rule)).collect();
+        let rules = self.policies.iter_mut().flat_map(|PolicyCoverage { policy, rules }| {
+            rules.iter_mut().map(move |rule| (format!("{policy}.{}", rule.rule), rule))
+        });
+        for (name, rule) in rules {
+            // Not all policies take part in every test.
+            let Some(planned) = planned.get(name.as_str()) else { continue };
             if !planned.kinds.contains(&event.kind()) || !planned.in_force(event.at()) {
                 continue;
             }

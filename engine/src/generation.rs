@@ -104,6 +104,16 @@ impl Generation {
         &self.plan
     }
 
+    /// Whether any rule asks what happened before.
+    pub fn remembers(&self) -> bool {
+        !self.plan.memories.all.is_empty()
+    }
+
+    /// The names of its rules, as `policy.rule`.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.plan.rules.iter().map(|rule| &rule.name)
+    }
+
     /// Judges one event by itself, as if nothing had happened before. Always ends in a decision; an engine fault is a
     /// deny that says so.
     pub fn judge(&self, event: &Event) -> Decision {

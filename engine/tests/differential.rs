@@ -10,6 +10,7 @@
     reason = "a test that can't go on should say so"
 )]
 
+#[allow(dead_code, reason = "each test uses a part of the generators")]
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

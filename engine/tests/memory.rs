@@ -10,8 +10,8 @@
     clippy::print_stdout,
     reason = "a test that can't go on should say so"
 )]
-#![allow(dead_code, reason = "each test uses a part of the generators")]
 
+#[allow(dead_code, reason = "each test uses a part of the generators")]
 mod support;
 
 use std::collections::HashMap;
@@ -30,8 +30,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 use support::{Choices, memory};
 
-/// In CI: 4 tests of 300 policies with 100 events each.
-const POLICIES: u32 = 300;
+/// In CI: 4 tests of 750 policies with 100 events each.
+const POLICIES: u32 = 750;
 const EVENTS: usize = 100;
 
 fn cases() -> u32 {

@@ -1,6 +1,7 @@
 //! The targets: what is done with one input, and what must hold of the outcome.
 
 use lictor_dsl::Source;
+use lictor_dsl::source::Span;
 use lictor_engine::event::{Event, Origin};
 use lictor_engine::trial::run_tests_with_coverage;
 use lictor_engine::{Engine, Generation, Run};
@@ -13,10 +14,13 @@ pub const SECTION: &str = "\n====\n";
 /// The most tests of a policy that are run: each compiles the policy again for the ends of a parameter.
 const TESTS: usize = 4;
 
+/// The code of a text that can be read, and that the formatter still leaves alone.
+const NOT_FORMATTED: &str = "L0113";
+
 /// What is fuzzed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// Any bytes that are a text: to a tree, or to diagnostics.
+    /// Any text: to a tree and its one canonical form, or to diagnostics.
     Parse,
     /// Sections are policies that will be active together.
     Check,
@@ -40,7 +44,7 @@ impl Target {
     /// Does it all with one input, and panics if anything is wrong.
     pub(super) fn run(self, input: &[u8], steps: &mut Steps) {
         match (self, std::str::from_utf8(input)) {
-            (Target::Parse, Ok(text)) => parse(text),
+            (Target::Parse, Ok(text)) => parse(text, steps),
             (Target::Check, Ok(text)) => check(text),
             (Target::Judge, _) => judge(input, steps),
             (_, Err(_)) => {}
@@ -48,15 +52,27 @@ impl Target {
     }
 }
 
-fn parse(text: &str) {
-    let (_, diagnostics) = lictor_dsl::parse(&Source::new("p.lictor", text));
-    for diagnostic in diagnostics {
-        assert_place(text, diagnostic.span.start as usize, diagnostic.span.end as usize);
-    }
+fn parse(text: &str, steps: &mut Steps) {
+    let formatted = match lictor_dsl::format(&Source::new("p.lictor", text)) {
+        Ok(formatted) => formatted,
+        Err(diagnostics) => {
+            diagnostics.iter().for_each(|found| assert_place(text, found.span));
+            assert!(
+                diagnostics.iter().all(|found| found.code != NOT_FORMATTED),
+                "the formatter meets its match"
+            );
+            return;
+        }
+    };
+    steps.done();
+    let again =
+        lictor_dsl::format(&Source::new("p.lictor", &*formatted)).expect("what was formatted can be read");
+    assert_eq!(formatted, again, "formatted twice is formatted once");
 }
 
 /// A place in a text that can be shown. What is missing at the end has a place one past it.
-fn assert_place(text: &str, start: usize, end: usize) {
+fn assert_place(text: &str, span: Span) {
+    let (start, end) = (span.start as usize, span.end as usize);
     assert!(start <= end, "a place ends before it begins: {start} to {end}");
     assert!(text.is_char_boundary(start) && end <= text.len() + 1, "no place in the text: {start} to {end}");
 }
@@ -71,7 +87,7 @@ fn check(text: &str) {
     for diagnostic in &checked.diagnostics {
         let source =
             checked.sources.get(diagnostic.span.source as usize).expect("a diagnostic is about a source");
-        assert_place(&source.text, diagnostic.span.start as usize, diagnostic.span.end as usize);
+        assert_place(&source.text, diagnostic.span);
     }
     checked.reports();
 }

@@ -163,6 +163,27 @@ impl Agent {
     }
 }
 
+/// What a policy may read of an agent, from what [`Agent::to_json`] kept.
+pub fn facts_from_json(json: &str) -> serde_json::Result<AgentFacts> {
+    #[derive(Deserialize)]
+    struct Kept {
+        agent_id: Uuid,
+        agent_key: String,
+        declared: bool,
+        is_active: bool,
+        registered_at_us: i64,
+    }
+    let (kept, profile): (Kept, Profile) = (serde_json::from_str(json)?, serde_json::from_str(json)?);
+    let agent = Agent {
+        profile,
+        declared: kept.declared,
+        inactive: (!kept.is_active).then_some(Inactive::Denied),
+        registered_at_us: kept.registered_at_us,
+        ..Agent::undeclared(kept.agent_id, &kept.agent_key)
+    };
+    Ok(agent.facts())
+}
+
 /// Whether a caller may register an agent that exists already.
 pub fn may_take_over(agent: &Agent, caller: &Caller, registrar_is_live: bool) -> bool {
     let account_agrees = agent.account.is_none_or(|account| account == caller.account());

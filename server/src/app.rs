@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use lictor_engine::generation::Active;
+use lictor_engine::memory::Memories;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -15,9 +15,12 @@ use crate::accounts::tokens::Tokens;
 use crate::agents::Directory;
 use crate::clock::Clock;
 use crate::db::{Database, OrgRows, Store, StoreError};
-use crate::draft::{Memory, View};
+use crate::draft::{Draft, Memory, View};
 use crate::incidents::Open;
 use crate::ledger::{Head, Verified, verify};
+use crate::memory::snapshots::SnapshotError;
+use crate::memory::{Past, Snapshots};
+use crate::policies::InForce;
 use crate::rollout::{RolloutError, compile};
 use crate::sequencer::{self, Parts, Queue};
 use crate::vault::Vault;
@@ -30,6 +33,16 @@ const LOGINS_AT_ONCE: usize = 64;
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 /// How many entries at the end of a ledger are verified before it is served.
 const VERIFIED_AT_START: i64 = 16;
+
+/// How often it is looked whether a snapshot of memory is due.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often a snapshot of memory is made where something happened.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
+/// After so many entries one is made before that.
+const SNAPSHOT_ENTRIES: i64 = 50_000;
+
+/// An org and the task that decides for it.
+pub type Sequencer = (Arc<Org>, JoinHandle<Memory>);
 
 /// What handlers share.
 #[derive(Debug)]
@@ -61,9 +74,34 @@ pub struct Org {
     /// What is committed.
     pub view: Arc<View>,
     /// The way to its sequencer.
-    pub queue: Queue,
+    pub queue: Arc<Queue>,
     /// Policies change one after the other.
     pub rollout: Mutex<()>,
+    /// Its ledger, to be folded.
+    pub past: Past,
+    snapshots: Snapshots,
+    /// Fills memories for the policies in force.
+    filling: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Org {
+    /// Who fills memories for the policies in force, if anybody has to. What was filled for others is of no use.
+    pub async fn replace_filling(&self, filling: Option<JoinHandle<()>>) {
+        let before = std::mem::replace(&mut *self.filling.lock().await, filling);
+        if let Some(before) = before {
+            before.abort();
+            // It was told to end, or ended by itself.
+            let _ = before.await;
+        }
+    }
+
+    async fn make_snapshot(&self) -> Result<(), SnapshotError> {
+        let in_force = self.view.in_force();
+        match in_force.generation.remembers() && in_force.filling.is_empty() {
+            true => self.snapshots.advance(&in_force.generation).await,
+            false => Ok(()),
+        }
+    }
 }
 
 /// Why an org can't be served.
@@ -79,6 +117,14 @@ pub enum LoadError {
         org: Uuid,
         /// What happened.
         source: RolloutError,
+    },
+    /// What happened can't be remembered again.
+    #[error("what happened in org {org} can't be remembered: {source}")]
+    Memory {
+        /// Which org.
+        org: Uuid,
+        /// What happened.
+        source: SnapshotError,
     },
     /// Its ledger is not what its head says.
     #[error("the ledger of org {org} does not end as its head says: {found:?}")]
@@ -96,14 +142,17 @@ impl App {
         database: Arc<Database>,
         vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
-    ) -> Result<(Arc<App>, Vec<JoinHandle<()>>), LoadError> {
+    ) -> Result<(Arc<App>, Vec<Sequencer>), LoadError> {
         let keys = Arc::new(Keyring::new(database.live_keys().await?));
         let tokens = Tokens::new(vault.token_secret());
         let mut orgs = HashMap::new();
         let mut tasks = Vec::new();
         for rows in database.orgs(clock.now_us()).await? {
             verify_end(&database, rows.id, rows.head).await?;
-            let (view, memory) = restore(rows)?;
+            let past = Past::new(Arc::clone(&database) as Arc<dyn Store>, Arc::clone(&vault), rows.id);
+            let snapshots = Snapshots::new(Arc::clone(&database), Arc::clone(&vault), past.clone());
+            let (view, mut memory) = restore(rows, &snapshots).await?;
+            activate(&view, &mut memory, &vault, &keys, &database, clock.as_ref()).await?;
             let view = Arc::new(view);
             let parts = Parts {
                 view: Arc::clone(&view),
@@ -113,8 +162,16 @@ impl App {
                 vault: Arc::clone(&vault),
             };
             let (queue, task) = sequencer::start(parts, memory);
-            tasks.push(task);
-            orgs.insert(view.id, Arc::new(Org { view, queue, rollout: Mutex::new(()) }));
+            let org = Arc::new(Org {
+                view,
+                queue: Arc::new(queue),
+                rollout: Mutex::new(()),
+                past,
+                snapshots,
+                filling: Mutex::default(),
+            });
+            tasks.push((Arc::clone(&org), task));
+            orgs.insert(org.view.id, org);
         }
         let app = App {
             clock,
@@ -143,8 +200,33 @@ impl App {
 
     /// Lets all sequencers finish what waits, and end.
     pub fn stop(&self) {
-        for org in self.orgs.read().unwrap_or_else(PoisonError::into_inner).values() {
+        for org in self.all() {
             org.queue.stop();
+        }
+    }
+
+    /// Every org.
+    fn all(&self) -> Vec<Arc<Org>> {
+        self.orgs.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Makes snapshots of what is remembered from time to time, for as long as it is polled.
+    pub async fn make_snapshots_now_and_then(self: Arc<App>) {
+        let mut made = HashMap::new();
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            for org in self.all() {
+                let Ok(behind) = org.snapshots.behind().await else { continue };
+                let since = made.entry(org.view.id).or_insert_with(Instant::now);
+                let is_due = behind >= SNAPSHOT_ENTRIES || (behind > 0 && since.elapsed() >= SNAPSHOT_EVERY);
+                if is_due {
+                    if let Err(error) = org.make_snapshot().await {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(org = %org.view.id, error, "a snapshot of memory was not made");
+                    }
+                    made.insert(org.view.id, Instant::now());
+                }
+            }
         }
     }
 
@@ -173,10 +255,64 @@ impl App {
     }
 }
 
-fn restore(rows: OrgRows) -> Result<(View, Memory), LoadError> {
+/// A sequencer that ended: what it remembered is kept, so that the next start need not fold it.
+pub async fn end((org, task): Sequencer) {
+    org.replace_filling(None).await;
+    let memory = match task.await {
+        Ok(memory) => memory,
+        Err(error) => {
+            tracing::error!(%error, "a sequencer did not end by itself");
+            return;
+        }
+    };
+    let in_force = org.view.in_force();
+    if in_force.generation.remembers() && in_force.filling.is_empty() {
+        let kept = org.snapshots.keep_last(memory.memories, memory.head.next_seq).await;
+        if let Err(error) = kept {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(org = %org.view.id, error, "the last snapshot of memory was not kept");
+        }
+    }
+}
+
+/// Rules whose memories were being filled when the server ended decide from now on: all is remembered again.
+async fn activate(
+    view: &View,
+    memory: &mut Memory,
+    vault: &Vault,
+    keys: &Keyring,
+    database: &Database,
+    clock: &dyn Clock,
+) -> Result<(), LoadError> {
+    if view.in_force().filling.is_empty() {
+        return Ok(());
+    }
+    let mut draft = Draft::new(view, memory, vault);
+    draft.activate(clock.now_us(), Memories::default());
+    let (batch, new) = draft.finish();
+    if let Some(batch) = batch {
+        database.commit(&batch).await?;
+    }
+    new.publish(view, keys, memory);
+    Ok(())
+}
+
+async fn restore(rows: OrgRows, snapshots: &Snapshots) -> Result<(View, Memory), LoadError> {
     let policies: Vec<_> = rows.policies.into_iter().map(Arc::new).collect();
     let generation =
         compile(&policies, None).map_err(|source| LoadError::Policies { org: rows.id, source })?;
+    let generation = Arc::new(generation);
+    let memories = if generation.remembers() {
+        let restored = snapshots.restore(&generation, rows.head.next_seq).await;
+        restored.map_err(|source| LoadError::Memory { org: rows.id, source })?
+    } else {
+        // What policies ask later has to be filled from the ledger.
+        let mut memories = Memories::new(&generation);
+        if rows.head != Head::EMPTY {
+            memories.pass(rows.head.at_us);
+        }
+        memories
+    };
     let mut incidents = Open::default();
     for incident in rows.incidents {
         incidents.put(Arc::new(incident));
@@ -186,10 +322,9 @@ fn restore(rows: OrgRows) -> Result<(View, Memory), LoadError> {
         name: rows.name,
         created_at_us: rows.created_at_us,
         directory: Directory::new(rows.agents),
-        policies: RwLock::new(Arc::new(policies)),
-        active: Active::new(generation),
+        in_force: RwLock::new(Arc::new(InForce::new(Arc::new(policies), generation, rows.filling))),
     };
-    Ok((view, Memory { head: rows.head, incidents, tasks: HashMap::new() }))
+    Ok((view, Memory { head: rows.head, incidents, tasks: HashMap::new(), memories }))
 }
 
 /// The last entries must follow from the ones before them, and end where the head says.

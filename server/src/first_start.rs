@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use lictor_engine::generation::Active;
+use lictor_engine::memory::Memories;
 use uuid::Uuid;
 
 use crate::accounts::keys::{self, ApiKey};
@@ -12,16 +12,15 @@ use crate::agents::Directory;
 use crate::canonical::Object;
 use crate::clock::Clock;
 use crate::db::{Change, Database, Store, StoreError};
-use crate::draft::{Draft, Memory, PolicyChange, Refused, View};
+use crate::draft::{Draft, Memory, PolicyChange, Refused, SYSTEM, View};
 use crate::incidents::Open;
 use crate::ledger::Head;
-use crate::policies::{BASE, Policy};
+use crate::policies::{BASE, InForce, Policy};
 use crate::rollout::{RolloutError, compile};
 use crate::vault::{self, Vault, hex};
 
 /// The owner's address when nobody named one.
 const DEFAULT_EMAIL: &str = "owner@localhost";
-const ACTOR: &str = "system";
 
 /// What was made up, to be printed once.
 #[derive(Debug, Clone)]
@@ -84,30 +83,38 @@ pub async fn first_start(
         name: "default".to_owned(),
         created_at_us: now_us,
         directory: Directory::default(),
-        policies: RwLock::default(),
-        active: Active::new(compile(&[], None)?),
+        in_force: RwLock::new(Arc::new(InForce::new(
+            Arc::default(),
+            Arc::new(compile(&[], None)?),
+            Vec::new(),
+        ))),
     };
-    let memory = Memory { head: Head::EMPTY, incidents: Open::default(), tasks: HashMap::new() };
-    let mut draft = Draft::new(&view, &memory, vault);
+    let mut memory = Memory {
+        head: Head::EMPTY,
+        incidents: Open::default(),
+        tasks: HashMap::new(),
+        memories: Memories::default(),
+    };
+    let mut draft = Draft::new(&view, &mut memory, vault);
     draft.also(Change::Org { name: view.name.clone(), created_at_us: now_us });
     draft.note(
         now_us,
         "org",
         "server",
         "created",
-        ACTOR.to_owned(),
+        SYSTEM.to_owned(),
         Object::new().text("owner", user.id.to_string()),
     );
     let (name, change) =
-        (base.name.clone(), Change::Policy { policy: base, new_source_by: Some(ACTOR.to_owned()) });
+        (base.name.clone(), Change::Policy { policy: base, new_source_by: Some(SYSTEM.to_owned()) });
     let (what, based_on) = ("created", view.policies());
-    let change = PolicyChange { what, name, based_on, policies, generation, change };
-    draft.change_policies(now_us, change, ACTOR.to_owned())?;
+    let change = PolicyChange { what, name, based_on, policies, generation, change, filled: None };
+    draft.change_policies(now_us, change, SYSTEM.to_owned())?;
     let credentials = if made_up {
         let (secret, hash) = keys::generate("KvKey-")?;
         let (id, prefix, label) = (Uuid::now_v7(), "KvKey-".to_owned(), "first start".to_owned());
         let key = ApiKey::new(id, org, user.id, label, prefix, None, hash, now_us, None);
-        draft.add_key(now_us, Arc::new(key), ACTOR.to_owned());
+        draft.add_key(now_us, Arc::new(key), SYSTEM.to_owned());
         Some(Credentials { email, password, api_key: secret })
     } else {
         None

@@ -10,6 +10,8 @@ use uuid::Uuid;
 pub const DEFAULT_FOLD_S: u64 = 24 * 60 * 60;
 /// Entries kept as witnesses of one incident; the first and the latest are the ones that tell most.
 const MAX_WITNESSES: usize = 50;
+/// Earlier entries that are kept of those that its rule rests on, likewise.
+const MAX_EARLIER: usize = 100;
 
 /// Where an incident is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +94,10 @@ pub struct Incident {
     pub last_seen_us: i64,
     /// Until when another hit still adds to it.
     pub fold_until_us: i64,
-    /// The ledger entries behind it.
+    /// The ledger entries of its hits.
     pub witnesses: Vec<Uuid>,
+    /// The numbers of the earlier entries that its rule rests on, in order.
+    pub earlier: Vec<i64>,
 }
 
 /// An incident as one decision touched it.
@@ -103,6 +107,8 @@ pub struct Touched {
     pub incident: Arc<Incident>,
     /// Whether the hit opened it.
     pub new: bool,
+    /// The numbers of the earlier entries that the hit rests on.
+    pub rests_on: Vec<i64>,
 }
 
 /// A hit that a decision asks for.
@@ -113,6 +119,22 @@ pub struct Hit {
     severity: Severity,
     title: String,
     fold_s: u64,
+    rests_on: Vec<i64>,
+}
+
+/// The hit that says that memory was too small for all that should be remembered.
+pub fn lost_keys(held: usize) -> Hit {
+    Hit {
+        rule: "engine.memory".to_owned(),
+        key: Vec::new(),
+        severity: Severity::Critical,
+        title: format!(
+            "memory is full with {held} keys: some that could still matter are forgotten, and rules that ask for \
+             them take them for unknown"
+        ),
+        fold_s: DEFAULT_FOLD_S,
+        rests_on: Vec::new(),
+    }
 }
 
 /// The hits of a decision. A denied log step that no incident covers is one of severity medium: it happened.
@@ -125,6 +147,7 @@ pub fn hits(decision: &Decision, is_log: bool, agent: Uuid) -> Vec<Hit> {
             severity: incident.severity,
             title: incident.title.clone(),
             fold_s: incident.fold_s,
+            rests_on: incident.witnesses.iter().filter_map(|seq| i64::try_from(*seq).ok()).collect(),
         })
         .collect();
     if hits.is_empty() && is_log && decision.decision == Outcome::Deny {
@@ -138,6 +161,7 @@ pub fn hits(decision: &Decision, is_log: bool, agent: Uuid) -> Vec<Hit> {
             severity: Severity::Medium,
             title,
             fold_s: DEFAULT_FOLD_S,
+            rests_on: Vec::new(),
         });
     }
     hits
@@ -228,6 +252,20 @@ pub struct Witness<'a> {
     pub task: &'a str,
 }
 
+/// The incident that a hit adds to: looked up in `draft`, then in `committed`.
+fn earlier<'o>(draft: &'o Open, committed: &'o Open, hit: &Hit, at_us: i64) -> Option<&'o Arc<Incident>> {
+    draft.folding(hit, at_us).or_else(|| {
+        let found = committed.folding(hit, at_us)?;
+        // The draft knows it better, and there it takes no more hits.
+        draft.get(found.id).is_none().then_some(found)
+    })
+}
+
+/// Whether a hit would add to an incident that there is.
+pub fn is_open(draft: &Open, committed: &Open, hit: &Hit, at_us: i64) -> bool {
+    earlier(draft, committed, hit, at_us).is_some()
+}
+
 /// Adds a hit to the incident that it folds into (looked up in `draft`, then in `committed`), or opens one.
 pub fn fold(
     draft: &Open,
@@ -236,14 +274,12 @@ pub fn fold(
     witness: Witness<'_>,
     new_id: impl FnOnce() -> Uuid,
 ) -> Touched {
-    let earlier = draft.folding(&hit, witness.at_us).or_else(|| {
-        let found = committed.folding(&hit, witness.at_us)?;
-        // The draft knows it better, and there it takes no more hits.
-        draft.get(found.id).is_none().then_some(found)
-    });
+    let mut rests_on = Vec::new();
+    add_earlier(&mut rests_on, &hit.rests_on);
+    let earlier = earlier(draft, committed, &hit, witness.at_us);
     let fold_until_us =
         witness.at_us.saturating_add(i64::try_from(hit.fold_s).unwrap_or(i64::MAX).saturating_mul(1_000_000));
-    let incident = match earlier {
+    let mut incident = match earlier {
         Some(earlier) => {
             let mut incident = Incident::clone(earlier);
             incident.count += 1;
@@ -271,9 +307,23 @@ pub fn fold(
             last_seen_us: witness.at_us,
             fold_until_us,
             witnesses: vec![witness.entry],
+            earlier: Vec::new(),
         },
     };
-    Touched { new: incident.count == 1, incident: Arc::new(incident) }
+    add_earlier(&mut incident.earlier, &rests_on);
+    Touched { new: incident.count == 1, incident: Arc::new(incident), rests_on }
+}
+
+/// Of too many, those in the middle go.
+fn add_earlier(known: &mut Vec<i64>, more: &[i64]) {
+    known.extend(more);
+    known.sort_unstable();
+    known.dedup();
+    let surplus = known.len().saturating_sub(MAX_EARLIER);
+    let first = MAX_EARLIER / 2;
+    if surplus > 0 {
+        known.drain(first..first + surplus);
+    }
 }
 
 #[cfg(test)]
@@ -282,7 +332,14 @@ mod tests {
 
     fn hit(key: &str) -> Hit {
         let (rule, title) = ("p.r".to_owned(), "t".to_owned());
-        Hit { rule, key: vec![key.to_owned()], severity: Severity::High, title, fold_s: 10 }
+        Hit {
+            rule,
+            key: vec![key.to_owned()],
+            severity: Severity::High,
+            title,
+            fold_s: 10,
+            rests_on: Vec::new(),
+        }
     }
 
     fn witness(at_s: i64) -> Witness<'static> {

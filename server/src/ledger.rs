@@ -190,6 +190,7 @@ fn rule_record(rule: &RuleReport) -> Object<'_> {
         .text("mode", mode)
         .optional_text("score", rule.score.map(|score| score.to_string()));
     let object = if rule.missing.is_empty() { object } else { object.value("missing", texts(&rule.missing)) };
+    let object = if rule.filling { object.integer("filling", 1) } else { object };
     if rule.exempted { object.integer("exempted", 1) } else { object }
 }
 

@@ -18,6 +18,7 @@ pub mod incidents;
 pub mod intents;
 pub mod ledger;
 pub mod logging;
+pub mod memory;
 pub mod pdp;
 pub mod policies;
 pub mod registration;
@@ -87,8 +88,8 @@ pub struct Server {
     app: Arc<App>,
     stop: watch::Sender<bool>,
     listening: JoinHandle<()>,
-    flushing: JoinHandle<()>,
-    sequencers: Vec<JoinHandle<()>>,
+    upkeep: Vec<JoinHandle<()>>,
+    sequencers: Vec<app::Sequencer>,
     lock: Lock,
 }
 
@@ -118,8 +119,11 @@ impl Server {
         let router = http::router(Arc::clone(&app));
         let listening = http::listen::serve(listener, router, config.max_connections, DRAIN, stopping);
         let listening = tokio::spawn(listening);
-        let flushing = tokio::spawn(Arc::clone(&app).flush_key_uses_now_and_then());
-        Ok(Server { address, credentials, app, stop, listening, flushing, sequencers, lock })
+        let upkeep = vec![
+            tokio::spawn(Arc::clone(&app).flush_key_uses_now_and_then()),
+            tokio::spawn(Arc::clone(&app).make_snapshots_now_and_then()),
+        ];
+        Ok(Server { address, credentials, app, stop, listening, upkeep, sequencers, lock })
     }
 
     /// Where it listens.
@@ -134,17 +138,17 @@ impl Server {
 
     /// Stops accepting, finishes what is in flight, writes everything down and ends.
     pub async fn stop(self) {
-        let Server { app, stop, listening, flushing, sequencers, lock, .. } = self;
+        let Server { app, stop, listening, upkeep, sequencers, lock, .. } = self;
         // Nobody listens only if the accept loop ended already.
         let _ = stop.send(true);
         let _ = listening.await;
-        flushing.abort();
-        let _ = flushing.await;
+        for task in upkeep {
+            task.abort();
+            let _ = task.await;
+        }
         app.stop();
         for sequencer in sequencers {
-            if let Err(error) = sequencer.await {
-                tracing::error!(%error, "a sequencer did not end by itself");
-            }
+            app::end(sequencer).await;
         }
         app.flush_key_uses().await;
         let database = Arc::clone(&app.database);

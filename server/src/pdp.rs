@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use lictor_engine::decision::Decision;
 use lictor_engine::event::{Event, FieldError, Origin};
+use lictor_engine::memory::Memories;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -75,12 +76,21 @@ pub async fn decide(org: &Org, prepared: Prepared) -> Result<Answer, PdpError> {
     Ok(answers.into_iter().next().ok_or(Unavailable::NotDurable)??)
 }
 
-/// Judges on this thread, against the generation in force, and records nothing.
-pub fn dry_run(org: &Org, mut event: Event, at_us: Option<i64>) -> Decision {
-    if let Some(at_us) = at_us {
-        event.set_at(at_us);
+/// Judges events, each at this time or at its own, and records nothing. On this thread, unless a rule asks what
+/// happened before.
+pub async fn dry_run(org: &Org, events: Vec<(Event, Option<i64>)>) -> Result<Vec<Decision>, Unavailable> {
+    let in_force = org.view.in_force();
+    if in_force.generation.remembers() {
+        return org.queue.would_decide(events).await;
     }
-    judge(&org.view.active.snapshot(), &event)
+    let nothing = Memories::default();
+    let decide = |(mut event, at_us): (Event, Option<i64>)| {
+        if let Some(at_us) = at_us {
+            event.set_at(at_us);
+        }
+        judge(&in_force, &nothing, &event)
+    };
+    Ok(events.into_iter().map(decide).collect())
 }
 
 /// Registers an agent, judged as `registration`.

@@ -1,12 +1,15 @@
 //! Policies: the sources that an org keeps, their versions, and which of them decide.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lictor_dsl::{Source, check};
+use lictor_engine::generation::Generation;
+use lictor_engine::memory::Missing;
 use uuid::Uuid;
 
 use crate::ledger::sha256;
-use crate::vault::Bytes32;
+use crate::vault::{Bytes32, hex};
 
 /// One policy of an org.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +67,58 @@ pub fn header_says_shadow(source: &str) -> bool {
 
 /// All policies of an org, by name. Replaced whole.
 pub type Policies = Arc<Vec<Arc<Policy>>>;
+
+/// What decides: the policies of an org and the generation that they make. Replaced whole.
+#[derive(Debug)]
+pub struct InForce {
+    /// All policies of the org.
+    pub policies: Policies,
+    /// Those that take part, compiled.
+    pub generation: Arc<Generation>,
+    /// The memories that are being filled from the ledger. Until they are, the rules that ask them are in shadow.
+    pub filling: Vec<Missing>,
+    /// What decisions name. While memories are being filled the same policies decide otherwise, so it is another.
+    pub policy_set: Arc<str>,
+    /// The full names of the rules of each policy that takes part.
+    rules: HashMap<String, Vec<Arc<str>>>,
+}
+
+impl InForce {
+    /// These policies, with rules in shadow until these memories are filled.
+    pub fn new(policies: Policies, generation: Arc<Generation>, filling: Vec<Missing>) -> InForce {
+        let policy_set = match filling.is_empty() {
+            true => Arc::from(generation.digest()),
+            false => {
+                let mut text = generation.digest().to_owned();
+                for missing in &filling {
+                    text.extend(["\0", &missing.memory]);
+                }
+                Arc::from(format!("sha256:{}", hex(&sha256(&[text.as_bytes()]))))
+            }
+        };
+        let mut rules: HashMap<String, Vec<Arc<str>>> = HashMap::new();
+        for rule in generation.rules() {
+            let policy = rule.split_once('.').map_or("", |(policy, _)| policy);
+            rules.entry(policy.to_owned()).or_default().push(Arc::clone(rule));
+        }
+        InForce { policies, generation, filling, policy_set, rules }
+    }
+
+    /// The same once all memories are filled.
+    pub fn filled(&self) -> InForce {
+        InForce::new(Arc::clone(&self.policies), Arc::clone(&self.generation), Vec::new())
+    }
+
+    /// Whether a rule waits for its memory.
+    pub fn is_filling(&self, rule: &str) -> bool {
+        self.filling.iter().any(|missing| missing.rules.iter().any(|waiting| &**waiting == rule))
+    }
+
+    /// The full names of a policy's rules.
+    pub fn rules_of(&self, policy: &str) -> &[Arc<str>] {
+        self.rules.get(policy).map_or(&[], Vec::as_slice)
+    }
+}
 
 /// One earlier or present source of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]

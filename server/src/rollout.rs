@@ -1,22 +1,29 @@
 //! A new policy set: checked and compiled off the request path, put in force between two events, or refused whole.
 //!
 //! Changes of one org's policies go one after the other. What was in force stays in force until the new set is
-//! compiled and its entry is durable.
+//! compiled, its memories are filled from the ledger, and its entry is durable. Where filling takes long, the set is
+//! put in force before that, with the rules that wait in shadow; that they decide is an entry of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lictor_dsl::diagnostics::{Report, Severity};
 use lictor_dsl::{Source, check};
 use lictor_engine::generation::{Generation, NoCode};
 use lictor_engine::plan::PlanError;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::app::Org;
 use crate::db::Change;
 use crate::draft::{PolicyChange, Refused};
-use crate::policies::{Policies, Policy};
+use crate::memory::fill::{FillError, fill, fill_and_activate};
+use crate::policies::{InForce, Policies, Policy};
 use crate::sequencer::Unavailable;
+
+/// How long a change waits for its memories to be filled.
+const FILL_FIRST: Duration = Duration::from_secs(2);
 
 /// Why a change of the policies was not made. Nothing changed.
 #[derive(Debug, thiserror::Error)]
@@ -94,8 +101,8 @@ pub struct Header {
 pub struct Done {
     /// The policy as it is now.
     pub policy: Arc<Policy>,
-    /// The digest of the set that it made.
-    pub policy_set: String,
+    /// What is in force with it.
+    pub in_force: Arc<InForce>,
     /// Warnings and notes about its source.
     pub reports: Vec<Report>,
 }
@@ -127,8 +134,8 @@ pub async fn create(
         });
         let change = Change::Policy { policy: Arc::clone(&policy), new_source_by: Some(actor.clone()) };
         let all = with(&policies, &policy);
-        let policy_set = roll_out(&org, "created", &policy, policies, all, change, actor).await?;
-        Ok(Done { policy, policy_set, reports: header.reports })
+        let in_force = roll_out(&org, "created", &policy, policies, all, change, actor).await?;
+        Ok(Done { policy, in_force, reports: header.reports })
     })
     .await
 }
@@ -183,8 +190,8 @@ async fn apply(
     let policy = Arc::new(policy);
     let change = Change::Policy { policy: Arc::clone(&policy), new_source_by };
     let all = with(&policies, &policy);
-    let policy_set = roll_out(org, what, &policy, policies, all, change, actor).await?;
-    Ok(Done { policy, policy_set, reports })
+    let in_force = roll_out(org, what, &policy, policies, all, change, actor).await?;
+    Ok(Done { policy, in_force, reports })
 }
 
 /// Removes a policy.
@@ -253,13 +260,40 @@ async fn roll_out(
     policies: Policies,
     change: Change,
     actor: String,
-) -> Result<String, RolloutError> {
-    let (to_compile, previous) = (Arc::clone(&policies), org.view.active.snapshot());
+) -> Result<Arc<InForce>, RolloutError> {
+    let (to_compile, previous) = (Arc::clone(&policies), Arc::clone(&org.view.in_force().generation));
     let generation = off_the_request_path(move || compile(&to_compile, Some(&previous))).await?;
-    let (name, policy_set) = (policy.name.clone(), generation.digest().to_owned());
-    let change = PolicyChange { what, name, based_on, policies, generation: Arc::new(generation), change };
-    org.queue.change_policies(change, actor).await??;
-    Ok(policy_set)
+    let (name, generation) = (policy.name.clone(), Arc::new(generation));
+    let mut filling = Box::pin({
+        let (past, queue, generation) = (org.past.clone(), Arc::clone(&org.queue), Arc::clone(&generation));
+        async move { fill(&past, &queue, &generation).await }
+    });
+    let first = timeout(FILL_FIRST, &mut filling).await;
+    let is_under_way = first.is_err();
+    let filled = match first {
+        Ok(Ok(filled)) => filled.map(|filled| *filled),
+        Ok(Err(FillError::Unavailable(error))) => return Err(error.into()),
+        Ok(Err(FillError::Past(error))) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(org = %org.view.id, error, "memories can't be filled: their rules stay in shadow");
+            None
+        }
+        Err(_) => None,
+    };
+    let change =
+        PolicyChange { what, name, based_on, policies, generation: Arc::clone(&generation), change, filled };
+    let in_force = org.queue.change_policies(change, actor).await??;
+    let (past, queue, view) = (org.past.clone(), Arc::clone(&org.queue), Arc::clone(&org.view));
+    let begun = async move {
+        match is_under_way {
+            true => filling.await,
+            false => Ok(None),
+        }
+    };
+    let more = (!in_force.filling.is_empty())
+        .then(|| tokio::spawn(fill_and_activate(past, queue, view, generation, begun)));
+    org.replace_filling(more).await;
+    Ok(in_force)
 }
 
 /// Checks a source beside the others of the org, of which it may replace one, and finds the name in its header.

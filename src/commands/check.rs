@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use lictor_dsl::diagnostics::Severity;
 
+use crate::progress::{Progress, Steps};
 use crate::{Outcome, policies, print};
 
 /// Finds mistakes in policies.
@@ -24,7 +25,10 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn run(self) -> anyhow::Result<Outcome> {
-        let checked = lictor_dsl::check(policies::read(&self.paths)?);
+        let sources = policies::read(&self.paths)?;
+        let progress = Progress::start("checking", Steps::One);
+        let checked = lictor_dsl::check(sources);
+        drop(progress);
         if self.format == print::Format::Json {
             print::json(&checked.reports())?;
         } else {

@@ -1,7 +1,7 @@
 //! `lictor judge`: one decision a line for a file of events.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -14,6 +14,7 @@ use lictor_engine::event::{Event, Origin};
 use lictor_engine::json::{self, Json};
 use lictor_engine::{Engine, Generation, Run};
 
+use crate::progress::{Progress, Steps};
 use crate::{Outcome, policies};
 
 /// Judges a file of events.
@@ -52,6 +53,12 @@ impl Judge {
         };
         let mut out = BufWriter::new(io::stdout().lock());
         let mut run = Run::new(&generation, engine);
+        // On a terminal the decisions themselves show how far it is.
+        let progress = if io::stdout().is_terminal() {
+            Progress::none()
+        } else {
+            Progress::start("judging", Steps::Some)
+        };
         for line in lines(open(&self.events)?) {
             let text = match line? {
                 Line::Event(text) => text,
@@ -60,6 +67,7 @@ impl Judge {
                     continue;
                 }
             };
+            progress.step();
             let decision = match Event::decode(text.as_bytes(), Origin::Event) {
                 Ok(event) => run.judge(event),
                 Err(error) => {

@@ -1,10 +1,14 @@
 //! The subcommands, one file each.
 
 mod check;
+mod completions;
+mod coverage;
 mod explain;
+mod fmt;
 mod judge;
 mod plan;
 mod serve;
+mod template;
 mod test;
 
 use clap::Subcommand;
@@ -16,6 +20,8 @@ use crate::Outcome;
 pub(crate) enum Command {
     /// Find mistakes in policies.
     Check(check::Check),
+    /// Bring policy files into their one canonical form.
+    Fmt(fmt::Fmt),
     /// Run the tests beside the rules.
     Test(test::Test),
     /// Judge a file of events, one JSON object a line.
@@ -24,19 +30,26 @@ pub(crate) enum Command {
     Explain(explain::Explain),
     /// Show what policies compile to: fields, predicates, rules, index.
     Plan(plan::Plan),
+    /// List, show or check templates.
+    Template(template::Template),
     /// Run the server.
     Serve(serve::Serve),
+    /// Print what a shell needs to complete this command's arguments.
+    Completions(completions::Completions),
 }
 
 impl Command {
     pub(crate) fn run(self) -> anyhow::Result<Outcome> {
         match self {
             Command::Check(command) => command.run(),
+            Command::Fmt(command) => command.run(),
             Command::Test(command) => command.run(),
             Command::Judge(command) => command.run(),
             Command::Explain(command) => command.run(),
             Command::Plan(command) => command.run(),
+            Command::Template(command) => command.run(),
             Command::Serve(command) => command.run(),
+            Command::Completions(command) => command.run(),
         }
     }
 }

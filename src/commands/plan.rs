@@ -63,6 +63,20 @@ fn show(plan: &Value) -> anyhow::Result<()> {
             text(predicate, "text")
         ))?;
     }
+    let memories = items(plan, "memories");
+    if !memories.is_empty() {
+        print::line(print::bold("\nmemories, each kept once for each key"))?;
+    }
+    for memory in memories {
+        print::line(format!("  {:>4}  {}", number(memory, "memory"), text(memory, "text")))?;
+        print::line(format!(
+            "        keeps {}, up to {} bytes a key, for up to {}; asked by {}",
+            text(memory, "keeps"),
+            number(memory, "bytes_per_key"),
+            text(memory, "longest"),
+            words(items(memory, "rules"))
+        ))?;
+    }
     print::line(print::bold("\nrules"))?;
     for rule in items(plan, "rules") {
         let kinds = words(items(rule, "kinds"));

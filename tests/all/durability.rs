@@ -1,6 +1,8 @@
 //! What was answered is in the ledger, whatever happens to the process: killed under load again and again, or asked
 //! to end under load.
 //!
+//! What was remembered is there again: every decision after a restart is the one that would have been given without it.
+//!
 //! Killing the process does not test what a power cut does: the kernel's page cache survives it.
 
 use std::collections::HashMap;
@@ -17,6 +19,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::replay;
 use crate::running::{Answer, Client, Server, text};
 
 /// Times that the server is killed, unless `LICTOR_KILLS` says otherwise.
@@ -30,11 +33,27 @@ const BATCH: u64 = 20;
 /// A restarted server answers within this time.
 const READY: Duration = Duration::from_secs(2);
 
-/// Amounts above 100 are denied, so that what was answered can be told from what was not. Its last line is the
-/// number of its version.
+/// Amounts above 100 are denied, so that what was answered can be told from what was not. The other rules depend on what
+/// happened before, some of them on more than the version before them. The last line is the number of the version.
 fn policy(version: i64) -> Value {
-    let rules = "default on intent allow\nrule large on intent { when amount > 100 deny }";
-    json!({"source": format!("policy limits {{}}\n{rules}\n// {version}")})
+    let most = 2 + version % 3;
+    let spent = match version % 2 {
+        0 => "rule spent on intent { when sum(intent.amount per agent.id within 2s) > 500 score +0.1 }",
+        _ => "",
+    };
+    json!({"source": format!(
+        "policy limits {{}}
+         default on intent allow
+         rule large on intent {{ when amount > 100 deny }}
+         rule burst on intent {{ when count(intent per agent.id within 100ms) >= {most} warn }}
+         rule refused on intent {{ when streak(attempted intent where amount > 100 per agent.id) >= 2 score +0.2 }}
+         rule steps on log {{
+           when count(log per task) >= 3 and seen(intent where amount <= 100 since log per agent.id)
+           score +0.3 incident low per task
+         }}
+         {spent}
+// {version}"
+    )})
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,6 +86,7 @@ async fn killed_under_load_nothing_acknowledged_is_lost() {
 
     assert!(server.terminate().success());
     ledger.verify_file(&database, &caller).await;
+    replay::same_decisions(&database, &caller.org).await;
     restarts.sort_unstable();
     let (median, longest) = (restarts[restarts.len() / 2], restarts[restarts.len() - 1]);
     note(&format!(
@@ -106,19 +126,19 @@ async fn asked_to_end_under_load_it_ends_well_and_loses_nothing() {
 
 /// Who asks, on every server that is started on the same file.
 #[derive(Debug, Clone)]
-struct Caller {
+pub(crate) struct Caller {
     /// An API key, for agents.
     key: String,
     /// An access token, for a person: only people read the ledger.
     token: String,
-    org: String,
+    pub(crate) org: String,
     agent: String,
     /// Where the policy is.
     policy: String,
 }
 
 impl Caller {
-    async fn new(server: &Server) -> Caller {
+    pub(crate) async fn new(server: &Server) -> Caller {
         let owner = server.owner().await;
         let policy = owner.post("/api/v1/policies", &policy(1)).await.expect(201);
         let policy = format!("/api/v1/policies/{}", text(&policy["id"]));
@@ -164,7 +184,7 @@ impl Acknowledged {
 }
 
 /// Clients that ask until nobody answers, and a person who edits the policy all the while.
-struct Load {
+pub(crate) struct Load {
     /// Ends with the version that was last acknowledged.
     editor: JoinHandle<i64>,
     clients: JoinSet<Vec<Acknowledged>>,
@@ -172,7 +192,7 @@ struct Load {
 }
 
 /// What was acknowledged to anybody.
-struct Acknowledgements {
+pub(crate) struct Acknowledgements {
     answers: Vec<Acknowledged>,
     version: i64,
 }
@@ -186,7 +206,7 @@ enum Asks {
     Intent,
 }
 
-async fn load(server: &Server, caller: &Caller) -> Load {
+pub(crate) async fn load(server: &Server, caller: &Caller) -> Load {
     let person = caller.person(server);
     let version = caller.version(&person).await;
     let editor = tokio::spawn(edit(person, caller.clone(), version));
@@ -283,7 +303,7 @@ impl Asks {
 
 impl Load {
     /// Waits until there were this many answers.
-    async fn at_least(&self, answers: u64) {
+    pub(crate) async fn at_least(&self, answers: u64) {
         let begun = Instant::now();
         while self.answers.load(Ordering::Relaxed) < answers {
             assert!(begun.elapsed() < Duration::from_secs(60), "hardly any answers");
@@ -292,7 +312,7 @@ impl Load {
     }
 
     /// Everything that was acknowledged to any client.
-    async fn ended(mut self) -> Acknowledgements {
+    pub(crate) async fn ended(mut self) -> Acknowledgements {
         let mut answers = Vec::new();
         while let Some(client) = self.clients.join_next().await {
             answers.extend(client.unwrap());
@@ -394,7 +414,7 @@ impl Ledger {
     }
 }
 
-fn bytes32(hex: &str) -> [u8; 32] {
+pub(crate) fn bytes32(hex: &str) -> [u8; 32] {
     let bytes: Vec<u8> =
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
     bytes.try_into().unwrap()
@@ -422,6 +442,6 @@ impl Random {
 }
 
 #[expect(clippy::print_stderr, reason = "the seed repeats a failure, the figures are what was measured")]
-fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     eprintln!("{text}");
 }

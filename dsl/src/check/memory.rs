@@ -73,7 +73,8 @@ impl Checker<'_, '_> {
             written.parts.iter().map(|part| self.part(operator, part)).collect();
         let since = written.since.as_ref().map(|part| self.part(MemoryOperator::Seen, part));
         let until = written.until.as_ref().map(|part| self.part(MemoryOperator::Seen, part));
-        let within = written.within.as_ref().map(|within| self.within(operator, within));
+        let has_since = written.since.is_some();
+        let within = written.within.as_ref().map(|within| self.within(operator, has_since, within));
         let parts: Vec<MemoryPart> = parts.into_iter().collect::<Option<_>>()?;
         let since = since.map_or(Some(None), |part| part.map(Some))?;
         let until = until.map_or(Some(None), |part| part.map(Some))?;
@@ -276,7 +277,12 @@ impl Checker<'_, '_> {
         Some((MemoryKey { each: written.each, expr: remembered }, asked))
     }
 
-    fn within(&mut self, operator: MemoryOperator, written: &ast::Spanned<ast::Within>) -> Option<Within> {
+    fn within(
+        &mut self,
+        operator: MemoryOperator,
+        has_since: bool,
+        written: &ast::Spanned<ast::Within>,
+    ) -> Option<Within> {
         let span = written.span;
         if operator == MemoryOperator::Streak {
             let help = "it counts from the latest event back to the first that breaks it: leave `within` out";
@@ -319,6 +325,11 @@ impl Checker<'_, '_> {
                 if matches!(operator, MemoryOperator::Sequence) {
                     let help = "say how long the whole may take: `within 1h`, or leave it out";
                     self.scope.report(report::window(span, "a `sequence` has a window of time", help));
+                    return None;
+                }
+                if has_since {
+                    let help = "say how long ago it may be: `within 1h`, or leave it out";
+                    self.scope.report(report::window(span, "`since` has a window of time", help));
                     return None;
                 }
                 let count = number.to_whole().filter(|count| (1..=MOST_EVENTS).contains(count));

@@ -9,6 +9,7 @@ mod header;
 mod memory;
 mod operators;
 mod paths;
+mod promise;
 mod rule;
 mod schema;
 mod scope;
@@ -24,7 +25,7 @@ use sha2::{Digest, Sha256};
 use self::expr::Checker;
 use self::scope::{Named, Scope};
 use crate::ast::{self, ItemKind};
-use crate::diagnostics::{Diagnostic, Severity, names, syntax, typing};
+use crate::diagnostics::{Diagnostic, Severity, lints, names, syntax, typing};
 use crate::events::EventKind;
 use crate::hir::{self, Const, LIST_LIMIT, PatternKind};
 use crate::source::{Lines, Source, Span};
@@ -69,26 +70,31 @@ pub(crate) fn check(sources: &[Source]) -> (hir::PolicySet, Vec<Diagnostic>) {
         set.policies.push(policy);
     }
     used.unused.retain(|(span, ..)| !used.used.contains(&(span.source, span.start)));
-    diagnostics.extend(used.unused.into_iter().map(|(span, what, name)| names::unused(span, what, &name)));
+    diagnostics.extend(used.unused.into_iter().map(|(span, what, name)| lints::unused(span, what, &name)));
+    crate::lint::lint(&files, &set, &lines, &mut diagnostics);
     diagnostics.sort_by_key(|d| (d.span.source, d.span.start, d.code));
     diagnostics.dedup_by(|a, b| a.code == b.code && a.span == b.span && a.message == b.message);
     limit(&mut diagnostics);
     (set, diagnostics)
 }
 
-/// Keeps the first errors of each file, and the first warnings and notes, and says that there are more. What is only
+/// Keeps the first errors of each file, the first warnings and the first notes, and says that there are more. What is only
 /// worth knowing never becomes an error by its number.
 fn limit(diagnostics: &mut Vec<Diagnostic>) {
-    let (mut file, mut errors, mut others) = (0, 0, 0);
+    let (mut file, mut counts) = (0, [0; 3]);
     diagnostics.retain_mut(|diagnostic| {
         if diagnostic.span.source != file {
-            (file, errors, others) = (diagnostic.span.source, 0, 0);
+            (file, counts) = (diagnostic.span.source, [0; 3]);
         }
         let severity = diagnostic.severity;
-        let count = if severity == Severity::Error { &mut errors } else { &mut others };
+        let [errors, warnings, notes] = &mut counts;
+        let count = match severity {
+            Severity::Error => errors,
+            Severity::Warning => warnings,
+            Severity::Note => notes,
+        };
         *count += 1;
         if *count == crate::parse::DIAGNOSTICS_LIMIT {
-            let severity = if severity == Severity::Error { severity } else { Severity::Note };
             *diagnostic = syntax::more(diagnostic.span, *count, severity);
         }
         *count <= crate::parse::DIAGNOSTICS_LIMIT
@@ -100,6 +106,12 @@ fn header(file: &ast::File) -> Option<&ast::Header> {
         ItemKind::Header(header) => Some(header),
         _ => None,
     })
+}
+
+/// The name of the policy that a text says it extends.
+pub(crate) fn extends(source: &Source) -> Option<String> {
+    let file = crate::parse::parse(0, source, &mut Vec::new());
+    header(&file)?.extends.first().map(|base| base.value.clone())
 }
 
 /// Whether a header says `mode = "shadow"`.
@@ -244,6 +256,7 @@ fn file_was_unreadable(number: u32, out: &[Diagnostic]) -> bool {
 /// Parameters, lists and macros, so that everything else may use them wherever they stand.
 fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, known: Known<'a>, policy: &mut hir::Policy) {
     for item in &file.items {
+        crate::lint::names::check(&item.kind, |diagnostic| scope.report(diagnostic));
         let (what, name, taken) = match &item.kind {
             ItemKind::Param(written) => {
                 let Some(ty) = param_type(scope, written) else { continue };
@@ -514,8 +527,9 @@ mod checks {
             .collect();
         let (set, diagnostics) = check(&[Source::new("p.lictor", format!("policy p {{}}\n{rules}"))]);
         assert_eq!(set.policies[0].rules.len(), 2_000);
-        assert_eq!(diagnostics.len(), crate::parse::DIAGNOSTICS_LIMIT);
-        assert!(diagnostics.iter().all(|diagnostic| diagnostic.severity == Severity::Note));
+        let notes = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Note);
+        assert_eq!(notes.count(), crate::parse::DIAGNOSTICS_LIMIT);
+        assert!(diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::expr::{Checker, kind_list, plain_text};
 use super::scope::Scope;
 use super::unknowns;
 use crate::ast::{self, Clause};
-use crate::diagnostics::{effects, names, typing, unknowns as unknown};
+use crate::diagnostics::{effects, lints, names, typing, unknowns as unknown};
 use crate::events::{EventKind, FieldId, Trust};
 use crate::hir::*;
 use crate::number::Number;
@@ -81,7 +81,7 @@ pub(super) fn rule(scope: &mut Scope, rule: &ast::Rule, docs: &[String]) -> Opti
     let because = parts.because.map(|because| checker.typed(because, Type::String));
     let incident = parts.incident.map(|incident| self::incident(&mut checker, incident));
     if conditions.is_empty() && !matches!(parts.effect, Some((ast::Effect::Allow, _))) {
-        scope.report(effects::always(rule.name.span, &rule.name.value, &kind_list(&kinds)));
+        scope.report(lints::always(rule.name.span, &rule.name.value, &kind_list(&kinds)));
     }
     let conditions: Vec<Expr> = conditions.into_iter().collect::<Option<_>>()?;
     let mut condition = conjunction(conditions, rule.name.span);
@@ -94,6 +94,10 @@ pub(super) fn rule(scope: &mut Scope, rule: &ast::Rule, docs: &[String]) -> Opti
         incident.iter_mut().flat_map(|incident| incident.per.iter_mut().chain(&mut incident.title));
     let mut shown: Vec<&mut Expr> = because.iter_mut().chain(in_incident).collect();
     sound &= settle(scope, &mut [&mut condition], &mut shown);
+    for wrong in super::promise::mistyped(&condition, scope.schemas) {
+        scope.report(typing::against_schema(wrong.span, &wrong.field, wrong.used_as, wrong.is));
+        sound = false;
+    }
     if let Some(effect) = &effect {
         sound &= unknown_parts(scope, &condition, effect, rule.name.span);
     }
@@ -311,8 +315,16 @@ pub(super) fn obligation(scope: &mut Scope, written: &ast::Obligation) -> Option
             "pause" => Obligation::Pause,
             "freeze" => Obligation::Freeze,
             "judge" => Obligation::Judge,
+            "notify" => {
+                scope.report(effects::incomplete(word.span, "do notify", "a channel", "do notify \"ops\""));
+                return None;
+            }
+            "redact" => {
+                scope.report(effects::incomplete(word.span, "do redact", "a path", "do redact payload.iban"));
+                return None;
+            }
             other => {
-                let known = ["notify", "pause", "freeze", "redact", "judge"];
+                let known = ["pause", "freeze", "judge", "notify \"…\"", "redact …"];
                 scope.report(names::unknown_word(word.span, "obligation", other, known.into_iter()));
                 return None;
             }

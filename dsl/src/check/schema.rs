@@ -10,8 +10,16 @@ use crate::hir::{Expr, ExprKind, Schema, SchemaField};
 use crate::source::{Lines, Span};
 use crate::types::{Element, Type};
 
-/// The required fields of every schema of the set, by kind of event and value of its selector.
-pub(super) type Schemas = BTreeMap<(EventKind, String), Vec<String>>;
+/// The fields of every schema of the set, by kind of event and value of its selector.
+pub(super) type Schemas = BTreeMap<(EventKind, String), Vec<Promise>>;
+
+/// What a schema says of one field.
+pub(super) struct Promise {
+    name: String,
+    /// None where the type is none.
+    ty: Option<Type>,
+    required: bool,
+}
 
 const TYPES: [(&str, Type); 7] = [
     ("number", Type::Number),
@@ -32,9 +40,12 @@ pub(super) fn all(files: &[ast::File]) -> Schemas {
     for item in enforced.flat_map(|file| &file.items) {
         let ItemKind::Schema(written) = &item.kind else { continue };
         let Some(kind) = EventKind::named(&written.kind.value) else { continue };
-        let required =
-            written.fields.iter().filter(|(.., optional)| !optional).map(|(name, ..)| name.value.clone());
-        schemas.entry((kind, written.value.value.clone())).or_default().extend(required);
+        let fields = written.fields.iter().map(|(name, ty, optional)| Promise {
+            name: name.value.clone(),
+            ty: TYPES.iter().find(|(known, _)| *known == ty.value.replace(' ', "")).map(|(_, ty)| *ty),
+            required: !optional,
+        });
+        schemas.entry((kind, written.value.value.clone())).or_default().extend(fields);
     }
     schemas
 }
@@ -42,17 +53,42 @@ pub(super) fn all(files: &[ast::File]) -> Schemas {
 /// What is there once the selector has this value.
 pub(super) fn promised(schemas: &Schemas, selector: FieldId, value: &str) -> HashSet<Expr> {
     let mut there = HashSet::new();
-    for ((kind, of), required) in schemas {
-        let Some((payload, its_selector)) = kind.payload() else { continue };
-        if of == value && its_selector == selector {
-            let json = |kind| Expr { kind, ty: Type::Json, span: Span::default() };
-            let payload = json(ExprKind::Field(payload));
-            let member = |name: &String| json(ExprKind::Member(Box::new(payload.clone()), name.clone()));
-            there.extend(required.iter().map(member));
-            there.insert(payload);
-        }
+    for (payload, fields) in selected(schemas, selector, value) {
+        let required = fields.iter().filter(|field| field.required);
+        there.extend(required.map(|field| member(&payload, &field.name)));
+        there.insert(payload);
     }
     there
+}
+
+/// The types that fields have where they are there, once the selector has this value.
+pub(super) fn types(schemas: &Schemas, selector: FieldId, value: &str) -> HashMap<Expr, Type> {
+    let mut types = HashMap::new();
+    for (payload, fields) in selected(schemas, selector, value) {
+        let typed = fields.iter().filter_map(|field| Some((member(&payload, &field.name), field.ty?)));
+        types.extend(typed);
+    }
+    types
+}
+
+/// The payloads that schemas describe for this value of their selector, with their fields.
+fn selected<'s>(
+    schemas: &'s Schemas,
+    selector: FieldId,
+    value: &str,
+) -> impl Iterator<Item = (Expr, &'s Vec<Promise>)> {
+    schemas.iter().filter_map(move |((kind, of), fields)| {
+        let (payload, its_selector) = kind.payload()?;
+        (of == value && its_selector == selector).then(|| (json(ExprKind::Field(payload)), fields))
+    })
+}
+
+fn json(kind: ExprKind) -> Expr {
+    Expr { kind, ty: Type::Json, span: Span::default() }
+}
+
+fn member(payload: &Expr, name: &str) -> Expr {
+    json(ExprKind::Member(Box::new(payload.clone()), name.to_owned()))
 }
 
 /// Checks one schema.

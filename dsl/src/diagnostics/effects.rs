@@ -1,6 +1,6 @@
 //! L06 and L07: what rules ask for, and their tests.
 
-use super::{Diagnostic, error, warning};
+use super::{Diagnostic, error};
 use crate::source::Span;
 
 /// A rule that asks for nothing.
@@ -115,14 +115,14 @@ pub(crate) fn loosens(span: Span, message: String, base: &str) -> Diagnostic {
     )
 }
 
-/// A rule without a condition.
-pub(crate) fn always(span: Span, name: &str, kinds: &str) -> Diagnostic {
-    warning(
-        "L0902",
-        format!("rule `{name}` applies to every {kinds}"),
+/// An obligation that does not say for whom, or on what.
+pub(crate) fn incomplete(span: Span, obligation: &str, lacks: &str, example: &str) -> Diagnostic {
+    error(
+        "L0611",
+        format!("`{obligation}` needs {lacks}"),
         span,
-        "has no `when`",
-        "add a `when`; if every event is meant, a `default` says so better",
+        format!("without {lacks}"),
+        format!("write `{example}`"),
     )
 }
 

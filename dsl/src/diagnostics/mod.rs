@@ -3,6 +3,7 @@
 //! This crate returns diagnostics as data; the command draws them and the server sends them as JSON.
 
 pub(crate) mod effects;
+pub(crate) mod lints;
 pub(crate) mod memory;
 pub(crate) mod names;
 pub(crate) mod syntax;

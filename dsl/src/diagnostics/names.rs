@@ -1,6 +1,6 @@
 //! L02: names that mean nothing, or two things.
 
-use super::{Diagnostic, Fix, error, nearest, shown, warning};
+use super::{Diagnostic, Fix, error, nearest, shown};
 use crate::source::Span;
 
 fn with_suggestion<'a>(
@@ -204,7 +204,13 @@ pub(crate) fn unknown_zone(span: Span, name: &str) -> Diagnostic {
     )
 }
 
-/// Something declared and never used.
-pub(crate) fn unused(span: Span, what: &str, name: &str) -> Diagnostic {
-    warning("L0901", format!("{what} `{name}` is never used"), span, "declared here", "use it, or remove it")
+/// A name that calls of it could not reach.
+pub(crate) fn reserved(span: Span, name: &str, taken_by: &str) -> Diagnostic {
+    error(
+        "L0215",
+        format!("`{name}` can't be declared"),
+        span,
+        format!("the name of {taken_by}"),
+        format!("choose another name: `{name}(…)` would mean {taken_by}"),
+    )
 }

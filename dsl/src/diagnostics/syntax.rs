@@ -121,7 +121,10 @@ pub(crate) fn more(span: Span, limit: usize, severity: Severity) -> Diagnostic {
             format!("this file has {limit} mistakes or more"),
             "mend those above first: the rest is not shown",
         ),
-        _ => (format!("there are {limit} notes or more about this file"), "the rest is not shown"),
+        Severity::Warning => (format!("this file has {limit} warnings or more"), "the rest is not shown"),
+        Severity::Note => {
+            (format!("there are {limit} notes or more about this file"), "the rest is not shown")
+        }
     };
     Diagnostic { severity, ..error("L0111", message, span, "the rest begins here", help) }
 }
@@ -129,6 +132,17 @@ pub(crate) fn more(span: Span, limit: usize, severity: Severity) -> Diagnostic {
 /// A template that does not say where its rules come from.
 pub(crate) fn template(span: Span, message: &str, help: &str) -> Diagnostic {
     error("L0112", message, span, "this header", help)
+}
+
+/// A file that would say something else once it is formatted: a fault of the formatter's.
+pub(crate) fn not_formatted(span: Span) -> Diagnostic {
+    error(
+        "L0113",
+        "this file can't be formatted without a change to what it says or to its comments",
+        span,
+        "left as it was",
+        "this is a fault of the formatter: please report it, with the file if you can",
+    )
 }
 
 /// The header is missing or there are several.

@@ -66,6 +66,17 @@ pub(crate) fn incomparable(span: Span, left: Type, right: Type) -> Diagnostic {
     error("L0303", format!("{} can't be compared with {}", a(left), a(right)), span, "never holds", help)
 }
 
+/// A payload field that its schema gives another type.
+pub(crate) fn against_schema(span: Span, field: &str, used_as: Type, is: Type) -> Diagnostic {
+    error(
+        "L0314",
+        format!("`{field}` is used as {}, but its schema says {}", a(used_as), a(is)),
+        span,
+        format!("this is {}", a(is)),
+        "compare it with a value of the schema's type, or mend the schema",
+    )
+}
+
 /// Values without an order.
 pub(crate) fn unordered(span: Span, ty: Type) -> Diagnostic {
     error(

@@ -18,7 +18,7 @@ use crate::source::{Source, Span};
 #[derive(pest_derive::Parser)]
 #[grammar = "grammar.pest"]
 #[allow(missing_docs, reason = "generated from the grammar, which has the comments")]
-struct Grammar;
+pub(crate) struct Grammar;
 
 /// The most diagnostics that one file gets.
 pub(crate) const DIAGNOSTICS_LIMIT: usize = 500;

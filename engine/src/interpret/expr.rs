@@ -8,13 +8,12 @@ use lictor_dsl::number::Number;
 use lictor_dsl::text::{fold, host, moment};
 use lictor_dsl::types::{Element, Type};
 
+use super::recall::Recollection;
 use crate::event::Event;
 use crate::json::Json;
 use crate::limits::{BYTES_A_STEP, PATTERN_STEPS, STEPS};
-use crate::memory::key::{self, Key};
-use crate::memory::state::Answer;
-use crate::memory::{Asked, Nothing, Recall};
-use crate::plan::memory::AskPlan;
+use crate::memory::key::Key;
+use crate::memory::{Nothing, Recall};
 use crate::plan::node::{Node, Part, Patterns};
 use crate::truth::Truth;
 use crate::value::Value;
@@ -25,28 +24,15 @@ pub(crate) struct Scene<'e> {
     pub params: &'e [Const],
     /// The risk, once it is known.
     pub risk: Cell<Number>,
-    steps: Cell<u32>,
+    pub(super) steps: Cell<u32>,
     /// A predicate panicked: a fault of the engine, whatever the rest says.
     pub faulted: Cell<bool>,
     variables: RefCell<Vec<(u32, Option<Value<'e>>)>>,
-    memory: &'e dyn Recall,
+    pub(super) memory: &'e dyn Recall,
     /// Keys that were worked out, by the number of their list.
-    keys: RefCell<Vec<(usize, Option<Key>)>>,
+    pub(super) keys: RefCell<Vec<(usize, Option<Key>)>>,
     /// Questions to memories, while somebody wants to know which: the question, its keys, and what it rests on.
-    asked: RefCell<Option<Vec<Recollection>>>,
-}
-
-/// A question that was put to a memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Recollection {
-    /// The number of the memory.
-    pub memory: usize,
-    /// The values of its keys.
-    pub keys: Vec<String>,
-    /// The answer; none if it is unknown.
-    pub value: Option<String>,
-    /// The events that it rests on.
-    pub events: Vec<u64>,
+    pub(super) asked: RefCell<Option<Vec<Recollection>>>,
 }
 
 impl<'e> Scene<'e> {
@@ -73,13 +59,6 @@ impl<'e> Scene<'e> {
     /// What happened before.
     pub(crate) fn memory(&self) -> &'e dyn Recall {
         self.memory
-    }
-
-    /// The questions that evaluating this puts to memories.
-    pub(crate) fn recollections(&self, node: &'e Node) -> Vec<Recollection> {
-        self.asked.replace(Some(Vec::new()));
-        self.predicate(node);
-        self.asked.take().unwrap_or_default()
     }
 
     /// Evaluates one predicate with a budget of its own; a second value says whether the budget was overrun.
@@ -117,12 +96,12 @@ impl<'e> Scene<'e> {
     }
 
     /// Counts a step; false once there were too many.
-    fn step(&self) -> bool {
+    pub(super) fn step(&self) -> bool {
         self.charge(1)
     }
 
     /// Counts steps; false once there were too many.
-    fn charge(&self, count: usize) -> bool {
+    pub(super) fn charge(&self, count: usize) -> bool {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let steps = self.steps.get().saturating_add(count).min(STEPS + 1);
         self.steps.set(steps);
@@ -226,7 +205,7 @@ impl<'e> Scene<'e> {
         }
     }
 
-    fn value(&self, node: &'e Node) -> Option<Value<'e>> {
+    pub(super) fn value(&self, node: &'e Node) -> Option<Value<'e>> {
         if !self.step() {
             return None;
         }
@@ -410,65 +389,6 @@ impl<'e> Scene<'e> {
         Some((Value::Number(Number::whole(least)), Value::Number(Number::whole(most))))
     }
 
-    /// Asks a memory. A key that is absent leaves the answer unknown.
-    fn recall(&self, ask: &'e AskPlan) -> Answer<'e> {
-        let Some(asked) = self.asked(ask) else { return Answer::UNKNOWN };
-        let answer = self.memory.recall(&asked);
-        if let Some(list) = self.asked.borrow_mut().as_mut() {
-            let certain = match &answer.value {
-                Some((least, most)) if !differ(least, most) => Some(cut(&least.to_string())),
-                Some((least, most)) => Some(format!("{least} to {most}")),
-                None => None,
-            };
-            list.push(Recollection {
-                memory: ask.memory,
-                keys: ask.keys.iter().map(|key| self.shown(key)).collect(),
-                value: certain,
-                events: self.memory.witnesses(&asked),
-            });
-        }
-        answer
-    }
-
-    fn shown(&self, node: &'e Node) -> String {
-        self.value(node).map_or_else(|| "?".to_owned(), |value| cut(&value.to_string()))
-    }
-
-    /// A question with its keys worked out.
-    fn asked(&self, ask: &'e AskPlan) -> Option<Asked<'e>> {
-        let span = ask.window.span(self.params)?;
-        let plan = self.memory.plan()?;
-        let memory = plan.memories.all.get(ask.memory)?;
-        let group = plan.memories.groups.get(memory.group)?;
-        let known = ask.list.and_then(|list| {
-            self.keys.borrow().iter().find(|(known, _)| *known == list).map(|(_, key)| *key)
-        });
-        let has_each = group.keys.iter().any(|key| key.each);
-        let now = self.event.at();
-        if let (Some(key), false) = (known, has_each) {
-            return Some(Asked { ask, key: key?, any: None, span, now });
-        }
-        let before = self.steps.get();
-        let values: Vec<Option<Value<'e>>> = ask.keys.iter().map(|key| self.value(key)).collect();
-        let read = values.iter().flatten().map(Value::size).sum::<usize>() / BYTES_A_STEP;
-        let key = if self.charge(read) { key::key(self.event.org(), &values) } else { None };
-        if let Some(list) = ask.list {
-            // Which predicate is the first to ask must not show in its steps: that depends on the engine.
-            self.steps.set(before);
-            if known.is_none() {
-                self.keys.borrow_mut().push((list, key));
-            }
-        }
-        let any = if has_each {
-            let plain =
-                values.into_iter().zip(&group.keys).filter(|(_, key)| !key.each).map(|(value, _)| value);
-            key::asked_any(self.event.org(), &group.keys, plain.collect())
-        } else {
-            None
-        };
-        Some(Asked { ask, key: key?, any, span, now })
-    }
-
     /// Membership: Kleene's or over `==`. Nothing is in an empty list, not even what is unknown.
     fn contains(&self, xs: &Value<'e>, x: Option<&Value<'e>>) -> Truth {
         let Some(count) = xs.count() else { return Truth::Unknown };
@@ -561,7 +481,7 @@ impl<'e> Scene<'e> {
 const SHOWN: usize = 256;
 
 /// A value for a text that people read: bounded, and on one line whatever the agent sent.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     let mut shown: String = String::with_capacity(text.len().min(SHOWN));
     for (number, c) in text.chars().enumerate() {
         if number == SHOWN {
@@ -583,7 +503,7 @@ fn is_bidi(c: char) -> bool {
 }
 
 /// Whether two bounds are not one value.
-fn differ(least: &Value<'_>, most: &Value<'_>) -> bool {
+pub(super) fn differ(least: &Value<'_>, most: &Value<'_>) -> bool {
     match (least, most) {
         (Value::Bool(least), Value::Bool(most)) => least != most,
         _ => least.order(most).is_some_and(std::cmp::Ordering::is_ne),

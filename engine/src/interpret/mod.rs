@@ -1,6 +1,7 @@
 //! The reference interpreter: it walks a rule's condition as it stands, without index, machine code or shortcuts.
 
 pub(crate) mod expr;
+mod recall;
 
 use lictor_dsl::hir::{self, ExprKind};
 use lictor_dsl::types::Type;

@@ -9,14 +9,15 @@ use lictor_dsl::hir::MemoryOperator;
 use lictor_dsl::number::Number;
 use lictor_dsl::types::Type;
 
+use super::answer::{Answer, Span};
 use super::key::{self, Keys};
-use super::state::{Answer, Sight, Span, Stamp, first_step, lacking};
+use super::state::{Sight, Stamp, lacking};
 use super::{Asked, EventNumber, Fate, Recall, sight, stamp};
 use crate::event::Event;
 use crate::generation::Generation;
 use crate::interpret::{self, expr::Scene};
 use crate::plan::Plan;
-use crate::plan::memory::{Keep, MemoryPlan};
+use crate::plan::memory::MemoryPlan;
 use crate::truth::Truth;
 use crate::value::Value;
 
@@ -80,11 +81,12 @@ impl Seen<'_> {
 impl Replayed<'_> {
     /// The earlier events that a memory knows under the key that is asked, oldest first; none if it can't be told
     /// which.
-    fn seen(&self, ask: &Asked<'_>) -> Option<Vec<Seen<'_>>> {
+    fn seen(&self, ask: &Asked<'_>, memory: &MemoryPlan) -> Option<Vec<Seen<'_>>> {
         let mut seen = Vec::new();
         for past in &self.history.events {
             let Some(Some((sight, keys))) = past.seen.get(ask.ask.memory) else { continue };
-            if keys.any.is_some() && keys.any == ask.any {
+            let inside = ask.span.reaches(memory.keep, past.stamp.at, ask.now);
+            if keys.any.is_some() && keys.any == ask.any && inside {
                 return None;
             }
             if keys.certain.contains(&ask.key) {
@@ -98,7 +100,7 @@ impl Replayed<'_> {
 impl Recall for Replayed<'_> {
     fn recall<'m>(&'m self, ask: &Asked<'_>) -> Answer<'m> {
         let Some(memory) = self.plan.memories.all.get(ask.ask.memory) else { return Answer::UNKNOWN };
-        let Some(seen) = self.seen(ask) else { return Answer::UNKNOWN };
+        let Some(seen) = self.seen(ask, memory) else { return Answer::UNKNOWN };
         match memory.operator {
             MemoryOperator::Sequence => sequence(&seen, memory, ask),
             MemoryOperator::Streak => streak(&seen),
@@ -127,12 +129,7 @@ fn inside<'s, 'h>(seen: &'s [Seen<'h>], memory: &MemoryPlan, ask: &Asked<'_>) ->
         Span::Events(count) => of_kind.len().saturating_sub(count),
         _ => 0,
     };
-    let holds = |seen: &&&Seen<'_>| match memory.keep {
-        Keep::Steps(Some(length), _) => {
-            seen.past.stamp.at.div_euclid(length) >= first_step(ask.span, Some(length), ask.now)
-        }
-        _ => ask.span.holds(seen.past.stamp.at, ask.now),
-    };
+    let holds = |seen: &&&Seen<'_>| ask.span.reaches(memory.keep, seen.past.stamp.at, ask.now);
     let mut inside: Vec<&Seen<'_>> = of_kind.iter().skip(from).filter(holds).copied().collect();
     inside.retain(|seen| seen.counts() != Truth::False);
     inside

@@ -3,11 +3,14 @@
 //! [`Memories`] holds what the loaded rules need of the past, bounded. [`history::History`] answers the same questions
 //! from the full list of events, slowly and obviously: it defines what they mean.
 
+pub(crate) mod answer;
 pub mod history;
 pub(crate) mod key;
 mod snapshot;
 pub(crate) mod state;
 pub(crate) mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -15,9 +18,10 @@ use crate::interpret::expr::Scene;
 use crate::plan::memory::{AskPlan, Keep, MemoryPlan, PartPlan, Window};
 use crate::plan::{Cond, Plan};
 use crate::truth::Truth;
+use answer::{Answer, Span};
 use key::Key;
 use lictor_dsl::hir::{Became, Const, MemoryOperator};
-use state::{Answer, Sight, Span, Stamp, State, Stored};
+use state::{Sight, Stamp, State, Stored};
 
 pub use snapshot::SnapshotError;
 pub use store::{Memories, MemoryLimits, Missing};
@@ -158,14 +162,14 @@ fn sight<'e>(
 pub(crate) fn bytes_per_key(memory: &MemoryPlan) -> usize {
     /// A key and its record in a table that is up to half empty, and its place in the queue of the oldest.
     const KEY: usize = 2 * (16 + 40) + 32;
+    // Rings grow by doubling, from room for four.
+    let room = |most: usize| most.next_power_of_two().max(4);
     let entry = match memory.keep {
-        Keep::Ring(most) => most.next_power_of_two() * size_of::<Stamp>(),
-        Keep::Values(most) => most.next_power_of_two() * size_of::<(u128, Stamp)>(),
-        Keep::Steps(_, most) => most.next_power_of_two() * size_of::<state::Step>(),
-        Keep::Events(most) => most.next_power_of_two() * size_of::<state::Entry>(),
-        Keep::Stages(parts) => {
-            parts * (size_of::<Option<Vec<Stamp>>>() + (parts + 1) / 2 * size_of::<Stamp>())
-        }
+        Keep::Ring(most) => room(most) * size_of::<Stamp>(),
+        Keep::Values(most) => room(most) * size_of::<(u128, Stamp)>(),
+        Keep::Steps(_, most) => room(most) * size_of::<state::Step>(),
+        Keep::Events(most) => room(most) * size_of::<state::Entry>(),
+        Keep::Stages(parts) => parts * (size_of::<Option<Vec<Stamp>>>() + room(parts) * size_of::<Stamp>()),
         Keep::Value => size_of::<state::Latest>(),
         Keep::Mark | Keep::Streak | Keep::Since => 0,
     };

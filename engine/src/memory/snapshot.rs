@@ -1,7 +1,5 @@
 //! Memories as bytes, so that a restart need not read the whole ledger again.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
@@ -11,12 +9,15 @@ use crate::generation::Generation;
 /// The version of this form; another one is not read.
 const FORM: u32 = 1;
 
+/// The identity of a group, and its records.
+type Records = ([u8; 32], Vec<(Key, Record)>);
+
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
     form: u32,
     semantics: u32,
     slots: Vec<(u32, Slot)>,
-    groups: Vec<([u8; 32], Vec<(Key, Record)>)>,
+    groups: Vec<Records>,
     latest_at: i64,
     remembered: u64,
     lost: Vec<([u8; 32], Key)>,
@@ -26,12 +27,12 @@ struct Snapshot {
 impl Memories {
     /// All that is remembered, as bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
-        let groups = self.groups.iter().map(|(identity, group)| {
+        let groups = self.groups.iter().map(|group| {
             let mut records: Vec<(Key, Record)> =
-                group.records.iter().map(|(key, record)| (*key, record.clone())).collect();
+                group.records.iter().map(|(key, record)| (*key, record.of(&self.slots))).collect();
             // Equal memories have equal bytes.
             records.sort_unstable_by_key(|(key, record)| (record.touched, *key));
-            (*identity, records)
+            (group.identity, records)
         });
         let mut groups: Vec<_> = groups.collect();
         groups.sort_unstable_by_key(|(identity, _)| *identity);
@@ -61,13 +62,12 @@ impl Memories {
         if (snapshot.form, snapshot.semantics) != (FORM, crate::SEMANTICS) {
             return Err(SnapshotError("it is of another version".to_owned()));
         }
-        let groups: HashMap<[u8; 32], Group> =
-            snapshot.groups.into_iter().map(|(identity, records)| (identity, Group::of(records))).collect();
+        let groups = snapshot.groups.into_iter().map(|(identity, records)| Group::of(identity, records));
         let next_slot = snapshot.slots.iter().map(|(number, _)| number.saturating_add(1)).max().unwrap_or(0);
         let mut memories = Memories::default();
         memories.slots = snapshot.slots.into_iter().collect();
         memories.next_slot = next_slot;
-        memories.groups = groups;
+        memories.groups = groups.collect();
         memories.latest_at = snapshot.latest_at;
         memories.remembered = snapshot.remembered;
         memories.lost = snapshot.lost.into_iter().collect();

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::answer::Answer;
 use super::key::{self, BitsState, Key};
-use super::state::{Answer, State};
+use super::state::{Stamp, State};
 use super::{Asked, EventNumber, Fate, Recall, sight, stamp};
 use crate::event::Event;
 use crate::generation::Generation;
 use crate::interpret::{self, expr::Scene};
 use crate::plan::Plan;
-use crate::plan::memory::Keep;
+use crate::plan::memory::{Keep, MemoryPlan};
 
 /// How much may be remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,13 +42,13 @@ pub struct Missing {
 pub struct Memories {
     /// The digest of the policy set that may ask.
     digest: Option<Arc<str>>,
-    /// For each memory of the plan its slot.
-    bound: Vec<u32>,
+    /// For each memory of the plan where it is kept.
+    bound: Vec<Bound>,
     pub(super) slots: HashMap<u32, Slot>,
     pub(super) next_slot: u32,
-    pub(super) groups: HashMap<[u8; 32], Group>,
-    /// For each group of the plan its identity.
-    group_of: Vec<[u8; 32]>,
+    /// How often memories were dropped.
+    edit: u32,
+    pub(super) groups: Vec<Group>,
     limits: MemoryLimits,
     live_keys: usize,
     /// The time of the latest event.
@@ -63,6 +64,14 @@ pub struct Memories {
     journal: Option<Vec<Undo>>,
 }
 
+/// Where a memory of the plan is kept.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    slot: u32,
+    group: usize,
+    ready: bool,
+}
+
 /// One memory that is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Slot {
@@ -76,6 +85,8 @@ pub(super) struct Slot {
 /// Everything under one set of keys.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Group {
+    /// What its keys mean.
+    pub(super) identity: [u8; 32],
     pub(super) records: HashMap<Key, Record, BitsState>,
     /// Keys in the order in which they were first touched, with that time: the oldest is looked at first.
     queue: VecDeque<(i64, Key)>,
@@ -87,22 +98,33 @@ pub(super) struct Group {
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) touched: i64,
+    /// The edit of the policies since which it holds no state that nobody asks any more.
+    #[serde(skip)]
+    edit: u32,
     states: Vec<(u32, State)>,
+}
+
+impl Record {
+    /// A copy with the states that somebody asks. The numbers of the others may be given again.
+    pub(super) fn of(&self, slots: &HashMap<u32, Slot>) -> Record {
+        let asked = self.states.iter().filter(|(slot, _)| slots.contains_key(slot));
+        Record { touched: self.touched, edit: 0, states: asked.cloned().collect() }
+    }
 }
 
 impl Group {
     /// A group of these records, the oldest first.
-    pub(super) fn of(records: Vec<(Key, Record)>) -> Group {
+    pub(super) fn of(identity: [u8; 32], records: Vec<(Key, Record)>) -> Group {
         let queue = records.iter().map(|(key, record)| (record.touched, *key)).collect();
-        Group { records: records.into_iter().collect(), queue, horizon_us: 0 }
+        Group { identity, records: records.into_iter().collect(), queue, horizon_us: 0 }
     }
 }
 
 /// How to take back one change.
 #[derive(Debug)]
 enum Undo {
-    State { group: [u8; 32], key: Key, slot: u32, before: Option<State>, touched: i64 },
-    Gone { group: [u8; 32], key: Key, record: Record },
+    State { group: usize, key: Key, slot: u32, before: Option<State>, touched: i64 },
+    Gone { group: usize, key: Key, record: Record },
     Lost { group: [u8; 32], key: Key },
     Clock { latest_at: i64, remembered: u64 },
 }
@@ -130,7 +152,7 @@ impl Memories {
         let fresh = self.remembered == 0;
         let mut kept: HashMap<[u8; 32], u32> =
             self.slots.iter().map(|(number, slot)| (slot.identity, *number)).collect();
-        self.bound.clear();
+        let mut slots = Vec::new();
         for memory in &plan.memories.all {
             let known = kept.get(&memory.identity).copied();
             let serves = known
@@ -152,54 +174,66 @@ impl Memories {
                     number
                 }
             };
-            self.bound.push(number);
+            slots.push(number);
         }
-        let bound: HashSet<u32> = self.bound.iter().copied().collect();
-        self.slots.retain(|number, _| bound.contains(number));
-        self.group_of = plan.memories.groups.iter().map(|group| group.identity).collect();
-        let wanted: HashSet<[u8; 32]> = self.group_of.iter().copied().collect();
-        self.groups.retain(|identity, _| wanted.contains(identity));
-        for memory in &plan.memories.all {
-            if let Some(identity) = self.group_of.get(memory.group) {
-                let group = self.groups.entry(*identity).or_default();
+        let used: HashSet<u32> = slots.iter().copied().collect();
+        let before = self.slots.len();
+        self.slots.retain(|number, _| used.contains(number));
+        if self.slots.len() < before {
+            self.edit = self.edit.wrapping_add(1);
+        }
+        let wanted: HashSet<[u8; 32]> = plan.memories.groups.iter().map(|group| group.identity).collect();
+        self.groups.retain(|group| wanted.contains(&group.identity));
+        let mut places: HashMap<[u8; 32], usize> =
+            self.groups.iter().zip(0..).map(|(group, place)| (group.identity, place)).collect();
+        for group in &plan.memories.groups {
+            places.entry(group.identity).or_insert_with(|| {
+                self.groups.push(Group { identity: group.identity, ..Group::default() });
+                self.groups.len() - 1
+            });
+        }
+        self.bound.clear();
+        for (memory, slot) in plan.memories.all.iter().zip(slots) {
+            let identity = plan.memories.groups.get(memory.group).map(|group| group.identity);
+            let group = identity.and_then(|identity| places.get(&identity)).copied().unwrap_or(usize::MAX);
+            if let Some(group) = self.groups.get_mut(group) {
                 group.horizon_us = group.horizon_us.max(memory.horizon_us);
             }
+            let ready = self.slots.get(&slot).is_some_and(|slot| slot.ready);
+            self.bound.push(Bound { slot, group, ready });
         }
-        self.live_keys = self.groups.values().map(|group| group.records.len()).sum();
+        self.live_keys = self.groups.iter().map(|group| group.records.len()).sum();
         self.digest = Some(Arc::clone(&plan.digest));
         self.missing(generation)
     }
 
-    /// What the policy set asks and is not filled.
-    pub fn missing(&self, generation: &Generation) -> Vec<Missing> {
+    /// What would have to be filled if this policy set were served from now on.
+    pub fn lacks(&self, generation: &Generation) -> Vec<Missing> {
         let plan = generation.plan();
-        let waiting = plan.memories.all.iter().enumerate().filter(|(number, _)| !self.is_ready(*number));
-        waiting
-            .map(|(number, memory)| Missing {
-                memory: memory.text.clone(),
-                rules: plan
-                    .rules
-                    .iter()
-                    .filter(|rule| rule.memories.contains(&number))
-                    .map(|rule| Arc::clone(&rule.name))
-                    .collect(),
-            })
-            .collect()
+        let fresh = self.remembered == 0;
+        missing(plan, |number| fresh || plan.memories.all.get(number).is_some_and(|memory| self.has(memory)))
     }
 
-    fn slot(&self, memory: usize) -> Option<(u32, &Slot)> {
-        let number = *self.bound.get(memory)?;
-        Some((number, self.slots.get(&number)?))
+    /// Whether everything that a memory needs is held.
+    fn has(&self, memory: &MemoryPlan) -> bool {
+        let serves = |slot: &Slot| slot.keep.covers(memory.keep) && slot.horizon_us >= memory.horizon_us;
+        self.slots.values().any(|slot| slot.ready && slot.identity == memory.identity && serves(slot))
+    }
+
+    /// What the policy set asks and is not filled.
+    pub fn missing(&self, generation: &Generation) -> Vec<Missing> {
+        missing(generation.plan(), |number| self.is_ready(number))
     }
 
     /// Whether a memory of the plan holds everything since the ledger began.
     pub(crate) fn is_ready(&self, memory: usize) -> bool {
-        self.slot(memory).is_some_and(|(_, slot)| slot.ready)
+        self.bound.get(memory).is_some_and(|bound| bound.ready)
     }
 
     /// Whether these memories were made for this plan.
     pub(crate) fn serves(&self, plan: &Plan) -> bool {
-        plan.memories.all.is_empty() || self.digest.as_ref() == Some(&plan.digest)
+        let same = |digest: &Arc<str>| Arc::ptr_eq(digest, &plan.digest) || *digest == plan.digest;
+        plan.memories.all.is_empty() || self.digest.as_ref().is_some_and(same)
     }
 
     /// How many keys are held.
@@ -210,6 +244,13 @@ impl Memories {
     /// How many live keys had to go since this was asked last: each is worth an incident.
     pub fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost_lately)
+    }
+
+    /// Notes that something happened of which nothing needs to be remembered.
+    pub fn pass(&mut self, at_us: i64) {
+        self.note(Undo::Clock { latest_at: self.latest_at, remembered: self.remembered });
+        self.latest_at = self.latest_at.max(at_us);
+        self.remembered += 1;
     }
 
     /// About how many bytes are held.
@@ -224,7 +265,7 @@ impl Memories {
                 + (group.records.capacity() - group.records.len()) * size_of::<(Key, Record)>()
                 + group.queue.capacity() * size_of::<(i64, Key)>()
         };
-        self.groups.values().map(group).sum()
+        self.groups.iter().map(group).sum()
     }
 
     /// Takes in an event that was judged: `at_us` is when it happened, its number is that of its ledger entry. Events
@@ -238,9 +279,7 @@ impl Memories {
         at_us: i64,
     ) {
         let plan = generation.plan();
-        self.note(Undo::Clock { latest_at: self.latest_at, remembered: self.remembered });
-        self.latest_at = self.latest_at.max(at_us);
-        self.remembered += 1;
+        self.pass(at_us);
         if plan.memories.all.is_empty() || !self.serves(plan) {
             return;
         }
@@ -249,11 +288,12 @@ impl Memories {
         let concerned = generation.concerned(event);
         let mut keys: HashMap<usize, key::Keys> = HashMap::new();
         for number in concerned {
-            let (Some(memory), Some((slot, kept))) = (plan.memories.all.get(number), self.slot(number))
+            let (Some(memory), Some(bound)) =
+                (plan.memories.all.get(number), self.bound.get(number).copied())
             else {
                 continue;
             };
-            if !kept.ready {
+            if !bound.ready {
                 continue;
             }
             let condition = |condition| interpret::condition(plan, &scene, condition);
@@ -262,9 +302,12 @@ impl Memories {
                 let plans = plan.memories.groups.get(memory.group).map_or(&[][..], |group| &group.keys);
                 key::keys_of(event.org(), plans, &scene)
             });
-            let Some(identity) = self.group_of.get(memory.group).copied() else { continue };
-            for key in keys.certain.iter().chain(&keys.any) {
-                self.update(identity, *key, slot, memory.keep, |state| state.remember(memory, &sight, stamp));
+            for key in &keys.certain {
+                self.update(bound, *key, memory.keep, |state| state.remember(memory, &sight, stamp));
+            }
+            // Under the key that stands for any value only the time counts: until then nothing is certain.
+            if let Some(any) = keys.any {
+                self.update(bound, any, Keep::Mark, |state| *state = State::at(stamp));
             }
         }
         self.bury();
@@ -272,28 +315,33 @@ impl Memories {
 
     fn update(
         &mut self,
-        identity: [u8; 32],
+        Bound { slot, group: place_of_group, .. }: Bound,
         key: Key,
-        slot: u32,
         keep: Keep,
         change: impl FnOnce(&mut State),
     ) {
         let at = self.latest_at;
         let journal = self.journal.as_mut();
-        let Some(group) = self.groups.get_mut(&identity) else { return };
+        let Some(group) = self.groups.get_mut(place_of_group) else { return };
         let record = group.records.entry(key).or_insert_with(|| {
             group.queue.push_back((at, key));
             self.live_keys += 1;
-            Record { touched: at, states: Vec::new() }
+            Record { touched: at, edit: self.edit, states: Vec::new() }
         });
+        if record.edit != self.edit {
+            record.edit = self.edit;
+            record.states.retain(|(slot, _)| self.slots.contains_key(slot));
+        }
         let place = record.states.binary_search_by_key(&slot, |(slot, _)| *slot);
         if let Some(journal) = journal {
             let before =
                 place.ok().and_then(|place| record.states.get(place)).map(|(_, state)| state.clone());
-            journal.push(Undo::State { group: identity, key, slot, before, touched: record.touched });
+            journal.push(Undo::State { group: place_of_group, key, slot, before, touched: record.touched });
         }
         record.touched = at;
         let place = place.unwrap_or_else(|place| {
+            // There are as many keys as agents and tasks: no room is taken in advance.
+            record.states.reserve_exact(1);
             record.states.insert(place, (slot, State::new(keep)));
             place
         });
@@ -304,14 +352,14 @@ impl Memories {
 
     /// Lets go of keys that can no longer matter; past the bound also of the oldest that could.
     fn bury(&mut self) {
-        for group in 0..self.group_of.len() {
+        for group in 0..self.groups.len() {
             while self.oldest(group).is_some_and(|(_, dead)| dead) {
                 self.bury_oldest(group, false);
             }
         }
         while self.live_keys > self.limits.keys {
             let oldest =
-                (0..self.group_of.len()).filter_map(|group| Some((self.oldest(group)?.0, group))).min();
+                (0..self.groups.len()).filter_map(|group| Some((self.oldest(group)?.0, group))).min();
             let Some((_, group)) = oldest else { return };
             self.bury_oldest(group, true);
         }
@@ -320,7 +368,7 @@ impl Memories {
     /// When the key of a group that may be the oldest was touched, and whether it can no longer matter.
     fn oldest(&mut self, group: usize) -> Option<(i64, bool)> {
         let crowded = self.live_keys > self.limits.keys;
-        let group = self.groups.get_mut(self.group_of.get(group)?)?;
+        let group = self.groups.get_mut(group)?;
         let dead = |touched: i64| self.latest_at.saturating_sub(touched) >= group.horizon_us;
         loop {
             let (queued, key) = group.queue.front().copied()?;
@@ -343,12 +391,12 @@ impl Memories {
     }
 
     fn bury_oldest(&mut self, place: usize, alive: bool) {
-        let Some(identity) = self.group_of.get(place).copied() else { return };
-        let Some(group) = self.groups.get_mut(&identity) else { return };
+        let Some(group) = self.groups.get_mut(place) else { return };
+        let identity = group.identity;
         let Some((_, key)) = group.queue.pop_front() else { return };
         let Some(record) = group.records.remove(&key) else { return };
         self.live_keys -= 1;
-        self.note(Undo::Gone { group: identity, key, record });
+        self.note(Undo::Gone { group: place, key, record });
         if alive {
             self.lose(identity, key);
         }
@@ -392,14 +440,14 @@ impl Memories {
                     self.lost.remove(&(group, key));
                 }
                 Undo::Gone { group, key, record } => {
-                    if let Some(group) = self.groups.get_mut(&group) {
+                    if let Some(group) = self.groups.get_mut(group) {
                         group.queue.push_front((record.touched, key));
                         group.records.insert(key, record);
                         self.live_keys += 1;
                     }
                 }
                 Undo::State { group, key, slot, before, touched } => {
-                    let Some(group) = self.groups.get_mut(&group) else { continue };
+                    let Some(group) = self.groups.get_mut(group) else { continue };
                     let Some(record) = group.records.get_mut(&key) else { continue };
                     record.touched = touched;
                     if let Ok(place) = record.states.binary_search_by_key(&slot, |(slot, _)| *slot) {
@@ -422,42 +470,62 @@ impl Memories {
     /// Memories for what is missing, to be filled off to the side by remembering the ledger from its beginning.
     pub fn aside(&self, generation: &Generation) -> Memories {
         let mut aside = Memories::limited(generation, self.limits);
-        // Slots that are ready here need no filling there.
-        for (number, slot) in aside.slots.iter_mut() {
-            let memory = aside.bound.iter().position(|bound| bound == number);
-            slot.ready = memory.is_some_and(|memory| !self.is_ready(memory));
+        // What is held here needs no filling there.
+        for (memory, bound) in generation.plan().memories.all.iter().zip(&mut aside.bound) {
+            bound.ready = !self.has(memory);
         }
         aside
     }
 
     /// Takes over what was filled off to the side, up to the same entry of the ledger. From here on it counts.
     pub fn absorb(&mut self, filled: Memories) {
+        self.lost.extend(filled.lost.iter().copied());
+        self.all_lost |= filled.all_lost;
+        self.lost_lately += filled.lost_lately;
         for (memory, theirs) in filled.bound.iter().enumerate() {
             let Some(own) = self.bound.get(memory).copied() else { continue };
-            if self.is_ready(memory) || !filled.is_ready(memory) {
+            if own.ready || !theirs.ready {
                 continue;
             }
-            for (identity, group) in &filled.groups {
-                for (key, record) in &group.records {
-                    let state = record.states.iter().find(|(slot, _)| slot == theirs);
-                    let Some((_, state)) = state else { continue };
-                    let Some(group) = self.groups.get_mut(identity) else { continue };
-                    let known = group.records.entry(*key).or_insert_with(|| {
-                        group.queue.push_back((record.touched, *key));
-                        self.live_keys += 1;
-                        Record { touched: record.touched, states: Vec::new() }
-                    });
-                    known.touched = known.touched.max(record.touched);
-                    if let Err(place) = known.states.binary_search_by_key(&own, |(slot, _)| *slot) {
-                        known.states.insert(place, (own, state.clone()));
-                    }
+            let groups = (filled.groups.get(theirs.group), self.groups.get_mut(own.group));
+            let (Some(from), Some(into)) = groups else { continue };
+            for (key, record) in &from.records {
+                let state = record.states.iter().find(|(slot, _)| *slot == theirs.slot);
+                let Some((_, state)) = state else { continue };
+                let known = into.records.entry(*key).or_insert_with(|| {
+                    into.queue.push_back((record.touched, *key));
+                    self.live_keys += 1;
+                    Record { touched: record.touched, edit: self.edit, states: Vec::new() }
+                });
+                known.touched = known.touched.max(record.touched);
+                if let Err(place) = known.states.binary_search_by_key(&own.slot, |(slot, _)| *slot) {
+                    known.states.insert(place, (own.slot, state.clone()));
                 }
             }
-            if let Some(slot) = self.slots.get_mut(&own) {
+            if let Some(slot) = self.slots.get_mut(&own.slot) {
                 slot.ready = true;
+            }
+            if let Some(bound) = self.bound.get_mut(memory) {
+                bound.ready = true;
             }
         }
     }
+}
+
+/// The memories of a plan that are not ready, with the rules that ask them.
+fn missing(plan: &Plan, is_ready: impl Fn(usize) -> bool) -> Vec<Missing> {
+    let waiting = plan.memories.all.iter().enumerate().filter(|(number, _)| !is_ready(*number));
+    waiting
+        .map(|(number, memory)| Missing {
+            memory: memory.text.clone(),
+            rules: plan
+                .rules
+                .iter()
+                .filter(|rule| rule.memories.contains(&number))
+                .map(|rule| Arc::clone(&rule.name))
+                .collect(),
+        })
+        .collect()
 }
 
 /// Memories as those of one plan ask them.
@@ -469,12 +537,21 @@ pub(crate) struct Folded<'m> {
 
 impl Folded<'_> {
     fn state(&self, ask: &Asked<'_>, key: Key) -> Option<&State> {
-        let memory = self.plan.memories.all.get(ask.ask.memory)?;
-        let slot = *self.memories.bound.get(ask.ask.memory)?;
-        let identity = self.memories.group_of.get(memory.group)?;
-        let record = self.memories.groups.get(identity)?.records.get(&key)?;
-        let place = record.states.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
+        let bound = self.memories.bound.get(ask.ask.memory)?;
+        let record = self.memories.groups.get(bound.group)?.records.get(&key)?;
+        let place = record.states.binary_search_by_key(&bound.slot, |(slot, _)| *slot).ok()?;
         record.states.get(place).map(|(_, state)| state)
+    }
+
+    /// Whether a key had to go while it was alive.
+    fn was_lost(&self, ask: &Asked<'_>) -> bool {
+        let memories = self.memories;
+        if memories.lost.is_empty() {
+            return false;
+        }
+        let group = memories.bound.get(ask.ask.memory).and_then(|bound| memories.groups.get(bound.group));
+        let Some(group) = group else { return true };
+        std::iter::once(ask.key).chain(ask.any).any(|key| memories.lost.contains(&(group.identity, key)))
     }
 }
 
@@ -485,12 +562,11 @@ impl Recall for Folded<'_> {
         if !memories.serves(self.plan) || !memories.is_ready(ask.ask.memory) || memories.all_lost {
             return Answer::UNKNOWN;
         }
-        let group = self.memories.group_of.get(memory.group).copied().unwrap_or_default();
-        let was_lost = |key| self.memories.lost.contains(&(group, key));
-        if !self.memories.lost.is_empty() && (was_lost(ask.key) || ask.any.is_some_and(was_lost)) {
+        if self.was_lost(ask) {
             return Answer::UNKNOWN;
         }
-        if ask.any.is_some_and(|any| self.state(ask, any).is_some()) {
+        let in_doubt = |stamp: Stamp| ask.span.reaches(memory.keep, stamp.at, ask.now);
+        if ask.any.and_then(|any| self.state(ask, any)?.latest()).is_some_and(in_doubt) {
             return Answer::UNKNOWN;
         }
         match self.state(ask, ask.key) {

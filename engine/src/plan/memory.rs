@@ -226,7 +226,10 @@ impl Memories {
         }
         let keep = keep(ask);
         let horizon_us = match &ask.memory.within {
-            Some(Within::Time(micros) | Within::Param(_, micros)) => *micros,
+            // A window that is kept in steps reaches one step further.
+            Some(Within::Time(micros) | Within::Param(_, micros)) => {
+                micros.saturating_add(ask.memory.resolution_us.unwrap_or(0))
+            }
             _ => FOR_EVER_US,
         };
         if let Some(known) = self.known.get(&meaning).and_then(|number| self.all.get_mut(*number)) {
@@ -381,7 +384,7 @@ impl MemoryPlan {
             "text": self.text,
             "keeps": self.keep.describe(),
             "bytes_per_key": self.bytes_per_key(),
-            "longest_s": self.horizon_us / 1_000_000,
+            "longest": Const::Duration(self.horizon_us).to_string(),
             "key_group": self.group,
             "rules": asked_by.map(|rule| &*rule.name).collect::<Vec<_>>(),
         })

@@ -1,6 +1,7 @@
 //! Runs the tests that stand beside rules: each at the defaults of the parameters, and where it mentions one with a
 //! range, at both ends of that too.
 
+mod company;
 mod expect;
 mod given;
 
@@ -49,8 +50,32 @@ pub fn run_tests_with_coverage(set: &PolicySet) -> Result<(Vec<TestReport>, Cove
 type Settings = Vec<(String, Const)>;
 
 fn trial(set: &PolicySet, coverage: &mut Option<Coverage>) -> Result<Vec<TestReport>, PlanError> {
+    // Policies whose tests run with the same others are tried at once.
+    let mut companies: BTreeMap<Vec<usize>, Vec<usize>> = BTreeMap::new();
+    for (number, _) in set.policies.iter().enumerate().filter(|(_, policy)| !policy.tests.is_empty()) {
+        companies.entry(company::company(set, number)).or_default().push(number);
+    }
+    let name = |number: &usize| set.policies.get(*number).map(|policy| policy.name.as_str());
+    let mut reports = Vec::new();
+    for (company, tried) in companies {
+        let policies = company.iter().filter_map(|number| set.policies.get(*number)).cloned().collect();
+        let tried: Vec<&str> = tried.iter().filter_map(name).collect();
+        reports.extend(try_policies(&PolicySet { policies }, &tried, coverage)?);
+    }
+    // As the policies stand in the set; the tests of each are in their order.
+    reports.sort_by_key(|report| set.policies.iter().position(|policy| policy.name == report.policy));
+    Ok(reports)
+}
+
+/// Runs the tests of some policies of a set.
+fn try_policies(
+    set: &PolicySet,
+    tried: &[&str],
+    coverage: &mut Option<Coverage>,
+) -> Result<Vec<TestReport>, PlanError> {
     let set = at_defaults(set);
-    let tests = || set.policies.iter().flat_map(|policy| policy.tests.iter().map(move |test| (policy, test)));
+    let policies = || set.policies.iter().filter(|policy| tried.contains(&policy.name.as_str()));
+    let tests = || policies().flat_map(|policy| policy.tests.iter().map(move |test| (policy, test)));
     let mut reports: Vec<TestReport> = tests().map(|(policy, test)| report(policy, test)).collect();
     let mut runs: BTreeMap<Settings, Vec<usize>> = BTreeMap::new();
     for (number, (_, test)) in tests().enumerate() {

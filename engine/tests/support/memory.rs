@@ -170,7 +170,8 @@ impl Writer<'_, '_> {
         format!("{operator}({source}{filter}{keys}{window})")
     }
 
-    fn last(&mut self) -> String {
+    /// The latest value of a field, and the field.
+    fn last(&mut self) -> (String, &'static str) {
         let (source, intent) = self.source(true);
         let field = if intent {
             self.choices.one(&["payload.s", "amount", "payload", "payload.list", "action"])
@@ -178,7 +179,7 @@ impl Writer<'_, '_> {
             self.choices.one(&["metadata.s", "metadata", "tool", "metadata.n"])
         };
         let (filter, keys, window) = (self.filter(intent), self.keys(intent), self.window(true));
-        format!("last({source}.{field}{filter}{keys}{window})")
+        (format!("last({source}.{field}{filter}{keys}{window})"), field)
     }
 
     fn test(&mut self) -> String {
@@ -240,16 +241,14 @@ impl Writer<'_, '_> {
             12 => {
                 format!("{} {comparison} {}", self.plain("age", true), self.choices.one(&["5m", "20m", "1h"]))
             }
-            13 if self.choices.chance(50) => format!("has {}", self.last()),
+            13 if self.choices.chance(50) => format!("has {}", self.last().0),
             13 => format!("has {}", self.plain("age", true)),
             14 => {
-                let last = self.last();
-                if last.contains(".amount") || last.contains(".n") {
-                    format!("{last} {comparison} {}", self.number())
-                } else if last.contains(".payload ") || last.contains(".metadata ") {
-                    format!("{last}.n == 2")
-                } else {
-                    format!("{last} == {}", self.choices.one(&["\"a\"", "\"refund\""]))
+                let (last, field) = self.last();
+                match field {
+                    "amount" | "metadata.n" => format!("{last} {comparison} {}", self.number()),
+                    "payload" | "metadata" => format!("{last}.n == 2"),
+                    _ => format!("{last} == {}", self.choices.one(&["\"a\"", "\"refund\""])),
                 }
             }
             15 if self.on_intent => format!(

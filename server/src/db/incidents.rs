@@ -9,7 +9,7 @@ use crate::incidents::{Incident, Status, severity_named};
 use lictor_engine::decision::Severity;
 
 const COLUMNS: &str = "incident_id, rule, fold_key, severity, status, agent_id, task, title, hits, first_seen, last_seen, \
-                       fold_until, witnesses";
+                       fold_until, witnesses, earlier";
 
 pub(super) async fn put(
     connection: &mut SqliteConnection,
@@ -18,10 +18,11 @@ pub(super) async fn put(
 ) -> Result<(), StoreError> {
     let json = |value: serde_json::Result<String>| value.map_err(|_| StoreError::Corrupt("incident"));
     let sql = "INSERT INTO incidents (org_id, incident_id, rule, fold_key, severity, status, agent_id, task, title, hits, \
-               first_seen, last_seen, fold_until, witnesses) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+               first_seen, last_seen, fold_until, witnesses, earlier) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
                ON CONFLICT (org_id, incident_id) DO UPDATE SET severity = excluded.severity, status = excluded.status, \
                title = excluded.title, hits = excluded.hits, last_seen = excluded.last_seen, \
-               fold_until = excluded.fold_until, witnesses = excluded.witnesses";
+               fold_until = excluded.fold_until, witnesses = excluded.witnesses, earlier = excluded.earlier";
     sqlx::query(sql)
         .bind(org)
         .bind(incident.id)
@@ -37,6 +38,7 @@ pub(super) async fn put(
         .bind(incident.last_seen_us)
         .bind(incident.fold_until_us)
         .bind(json(serde_json::to_string(&incident.witnesses))?)
+        .bind(json(serde_json::to_string(&incident.earlier))?)
         .execute(connection)
         .await?;
     Ok(())
@@ -57,6 +59,7 @@ struct Row {
     last_seen: i64,
     fold_until: i64,
     witnesses: String,
+    earlier: String,
 }
 
 fn incident(row: Row) -> Result<Incident, StoreError> {
@@ -75,6 +78,7 @@ fn incident(row: Row) -> Result<Incident, StoreError> {
         last_seen_us: row.last_seen,
         fold_until_us: row.fold_until,
         witnesses: serde_json::from_str(&row.witnesses).map_err(|_| corrupt())?,
+        earlier: serde_json::from_str(&row.earlier).map_err(|_| corrupt())?,
     })
 }
 

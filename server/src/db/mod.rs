@@ -9,11 +9,13 @@ mod entries;
 mod incidents;
 mod intents;
 mod lock;
+mod memory;
 mod policies;
 pub mod sqlite;
 mod tasks;
 
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -27,10 +29,12 @@ use crate::intents::Intent;
 use crate::ledger::{Entry, Head, StepBefore};
 use crate::policies::Policy;
 use crate::vault::Sealed;
+use lictor_engine::memory::Missing;
 
 pub use entries::{EntryRow, PayloadRow};
 pub use incidents::Filter as IncidentFilter;
 pub use lock::Lock;
+pub use memory::{JudgedRow, SnapshotRow};
 pub use sqlite::{Database, OpenError};
 
 /// The database could not do what it was asked for.
@@ -60,6 +64,10 @@ pub trait Store: Send + Sync {
     fn incident(&self, org: Uuid, id: Uuid) -> Later<'_, Option<Incident>>;
     /// The intent that was declared with this idempotency key.
     fn intent_by_key<'a>(&'a self, org: Uuid, key: &'a str) -> Later<'a, Option<Intent>>;
+    /// The number that the next entry of an org will have.
+    fn next_seq(&self, org: Uuid) -> Later<'_, i64>;
+    /// The judged events among these entries, in order, at most so many.
+    fn judged(&self, org: Uuid, entries: Range<i64>, limit: usize) -> Later<'_, Vec<JudgedRow>>;
 }
 
 /// Everything that one batch writes, in one transaction.
@@ -93,6 +101,7 @@ pub enum Change {
     Intent(Arc<Intent>),
     Policy { policy: Arc<Policy>, new_source_by: Option<String> },
     PolicyRemoved(Uuid),
+    Filling(Vec<Missing>),
 }
 
 /// What the database knows of an org when the server starts.
@@ -112,4 +121,6 @@ pub struct OrgRows {
     pub policies: Vec<Policy>,
     /// The incidents that may still take hits.
     pub incidents: Vec<Incident>,
+    /// The memories that wait to be filled.
+    pub filling: Vec<Missing>,
 }

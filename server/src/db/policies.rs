@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::StoreError;
 use super::sqlite::Database;
 use crate::policies::{Policy, Version, header_says_shadow};
+use crate::vault::Bytes32;
 
 pub(super) async fn put(
     connection: &mut SqliteConnection,
@@ -100,6 +101,13 @@ pub(super) async fn all(pool: &SqlitePool, org: Uuid) -> Result<Vec<Policy>, Sto
 }
 
 impl Database {
+    /// The source with this digest, as entries of the ledger name it.
+    pub async fn policy_source(&self, org: Uuid, digest: &Bytes32) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT source FROM policy_sources WHERE org_id = $1 AND digest = $2";
+        let source = sqlx::query_scalar(sql).bind(org).bind(digest.as_slice());
+        Ok(source.fetch_optional(self.readers()).await?)
+    }
+
     /// Every source that a policy had, newest first.
     pub async fn policy_versions(&self, org: Uuid, id: Uuid, limit: i64) -> Result<Vec<Version>, StoreError> {
         let sql = "SELECT v.version, s.source, v.actor, v.created_at FROM policy_versions v \

@@ -1,5 +1,6 @@
 //! SQLite: one connection that writes, a pool that reads, and no setting that could lose what was acknowledged.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,8 +12,8 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
-use super::{Batch, Change, Later, OrgRows, Store, StoreError};
-use super::{accounts, agents, entries, incidents, intents, policies, tasks};
+use super::{Batch, Change, JudgedRow, Later, OrgRows, Store, StoreError};
+use super::{accounts, agents, entries, incidents, intents, memory, policies, tasks};
 use crate::incidents::Incident;
 use crate::intents::Intent;
 use crate::ledger::{Head, StepBefore};
@@ -129,7 +130,8 @@ impl Database {
             let agents = agents::all(&self.readers, id).await?;
             let policies = policies::all(&self.readers, id).await?;
             let incidents = incidents::foldable(&self.readers, id, now_us).await?;
-            orgs.push(OrgRows { id, name, created_at_us, head, agents, policies, incidents });
+            let filling = memory::filling(&self.readers, id).await?;
+            orgs.push(OrgRows { id, name, created_at_us, head, agents, policies, incidents, filling });
         }
         Ok(orgs)
     }
@@ -188,6 +190,15 @@ impl Store for Database {
     fn intent_by_key<'a>(&'a self, org: Uuid, key: &'a str) -> Later<'a, Option<Intent>> {
         Box::pin(intents::by_key(&self.readers, org, key))
     }
+
+    fn next_seq(&self, org: Uuid) -> Later<'_, i64> {
+        Box::pin(memory::next_seq(&self.readers, org))
+    }
+
+    fn judged(&self, org: Uuid, entries: Range<i64>, limit: usize) -> Later<'_, Vec<JudgedRow>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Box::pin(memory::judged(&self.readers, org, entries.start, entries.end, limit))
+    }
 }
 
 async fn apply(connection: &mut SqliteConnection, org: Uuid, change: &Change) -> Result<(), StoreError> {
@@ -206,6 +217,7 @@ async fn apply(connection: &mut SqliteConnection, org: Uuid, change: &Change) ->
             policies::put(connection, org, policy, new_source_by.as_deref()).await
         }
         Change::PolicyRemoved(id) => policies::remove(connection, org, *id).await,
+        Change::Filling(filling) => memory::put_filling(connection, org, filling).await,
     }
 }
 

@@ -1,8 +1,9 @@
-//! Administrative acts in a batch: policies, keys and incidents, each with its entry.
+//! Administrative acts in a batch: policies, keys and incidents, each with its entry; and what the engine reports.
 
 use std::sync::Arc;
 
 use lictor_engine::generation::Generation;
+use lictor_engine::memory::{Memories, Missing};
 use uuid::Uuid;
 
 use super::{Draft, Refused};
@@ -10,10 +11,13 @@ use crate::accounts::keys::ApiKey;
 use crate::canonical::{Object, Value};
 use crate::clock::ledger_time;
 use crate::db::Change;
-use crate::incidents::{Incident, Status};
+use crate::incidents::{self, Incident, Status, Witness};
 use crate::ledger::{self, Index, Record};
-use crate::policies::Policies;
+use crate::policies::{InForce, Policies};
 use crate::vault::hex;
+
+/// Who acts where nobody asked.
+pub const SYSTEM: &str = "system";
 
 /// A change of the policy set, checked and compiled.
 #[derive(Debug)]
@@ -30,6 +34,19 @@ pub struct PolicyChange {
     pub generation: Arc<Generation>,
     /// The row that changes.
     pub change: Change,
+    /// What its rules need of the past, if it is filled already.
+    pub filled: Option<Filled>,
+}
+
+/// Memories for a generation, filled off to the side from the ledger.
+#[derive(Debug)]
+pub struct Filled {
+    /// The generation that asks them.
+    pub generation: Arc<Generation>,
+    /// What is remembered.
+    pub memories: Memories,
+    /// The first entry of the ledger that is not in them.
+    pub next_seq: i64,
 }
 
 impl Draft<'_> {
@@ -39,12 +56,19 @@ impl Draft<'_> {
         now_us: i64,
         change: PolicyChange,
         actor: String,
-    ) -> Result<(), Refused> {
-        let current = self.new.policies.clone().unwrap_or_else(|| self.view.policies());
-        if !Arc::ptr_eq(&current, &change.based_on) {
+    ) -> Result<Arc<InForce>, Refused> {
+        if !Arc::ptr_eq(&self.in_force.policies, &change.based_on) {
             return Err(Refused::Superseded);
         }
-        let members = change.policies.iter().filter(|policy| policy.enabled).map(|policy| {
+        // Filled up to here, so that its rules count from their first event on.
+        let is_filled = |filled: &Filled| filled.next_seq == self.new.head.next_seq;
+        let filled = change.filled.filter(is_filled);
+        let filling = match &filled {
+            Some(_) => Vec::new(),
+            None => self.memory.memories.lacks(&change.generation),
+        };
+        let in_force = InForce::new(change.policies, change.generation, filling);
+        let members = in_force.policies.iter().filter(|policy| policy.enabled).map(|policy| {
             let digest = format!("sha256:{}", hex(&policy.digest()));
             Value::Object(
                 Object::new().text("name", &*policy.name).text("mode", policy.mode()).text("source", digest),
@@ -53,13 +77,56 @@ impl Draft<'_> {
         let content = Object::new()
             .text("change", change.what)
             .text("policy", &*change.name)
-            .text("policy_set", change.generation.digest())
+            .text("policy_set", &*in_force.policy_set)
             .value("policies", Value::List(members.collect()));
+        let content = match in_force.filling.as_slice() {
+            [] => content,
+            filling => content.value("filling", filling_record(filling)),
+        };
         self.note(now_us, "policy", "/api/v1/policies", change.what, actor, content);
         self.changes.push(change.change);
-        self.new.policies = Some(Arc::clone(&change.policies));
-        self.new.generation = change.generation;
-        Ok(())
+        self.changes.push(Change::Filling(in_force.filling.clone()));
+        self.new.filled = filled.map(|filled| filled.memories);
+        let in_force = Arc::new(in_force);
+        self.new.in_force = Some(Arc::clone(&in_force));
+        Ok(in_force)
+    }
+
+    /// Lets rules decide whose memories are filled now, up to the head of the ledger.
+    pub fn activate(&mut self, now_us: i64, memories: Memories) {
+        let in_force = self.in_force.filled();
+        let content = Object::new()
+            .text("change", "activated")
+            .text("policy_set", &*in_force.policy_set)
+            .value("filled", filling_record(&self.in_force.filling));
+        self.note(now_us, "policy", "server", "activated", SYSTEM.to_owned(), content);
+        self.changes.push(Change::Filling(Vec::new()));
+        self.new.filled = Some(memories);
+        self.new.in_force = Some(Arc::new(in_force));
+    }
+
+    /// Opens an incident where keys had to go that could still matter, unless one is open.
+    pub fn report_lost_keys(&mut self) {
+        let lost = self.memory.memories.take_lost();
+        if lost == 0 {
+            return;
+        }
+        let hit = incidents::lost_keys(self.memory.memories.keys());
+        let at_us = self.new.head.at_us;
+        if incidents::is_open(&self.new.incidents, &self.memory.incidents, &hit, at_us) {
+            return;
+        }
+        tracing::error!(org = %self.view.id, lost, "memory is full: keys that could still matter are forgotten");
+        let entry = Uuid::now_v7();
+        let witness = Witness { entry, at_us, agent: Uuid::nil(), task: "" };
+        let touched =
+            incidents::fold(&self.new.incidents, &self.memory.incidents, hit, witness, Uuid::now_v7);
+        let content = Object::new().value("incidents", super::touched_record(std::slice::from_ref(&touched)));
+        let (actor, action) = (SYSTEM.to_owned(), Some("opened".to_owned()));
+        let index = Index { kind: "incident", source: "server", actor, action, ..Index::default() };
+        self.enter(entry, at_us, index, content);
+        self.new.incidents.put(Arc::clone(&touched.incident));
+        self.changes.push(Change::Incident(touched.incident));
     }
 
     /// Makes an API key good.
@@ -115,11 +182,24 @@ impl Draft<'_> {
         actor: String,
         content: Object<'_>,
     ) -> i64 {
-        let at_us = ledger_time(self.new.head.at_us, now_us);
         let index = Index { kind, source, actor, action: Some(action.to_owned()), ..Index::default() };
-        let record = Record { id: Uuid::now_v7(), index, content, step: None };
+        self.enter(Uuid::now_v7(), now_us, index, content)
+    }
+
+    fn enter(&mut self, id: Uuid, now_us: i64, index: Index, content: Object<'_>) -> i64 {
+        let at_us = ledger_time(self.new.head.at_us, now_us);
+        let record = Record { id, index, content, step: None };
         let (entry, _) = ledger::append(&mut self.new.head, self.view.id, at_us, record);
         self.entries.push(entry);
         at_us
     }
+}
+
+fn filling_record(filling: &[Missing]) -> Value<'static> {
+    let one = |missing: &Missing| {
+        let rules = missing.rules.iter().map(|rule| Value::Text(rule.to_string().into()));
+        let object = Object::new().text("memory", missing.memory.clone());
+        Value::Object(object.value("rules", Value::List(rules.collect())))
+    };
+    Value::List(filling.iter().map(one).collect())
 }

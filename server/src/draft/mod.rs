@@ -1,72 +1,35 @@
 //! What one batch is about to change: judged, recorded and remembered on top of what is committed.
 //!
-//! Nothing outside a draft changes before its batch is durable, so undoing a failed commit is dropping the draft.
+//! Nothing outside a draft changes before its batch is durable, but for what is remembered of earlier events: that
+//! has a journal, so that a failed commit is undone.
 
 mod acts;
+mod view;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 use lictor_dsl::events::EventKind;
 use lictor_engine::decision::{Class, Decision, Outcome};
 use lictor_engine::event::{Event, FieldError, Origin};
-use lictor_engine::generation::{Active, Generation};
+use lictor_engine::generation::Engine;
+use lictor_engine::memory::{Fate, Memories};
 use uuid::Uuid;
 
 use crate::accounts::keys::{ApiKey, Keyring};
-use crate::agents::{Agent, Directory, Inactive};
+use crate::agents::{Agent, Inactive};
 use crate::canonical::{Object, Value};
 use crate::clock::ledger_time;
 use crate::db::{Batch, Change};
 use crate::incidents::{self, Incident, Open, Status, Touched, Witness};
 use crate::intents::{Declaration, Intent};
 use crate::ledger::{self, Head, Index, Record, Step, StepBefore};
-use crate::policies::Policies;
+use crate::policies::InForce;
 use crate::registration::{Registered, Registration};
 use crate::vault::{Sealed, Vault};
 
-pub use acts::PolicyChange;
-
-/// What HTTP threads see of an org: always what is committed.
-#[derive(Debug)]
-pub struct View {
-    /// Its id.
-    pub id: Uuid,
-    /// Its name.
-    pub name: String,
-    /// When it was made.
-    pub created_at_us: i64,
-    /// Its agents.
-    pub directory: Directory,
-    /// Its policies.
-    pub policies: RwLock<Policies>,
-    /// The generation in force.
-    pub active: Active,
-}
-
-impl View {
-    /// Its policies now.
-    pub fn policies(&self) -> Policies {
-        self.in_force().0
-    }
-
-    /// Its policies now, and the generation that they make.
-    pub fn in_force(&self) -> (Policies, Arc<Generation>) {
-        let policies = self.policies.read().unwrap_or_else(PoisonError::into_inner);
-        (Arc::clone(&policies), self.active.snapshot())
-    }
-}
-
-/// What the sequencer alone remembers of an org: always what is committed.
-#[derive(Debug)]
-pub struct Memory {
-    /// Where the ledger stands.
-    pub head: Head,
-    /// Incidents that may change.
-    pub incidents: Open,
-    /// Where tasks stand, as far as they were asked for.
-    pub tasks: HashMap<String, StepBefore>,
-}
+pub use acts::{Filled, PolicyChange, SYSTEM};
+pub use view::{Memory, View};
 
 /// A judged event, ready to be put in its place.
 #[derive(Debug)]
@@ -154,8 +117,9 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Draft<'a> {
     view: &'a View,
-    memory: &'a Memory,
+    memory: &'a mut Memory,
     vault: &'a Vault,
+    in_force: Arc<InForce>,
     new: New,
     entries: Vec<ledger::Entry>,
     payloads: Vec<(Uuid, Sealed)>,
@@ -173,13 +137,14 @@ pub struct New {
     intents: HashMap<String, Arc<Intent>>,
     keys: Vec<Arc<ApiKey>>,
     revoked: Vec<Uuid>,
-    policies: Option<Policies>,
-    generation: Arc<Generation>,
+    in_force: Option<Arc<InForce>>,
+    filled: Option<Memories>,
 }
 
 impl<'a> Draft<'a> {
     /// An empty draft on top of what is committed.
-    pub fn new(view: &'a View, memory: &'a Memory, vault: &'a Vault) -> Draft<'a> {
+    pub fn new(view: &'a View, memory: &'a mut Memory, vault: &'a Vault) -> Draft<'a> {
+        memory.memories.begin();
         let new = New {
             head: memory.head,
             agents: HashMap::new(),
@@ -189,10 +154,11 @@ impl<'a> Draft<'a> {
             intents: HashMap::new(),
             keys: Vec::new(),
             revoked: Vec::new(),
-            policies: None,
-            generation: view.active.snapshot(),
+            in_force: None,
+            filled: None,
         };
-        Draft { view, memory, vault, new, entries: Vec::new(), payloads: Vec::new(), changes: Vec::new() }
+        let (entries, payloads, changes) = (Vec::new(), Vec::new(), Vec::new());
+        Draft { view, memory, vault, in_force: view.in_force(), new, entries, payloads, changes }
     }
 
     /// Whose ledger it is.
@@ -200,9 +166,9 @@ impl<'a> Draft<'a> {
         self.view.id
     }
 
-    /// Whether the database was asked for this task already.
+    /// Whether it is known where this task stands.
     pub fn knows_task(&self, task: &str) -> bool {
-        self.new.tasks.contains_key(task)
+        self.new.tasks.contains_key(task) || self.memory.tasks.contains_key(task)
     }
 
     /// Takes in what was read from the database for this batch.
@@ -255,7 +221,7 @@ impl<'a> Draft<'a> {
         let Prepared { id, mut event, source, agent, actor, sealed, declaration } = prepared;
         let at_us = ledger_time(self.new.head.at_us, now_us);
         event.set_at(at_us);
-        let decision = judge(&self.new.generation, &event);
+        let decision = judge(&self.in_force, &self.memory.memories, &event);
         let task = event.text("task").to_owned();
         let is_log = event.kind() == EventKind::Log;
         let incidents =
@@ -280,6 +246,7 @@ impl<'a> Draft<'a> {
         let record = Record { id, index, content, step: before };
         let (entry, step) = ledger::append(&mut self.new.head, self.view.id, at_us, record);
         let seq = entry.seq;
+        remember(&mut self.memory.memories, &self.in_force, &event, &decision, seq);
         self.entries.push(entry);
         self.payloads.push((id, sealed));
         if let Some(step) = step {
@@ -379,7 +346,8 @@ impl<'a> Draft<'a> {
     }
 
     /// What to write, and what is true once it is written. Nothing, if nothing happened.
-    pub fn finish(self) -> (Option<Batch>, New) {
+    pub fn finish(mut self) -> (Option<Batch>, New) {
+        self.report_lost_keys();
         let Draft { view, memory, new, entries, payloads, changes, .. } = self;
         if entries.is_empty() {
             return (None, new);
@@ -408,6 +376,7 @@ impl<'a> Draft<'a> {
 impl New {
     /// Makes it what everybody sees: the batch is durable.
     pub fn publish(mut self, view: &View, keys: &Keyring, memory: &mut Memory) {
+        memory.memories.commit();
         memory.head = self.head;
         memory.tasks.extend(self.tasks);
         for incident in self.incidents.drain() {
@@ -422,12 +391,18 @@ impl New {
         for id in self.revoked {
             keys.remove(id);
         }
-        if let Some(policies) = self.policies {
-            let mut current = view.policies.write().unwrap_or_else(PoisonError::into_inner);
-            *current = policies;
-            // While nobody reads the policies, so that who reads both sees what belongs together.
-            view.active.publish(self.generation);
+        if let Some(in_force) = self.in_force {
+            memory.memories.adopt(&in_force.generation);
+            if let Some(filled) = self.filled {
+                memory.memories.absorb(filled);
+            }
+            *view.in_force.write().unwrap_or_else(PoisonError::into_inner) = in_force;
         }
+    }
+
+    /// Nothing of it happened: the batch is not durable.
+    pub fn undo(self, memory: &mut Memory) {
+        memory.memories.roll_back();
     }
 }
 
@@ -439,17 +414,23 @@ pub fn payload(agent: &Agent, event: &[u8]) -> serde_json::Result<Vec<u8>> {
     Ok(payload)
 }
 
-/// Judges; a fault of the engine is a deny that says so, and is logged here.
-pub fn judge(generation: &Generation, event: &Event) -> Decision {
-    let decision = generation.judge(event);
+/// Judges by what happened before; a fault of the engine is a deny that says so, and is logged here.
+pub fn judge(in_force: &InForce, memories: &Memories, event: &Event) -> Decision {
+    let mut decision = in_force.generation.judge_with(event, memories, Engine::Jit);
     if decision.class == Class::EngineFault {
-        tracing::error!(
-            policy_set = generation.digest(),
-            reason = decision.reason,
-            "the engine could not answer"
-        );
+        let policy_set = &*in_force.policy_set;
+        tracing::error!(policy_set, reason = decision.reason, "the engine could not answer");
     }
+    decision.policy_set = Arc::clone(&in_force.policy_set);
     decision
+}
+
+/// Takes in an event that was judged. One that breaks a schema is as if it had not been.
+fn remember(memories: &mut Memories, in_force: &InForce, event: &Event, decision: &Decision, seq: i64) {
+    if decision.class != Class::InvalidInput {
+        let (fate, number) = (Fate::of(decision.decision), u64::try_from(seq).unwrap_or_default());
+        memories.remember(&in_force.generation, event, fate, number, event.at());
+    }
 }
 
 /// What an inactive agent did is recorded; what it wants to do is refused.
@@ -474,7 +455,13 @@ fn touched_record(touched: &[Touched]) -> Value<'static> {
             .text("id", touched.incident.id.to_string())
             .text("rule", touched.incident.rule.clone())
             .text("severity", touched.incident.severity.name());
-        Value::Object(if touched.new { object.integer("new", 1) } else { object })
+        let object = if touched.new { object.integer("new", 1) } else { object };
+        Value::Object(match touched.rests_on.as_slice() {
+            [] => object,
+            seqs => {
+                object.value("witnesses", Value::List(seqs.iter().copied().map(Value::Integer).collect()))
+            }
+        })
     };
     Value::List(touched.iter().map(one).collect())
 }

@@ -2,34 +2,33 @@
 //! one batch, and only then answers.
 //!
 //! While a batch commits, the next ones queue up; the more load, the larger the batches. A commit that fails leaves
-//! nothing behind: the draft is dropped and everybody in it is told that nothing happened.
+//! nothing behind: the draft is undone and everybody in it is told that nothing happened.
+//!
+//! A change of the policy set is a batch of its own, so that all events of a batch are judged by one set. Questions
+//! about what would be decided are answered between batches, a little at a time, and leave nothing.
+
+mod activation;
+mod queue;
+mod reads;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
-use uuid::Uuid;
-
-use crate::accounts::keys::{ApiKey, Keyring};
-use crate::clock::Clock;
-use crate::db::{Store, StoreError};
-use crate::draft::{Answer, Draft, Memory, PolicyChange, Prepared, Refused, View};
-use crate::incidents::{Incident, Status};
-use crate::registration::{Registered, Registration};
-use crate::vault::Vault;
 use lictor_dsl::events::EventKind;
+use tokio::task::JoinHandle;
 
-/// Events that may wait for one org.
-const QUEUE_EVENTS: usize = 4_096;
-/// How long one may wait for its turn before its caller is told to come back.
-const QUEUE_TIMEOUT: Duration = Duration::from_millis(1_500);
+use crate::accounts::keys::Keyring;
+use crate::clock::Clock;
+use crate::db::{Batch, Store, StoreError};
+use crate::draft::{Draft, Memory, New, View};
+use crate::memory::Past;
+use crate::vault::Vault;
+use queue::{Job, Reply, Waiting, Work};
+
+pub use activation::Activated;
+pub use queue::{Queue, Unavailable};
+
 /// Events in one batch, and so in one transaction.
 pub const BATCH_EVENTS: usize = 512;
-/// What an event of this many bytes, or a part of it, weighs as much as one small event: 4,096 places are 16 MiB.
-const PLACE_BYTES: usize = 4_096;
 /// Weight of one batch: 4 MiB.
 const BATCH_WEIGHT: usize = 1_024;
 /// Tasks whose state is kept at hand; past it all are forgotten and read again when asked for.
@@ -38,169 +37,6 @@ const MAX_TASKS: usize = 100_000;
 const MANY_INCIDENTS: usize = 10_000;
 /// Incidents that are kept at hand when too many are not finished.
 const MAX_INCIDENTS: usize = 100_000;
-
-/// The server can't decide now. The caller may come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unavailable {
-    /// Too much waits already.
-    #[error("too many requests are waiting")]
-    Busy,
-    /// What was decided could not be made durable, so it counts for nothing.
-    #[error("the decision could not be recorded")]
-    NotDurable,
-    /// The server is stopping.
-    #[error("the server is stopping")]
-    Stopping,
-}
-
-type Reply<T> = oneshot::Sender<Result<T, Unavailable>>;
-
-/// Something for the sequencer to do.
-enum Work {
-    Judge(Vec<Prepared>, Reply<Vec<Result<Answer, Refused>>>),
-    Register(Box<Registration>, Reply<Result<Registered, Refused>>),
-    Policies(Box<PolicyChange>, String, Reply<Result<(), Refused>>),
-    AddKey(Arc<ApiKey>, String, Reply<()>),
-    RevokeKey(Uuid, String, Reply<()>),
-    Incident(Uuid, Status, String, Reply<Result<Arc<Incident>, Refused>>),
-    Stop,
-}
-
-impl Work {
-    fn events(&self) -> usize {
-        match self {
-            Work::Judge(events, _) => events.len(),
-            _ => 1,
-        }
-    }
-
-    /// How many places it takes in the queue.
-    fn weight(&self) -> usize {
-        match self {
-            Work::Judge(events, _) => {
-                events.iter().map(|event| event.sealed.ciphertext.len() / PLACE_BYTES + 1).sum()
-            }
-            _ => 1,
-        }
-    }
-
-    /// Nobody waits for the answer any more, so it need not happen.
-    fn is_abandoned(&self) -> bool {
-        match self {
-            Work::Judge(_, reply) => reply.is_closed(),
-            Work::Register(_, reply) => reply.is_closed(),
-            Work::Policies(_, _, reply) => reply.is_closed(),
-            Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) => reply.is_closed(),
-            Work::Incident(_, _, _, reply) => reply.is_closed(),
-            Work::Stop => false,
-        }
-    }
-}
-
-/// Work with its place in the queue.
-struct Job {
-    work: Work,
-    claim: Arc<Claim>,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-/// Who got to a job first: the sequencer that does it, or the caller that gave up waiting.
-#[derive(Debug, Default)]
-struct Claim(AtomicU8);
-
-impl Claim {
-    const TAKEN: u8 = 1;
-    const GIVEN_UP: u8 = 2;
-
-    fn set(&self, state: u8) -> bool {
-        self.0.compare_exchange(0, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-}
-
-/// The way to an org's sequencer.
-#[derive(Debug)]
-pub struct Queue {
-    jobs: mpsc::UnboundedSender<Job>,
-    places: Arc<Semaphore>,
-}
-
-impl Queue {
-    /// Judges events in this order, recording each. At most [`BATCH_EVENTS`].
-    pub async fn judge(&self, events: Vec<Prepared>) -> Result<Vec<Result<Answer, Refused>>, Unavailable> {
-        self.submit(|reply| Work::Judge(events, reply)).await
-    }
-
-    /// Registers an agent.
-    pub async fn register(
-        &self,
-        registration: Registration,
-    ) -> Result<Result<Registered, Refused>, Unavailable> {
-        self.submit(|reply| Work::Register(Box::new(registration), reply)).await
-    }
-
-    /// Puts a policy set in force.
-    pub async fn change_policies(
-        &self,
-        change: PolicyChange,
-        actor: String,
-    ) -> Result<Result<(), Refused>, Unavailable> {
-        self.submit(|reply| Work::Policies(Box::new(change), actor, reply)).await
-    }
-
-    /// Makes a key good.
-    pub async fn add_key(&self, key: Arc<ApiKey>, actor: String) -> Result<(), Unavailable> {
-        self.submit(|reply| Work::AddKey(key, actor, reply)).await
-    }
-
-    /// Makes a key worthless.
-    pub async fn revoke_key(&self, id: Uuid, actor: String) -> Result<(), Unavailable> {
-        self.submit(|reply| Work::RevokeKey(id, actor, reply)).await
-    }
-
-    /// Moves an incident on.
-    pub async fn change_incident(
-        &self,
-        id: Uuid,
-        to: Status,
-        actor: String,
-    ) -> Result<Result<Arc<Incident>, Refused>, Unavailable> {
-        self.submit(|reply| Work::Incident(id, to, actor, reply)).await
-    }
-
-    /// Whether somebody still takes work from it.
-    pub fn is_served(&self) -> bool {
-        !self.jobs.is_closed()
-    }
-
-    /// Lets the sequencer finish what waits, and end.
-    pub fn stop(&self) {
-        // It is fine if it ended already.
-        let _ = self.jobs.send(Job { work: Work::Stop, claim: Arc::default(), _place: None });
-    }
-
-    async fn submit<T>(&self, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, Unavailable> {
-        let deadline = Instant::now() + QUEUE_TIMEOUT;
-        let (reply, mut answer) = oneshot::channel();
-        let work = work(reply);
-        let places = u32::try_from(work.weight().min(QUEUE_EVENTS)).unwrap_or(u32::MAX);
-        let place = Arc::clone(&self.places).acquire_many_owned(places);
-        let place = match timeout_at(deadline, place).await {
-            Ok(Ok(place)) => place,
-            Ok(Err(_)) => return Err(Unavailable::Stopping),
-            Err(_) => return Err(Unavailable::Busy),
-        };
-        let claim = Arc::<Claim>::default();
-        let job = Job { work, claim: Arc::clone(&claim), _place: Some(place) };
-        self.jobs.send(job).map_err(|_| Unavailable::Stopping)?;
-        let answer = match timeout_at(deadline, &mut answer).await {
-            Ok(answer) => answer,
-            Err(_) if claim.set(Claim::GIVEN_UP) => return Err(Unavailable::Busy),
-            // It is being done: what comes of it has to be told.
-            Err(_) => answer.await,
-        };
-        answer.unwrap_or(Err(Unavailable::NotDurable))
-    }
-}
 
 /// What a sequencer works with.
 pub struct Parts {
@@ -216,18 +52,20 @@ pub struct Parts {
     pub vault: Arc<Vault>,
 }
 
-/// Starts the sequencer of an org that stands where `memory` says.
-pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<()>) {
-    let (jobs, waiting) = mpsc::unbounded_channel();
-    let task =
-        tokio::spawn(Sequencer { parts, memory, waiting, stopping: false, tidy_above: MANY_INCIDENTS }.run());
-    (Queue { jobs, places: Arc::new(Semaphore::new(QUEUE_EVENTS)) }, task)
+/// Starts the sequencer of an org that stands where `memory` says. It ends with where it stands then.
+pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Memory>) {
+    let (queue, waiting) = queue::queue();
+    let past = Past::new(Arc::clone(&parts.store), Arc::clone(&parts.vault), parts.view.id);
+    let sequencer = Sequencer { parts, past, memory, waiting, stopping: false, tidy_above: MANY_INCIDENTS };
+    let task = tokio::spawn(sequencer.run());
+    (queue, task)
 }
 
 struct Sequencer {
     parts: Parts,
+    past: Past,
     memory: Memory,
-    waiting: mpsc::UnboundedReceiver<Job>,
+    waiting: Waiting,
     stopping: bool,
     /// How many incidents are too many to keep without a look.
     tidy_above: usize,
@@ -244,20 +82,38 @@ fn told<T: Send + 'static>(reply: Reply<T>, value: T) -> Told {
 }
 
 impl Sequencer {
-    async fn run(mut self) {
+    async fn run(mut self) -> Memory {
         while !self.stopping {
-            let Some(batch) = self.take().await else { return };
+            let batch = tokio::select! {
+                biased;
+                Some(job) = self.waiting.first.recv() => self.take_alone(job),
+                job = self.waiting.jobs.recv() => match job {
+                    Some(job) => self.take(job),
+                    None => break,
+                },
+                Some(read) = self.waiting.reads.recv() => {
+                    self.answer(read);
+                    continue;
+                }
+            };
             self.process(batch).await;
+            self.answer_some();
         }
+        self.memory
     }
 
-    /// Waits for work and takes all that is there, up to a batch.
-    async fn take(&mut self) -> Option<Vec<Work>> {
+    /// Takes what is a batch of its own.
+    fn take_alone(&mut self, job: Job) -> Vec<Work> {
+        if job.claim() { vec![job.work] } else { Vec::new() }
+    }
+
+    /// Takes all that is there, up to a batch.
+    fn take(&mut self, first: Job) -> Vec<Work> {
         let mut batch = Vec::new();
         let (mut events, mut weight) = (0, 0);
-        let mut next = Some(self.waiting.recv().await?);
+        let mut next = Some(first);
         while let Some(job) = next {
-            let wanted = !job.work.is_abandoned() && job.claim.set(Claim::TAKEN);
+            let wanted = job.claim();
             match job.work {
                 Work::Stop => self.stopping = true,
                 work if wanted => {
@@ -268,44 +124,69 @@ impl Sequencer {
                 _ => {}
             }
             let is_full = events >= BATCH_EVENTS || weight >= BATCH_WEIGHT;
-            next = if is_full || self.stopping { None } else { self.waiting.try_recv().ok() };
+            next = if is_full || self.stopping { None } else { self.waiting.jobs.try_recv().ok() };
         }
-        Some(batch)
+        batch
     }
 
-    async fn process(&mut self, batch: Vec<Work>) {
-        let Parts { view, keys, store, clock, vault } = &self.parts;
-        let mut draft = Draft::new(view, &self.memory, vault);
-        let result = match prefetch(store.as_ref(), &self.memory, &mut draft, &batch).await {
-            Ok(()) => {
-                let tell: Vec<Told> =
-                    batch.into_iter().filter_map(|work| apply(&mut draft, clock.as_ref(), work)).collect();
-                let (writes, new) = draft.finish();
-                let written = match &writes {
-                    Some(writes) => store.commit(writes).await,
-                    None => Ok(()),
-                };
-                match written {
-                    Ok(()) => {
-                        new.publish(view, keys, &mut self.memory);
-                        tell.into_iter().for_each(|tell| tell(Ok(())));
-                        Ok(())
-                    }
-                    Err(error) => {
-                        tell.into_iter().for_each(|tell| tell(Err(Unavailable::NotDurable)));
-                        Err(error)
-                    }
-                }
-            }
-            // Dropping the batch tells its callers.
-            Err(error) => Err(error),
-        };
-        if let Err(error) = result {
-            tracing::error!(org = %view.id, error = &error as &dyn std::error::Error, "a batch could not be recorded");
-            // What is remembered here is no longer what the ledger says: nothing may be decided from it.
-            self.stopping |= matches!(error, StoreError::HeadMoved);
+    async fn process(&mut self, mut batch: Vec<Work>) {
+        if let Some(Work::Policies(change, ..)) = batch.first_mut() {
+            change.filled = match change.filled.take() {
+                Some(filled) => self.caught_up(Box::new(filled)).await.ok().flatten().map(|filled| *filled),
+                None => None,
+            };
         }
+        if let [Work::Activate(..)] = batch.as_slice() {
+            if let Some(Work::Activate(filled, reply)) = batch.pop() {
+                // Who filled them may have ended.
+                let _ = reply.send(self.activate(filled).await);
+            }
+            return;
+        }
+        let Parts { view, store, clock, vault, .. } = &self.parts;
+        let mut draft = Draft::new(view, &mut self.memory, vault);
+        let mut tell = Vec::new();
+        let read = prefetch(store.as_ref(), &mut draft, &batch).await;
+        if read.is_ok() {
+            tell.extend(batch.into_iter().filter_map(|work| apply(&mut draft, clock.as_ref(), work)));
+        }
+        let (writes, new) = draft.finish();
+        // Where something could not be read, dropping the batch tells its callers.
+        let done = match read {
+            Ok(()) => self.commit(writes, new).await.is_ok(),
+            Err(error) => {
+                new.undo(&mut self.memory);
+                self.failed(&error);
+                false
+            }
+        };
+        let outcome = if done { Ok(()) } else { Err(Unavailable::NotDurable) };
+        tell.into_iter().for_each(|tell: Told| tell(outcome));
         self.tidy();
+    }
+
+    /// Makes a draft durable and then true, or undoes it.
+    async fn commit(&mut self, writes: Option<Batch>, new: New) -> Result<(), StoreError> {
+        let Parts { view, keys, store, .. } = &self.parts;
+        let written = match &writes {
+            Some(writes) => store.commit(writes).await,
+            None => Ok(()),
+        };
+        match &written {
+            Ok(()) => new.publish(view, keys, &mut self.memory),
+            Err(error) => {
+                new.undo(&mut self.memory);
+                self.failed(error);
+            }
+        }
+        written
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        let org = self.parts.view.id;
+        tracing::error!(%org, error = error as &dyn std::error::Error, "a batch could not be recorded");
+        // What is remembered here is no longer what the ledger says: nothing may be decided from it.
+        self.stopping |= matches!(error, StoreError::HeadMoved);
     }
 
     fn tidy(&mut self) {
@@ -323,12 +204,7 @@ impl Sequencer {
 }
 
 /// Reads what the batch needs and the memory does not hold.
-async fn prefetch(
-    store: &dyn Store,
-    memory: &Memory,
-    draft: &mut Draft<'_>,
-    batch: &[Work],
-) -> Result<(), StoreError> {
+async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> Result<(), StoreError> {
     let org = draft.org();
     for work in batch {
         match work {
@@ -336,7 +212,7 @@ async fn prefetch(
                 for prepared in events {
                     let task = prepared.event.text("task");
                     let is_step = prepared.event.kind() == EventKind::Log && !task.is_empty();
-                    if is_step && !memory.tasks.contains_key(task) && !draft.knows_task(task) {
+                    if is_step && !draft.knows_task(task) {
                         draft.know_task(task.to_owned(), store.task(org, task).await?);
                     }
                     if let Some(key) = prepared.declaration.as_ref().and_then(|d| d.idempotency_key.as_ref())
@@ -383,7 +259,8 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, work: Work) -> Option<Told> {
             let changed = draft.change_incident(now_us, id, to, actor);
             Some(told(reply, changed))
         }
-        Work::Stop => None,
+        // It was taken out before.
+        Work::Activate(..) | Work::Stop => None,
     }
 }
 

@@ -11,5 +11,6 @@ mod incidents;
 mod intents;
 mod ledger;
 mod logs;
+mod memory;
 mod policies;
 mod start;

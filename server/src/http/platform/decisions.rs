@@ -217,7 +217,11 @@ impl Asking<'_> {
     /// Answers every event in its place. An error of the whole means that not all of them are known to be recorded.
     async fn all(&self, events: &[&RawValue]) -> Result<Vec<Answered>, Problem> {
         if self.dry_run {
-            return Ok(events.iter().map(|event| self.dry_run(event)).collect());
+            let mut answers = Vec::with_capacity(events.len());
+            for events in events.chunks(RUN_EVENTS) {
+                answers.extend(self.dry_run(events).await?);
+            }
+            return Ok(answers);
         }
         let mut answers = Vec::with_capacity(events.len());
         let mut run = Run::default();
@@ -257,22 +261,30 @@ impl Asking<'_> {
         }
     }
 
-    fn dry_run(&self, event: &RawValue) -> Answered {
+    async fn dry_run(&self, events: &[&RawValue]) -> Result<Vec<Answered>, Problem> {
+        let mut ready = Vec::with_capacity(events.len());
+        let places: Vec<_> =
+            events.iter().map(|event| self.hypothetical(event).map(|event| ready.push(event))).collect();
+        let mut decisions = dry_run(&self.actor.org, ready).await?.into_iter();
+        let answer = |place: Result<(), Problem>| {
+            place.and_then(|()| decisions.next().map(hypothetical).ok_or_else(Problem::internal))
+        };
+        Ok(places.into_iter().map(answer).collect())
+    }
+
+    /// An event that is only judged, and when; none for its own time.
+    fn hypothetical(&self, event: &RawValue) -> Result<(Event, Option<i64>), Problem> {
         let Actor { caller, org } = self.actor;
         let name = self.agent(event)?;
         let now_us = self.app.clock.now_us();
-        let (event, at_us) = if matches!(caller, Caller::Person(_)) && brings_attested_fields(event) {
+        if matches!(caller, Caller::Person(_)) && brings_attested_fields(event) {
             let whole = filled(org, SOURCE, &name, event, now_us)?;
             let decoded = Event::decode(whole.as_bytes(), Origin::Event);
-            (decoded.map_err(|invalid| Refused::Invalid(invalid.errors))?, None)
+            Ok((decoded.map_err(|invalid| Refused::Invalid(invalid.errors))?, None))
         } else {
             let acting = Acting::find(org, caller, "agent.id", &name)?;
-            (decode(org, self.incoming(event), acting.agent())?, Some(now_us))
-        };
-        let mut decision = dry_run(org, event, at_us);
-        let incidents =
-            std::mem::take(&mut decision.incidents).into_iter().map(ShownIncident::Hypothetical).collect();
-        Ok(DecisionBody { decision_id: None, seq: None, dry_run: true, decision, incidents })
+            Ok((decode(org, self.incoming(event), acting.agent())?, Some(now_us)))
+        }
     }
 
     fn incoming<'a>(&'a self, event: &'a RawValue) -> Incoming<'a> {
@@ -305,6 +317,12 @@ impl Asking<'_> {
             }
         }
     }
+}
+
+fn hypothetical(mut decision: Decision) -> DecisionBody {
+    let incidents = std::mem::take(&mut decision.incidents);
+    let incidents = incidents.into_iter().map(ShownIncident::Hypothetical).collect();
+    DecisionBody { decision_id: None, seq: None, dry_run: true, decision, incidents }
 }
 
 fn answered(answer: Result<Answer, Refused>) -> Answered {

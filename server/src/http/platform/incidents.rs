@@ -1,5 +1,6 @@
 //! `/api/v1/incidents`: what rules found worth a look.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -45,13 +46,24 @@ pub struct IncidentBody {
     count: i64,
     first_seen: String,
     last_seen: String,
-    /// The ledger entries behind it: the first ones and the latest.
+    /// The ledger entries behind it, the first ones and the latest: earlier events that its rule rests on, and its hits.
     witnesses: Vec<Uuid>,
     /// Incidents of shadow rules are shown in decisions and not opened, so this is always false.
     shadow: bool,
 }
 
-fn body(incident: &Incident) -> IncidentBody {
+/// The ids of the earlier entries that incidents rest on, by number.
+async fn earlier(app: &App, org: Uuid, incidents: &[&Incident]) -> Result<HashMap<i64, Uuid>, Problem> {
+    let mut seqs: Vec<i64> = incidents.iter().flat_map(|incident| incident.earlier.iter().copied()).collect();
+    seqs.sort_unstable();
+    seqs.dedup();
+    Ok(app.database.entry_ids(org, &seqs).await?.into_iter().collect())
+}
+
+fn body(incident: &Incident, earlier: &HashMap<i64, Uuid>) -> IncidentBody {
+    let before = incident.earlier.iter().filter_map(|seq| earlier.get(seq).copied());
+    let mut witnesses: Vec<Uuid> = before.filter(|entry| !incident.witnesses.contains(entry)).collect();
+    witnesses.extend(&incident.witnesses);
     IncidentBody {
         incident_id: incident.id,
         rule: incident.rule.clone(),
@@ -64,7 +76,7 @@ fn body(incident: &Incident) -> IncidentBody {
         count: incident.count,
         first_seen: rfc3339(incident.first_seen_us),
         last_seen: rfc3339(incident.last_seen_us),
-        witnesses: incident.witnesses.clone(),
+        witnesses,
         shadow: false,
     }
 }
@@ -142,7 +154,10 @@ pub async fn list_incidents(
     if status == Some(None) {
         return Ok((HeaderMap::new(), axum::Json(Vec::new())));
     }
-    let page: Vec<_> = app.database.incidents(reader.org.view.id, &filter).await?.iter().map(body).collect();
+    let org = reader.org.view.id;
+    let incidents = app.database.incidents(org, &filter).await?;
+    let earlier = earlier(&app, org, &incidents.iter().collect::<Vec<_>>()).await?;
+    let page: Vec<_> = incidents.iter().map(|incident| body(incident, &earlier)).collect();
     let last = page.last().map(|incident| incident.incident_id.to_string());
     Ok((parameters.next_page("/api/v1/incidents", ("before", last), page.len(), limit), axum::Json(page)))
 }
@@ -153,8 +168,12 @@ macro_rules! transition {
         #[utoipa::path(method(post, put), path = $path, tag = "incidents",
             params(("id" = String, Path, description = "The incident's id")),
             responses((status = 200, description = "The incident as it is now", body = IncidentBody), WriteProblems))]
-        pub async fn $name(editor: Editor, Segment(incident): Segment) -> Result<axum::Json<IncidentBody>, Problem> {
-            change(editor, &incident, $to).await
+        pub async fn $name(
+            State(app): State<Arc<App>>,
+            editor: Editor,
+            Segment(incident): Segment,
+        ) -> Result<axum::Json<IncidentBody>, Problem> {
+            change(&app, editor, &incident, $to).await
         }
     };
 }
@@ -179,11 +198,18 @@ transition!(
 );
 transition!(reactivate, "/api/v1/incidents/{id}/reactivate", Status::Open, "It is open again.");
 
-async fn change(editor: Editor, incident: &str, to: Status) -> Result<axum::Json<IncidentBody>, Problem> {
+async fn change(
+    app: &App,
+    editor: Editor,
+    incident: &str,
+    to: Status,
+) -> Result<axum::Json<IncidentBody>, Problem> {
     let incident = id(incident, "incident")?;
     let changed = editor.org.queue.change_incident(incident, to, editor.actor()).await?;
-    changed.map(|incident| axum::Json(body(&incident))).map_err(|refused| match refused {
+    let incident = changed.map_err(|refused| match refused {
         Refused::NotFound => Problem::not_found("incident"),
         other => other.into(),
-    })
+    })?;
+    let earlier = earlier(app, editor.org.view.id, &[&incident]).await?;
+    Ok(axum::Json(body(&incident, &earlier)))
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/policies`: the org's policies. A change is live when it is answered, or nothing changed.
+//! `/api/v1/policies`: the org's policies. A change is in force when it is answered, or nothing changed.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::super::problem::{PolicyProblems, Problem, ReadProblems};
 use super::super::values::{Parameters, Segment, id};
 use crate::app::{App, Org};
 use crate::clock::rfc3339;
-use crate::policies::Policy;
+use crate::policies::{InForce, Policy};
 use crate::rollout::{self, Done, Edit};
 
 /// A policy's source.
@@ -33,7 +33,8 @@ pub struct NewSource {
 /// A policy.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"id": "0198c0de-0000-7000-8000-000000000000", "name": "refunds", "title": "Refunds", "enabled": true,
-    "shadow": false, "mode": "enforce", "state": "live", "version": 1, "source": "policy refunds { title = \"Refunds\" }",
+    "shadow": false, "mode": "enforce", "state": "live",
+    "rules": [{"rule": "refunds.large", "state": "live"}], "version": 1, "source": "policy refunds { title = \"Refunds\" }",
     "policy_set": "sha256:5e88…", "created_at": "2026-11-21T12:00:00.000Z", "updated_at": "2026-11-21T12:00:00.000Z",
     "diagnostics": []}))]
 pub struct PolicyBody {
@@ -47,8 +48,11 @@ pub struct PolicyBody {
     shadow: bool,
     /// `enforce`, `shadow` or `disabled`.
     mode: &'static str,
-    /// `live`: all its rules are in force (or would be, if it were enabled).
+    /// `live`: all its rules are in force (or would be, if it were enabled). `filling`: some only report until what
+    /// they ask of the past is filled from the ledger.
     state: &'static str,
+    /// Its rules, while it is enabled.
+    rules: Vec<RuleState>,
     /// Counts its sources.
     version: i64,
     /// Byte for byte as it came.
@@ -63,7 +67,24 @@ pub struct PolicyBody {
     diagnostics: Option<Vec<Report>>,
 }
 
-fn body(policy: &Policy, policy_set: &str) -> PolicyBody {
+/// A rule of a policy that takes part.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RuleState {
+    /// `policy.rule`.
+    rule: String,
+    /// `live`, or `filling`: it only reports until what it asks of the past is filled from the ledger.
+    state: &'static str,
+}
+
+fn state_word(is_filling: bool) -> &'static str {
+    if is_filling { "filling" } else { "live" }
+}
+
+fn body(policy: &Policy, in_force: &InForce) -> PolicyBody {
+    let state =
+        |rule: &Arc<str>| RuleState { rule: rule.to_string(), state: state_word(in_force.is_filling(rule)) };
+    let rules: Vec<_> = in_force.rules_of(&policy.name).iter().map(state).collect();
+    let filling = state_word(true);
     PolicyBody {
         id: policy.id,
         name: policy.name.clone(),
@@ -71,10 +92,11 @@ fn body(policy: &Policy, policy_set: &str) -> PolicyBody {
         enabled: policy.enabled,
         shadow: policy.only_reports(),
         mode: policy.mode(),
-        state: "live",
+        state: state_word(rules.iter().any(|rule| rule.state == filling)),
+        rules,
         version: policy.version,
         source: policy.source.to_string(),
-        policy_set: policy_set.to_owned(),
+        policy_set: in_force.policy_set.to_string(),
         created_at: rfc3339(policy.created_at_us),
         updated_at: rfc3339(policy.updated_at_us),
         diagnostics: None,
@@ -83,16 +105,21 @@ fn body(policy: &Policy, policy_set: &str) -> PolicyBody {
 
 type Answer = (StatusCode, HeaderMap, axum::Json<PolicyBody>);
 
-fn answer(status: StatusCode, policy: &Policy, policy_set: &str, diagnostics: Option<Vec<Report>>) -> Answer {
+fn answer(
+    status: StatusCode,
+    policy: &Policy,
+    in_force: &InForce,
+    diagnostics: Option<Vec<Report>>,
+) -> Answer {
     let mut headers = HeaderMap::new();
     if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", policy.revision)) {
         headers.insert(ETAG, etag);
     }
-    (status, headers, axum::Json(PolicyBody { diagnostics, ..body(policy, policy_set) }))
+    (status, headers, axum::Json(PolicyBody { diagnostics, ..body(policy, in_force) }))
 }
 
 fn done(status: StatusCode, done: Done) -> Answer {
-    answer(status, &done.policy, &done.policy_set, Some(done.reports))
+    answer(status, &done.policy, &done.in_force, Some(done.reports))
 }
 
 /// The revision that the caller read, if it says so.
@@ -108,7 +135,7 @@ fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
 
 /// Add a policy and put it in force.
 #[utoipa::path(post, path = "/api/v1/policies", tag = "policies", request_body = NewSource,
-    responses((status = 201, description = "It decides from now on", body = PolicyBody), PolicyProblems))]
+    responses((status = 201, description = "It is in force from now on; `rules` says which of its rules only report until what they ask of the past is filled", body = PolicyBody), PolicyProblems))]
 pub async fn create_policy(
     State(app): State<Arc<App>>,
     editor: Editor,
@@ -130,12 +157,10 @@ pub async fn list_policies(
     let parameters = Parameters::of(&uri, &["after", "limit"])?;
     let limit = parameters.limit()?;
     let after = parameters.text("after").unwrap_or_default();
-    let (policies, in_force) = reader.org.view.in_force();
-    let wanted = policies.iter().filter(|policy| policy.name.as_str() > after);
-    let page: Vec<_> = wanted
-        .take(usize::try_from(limit).unwrap_or(1))
-        .map(|policy| body(policy, in_force.digest()))
-        .collect();
+    let in_force = reader.org.view.in_force();
+    let wanted = in_force.policies.iter().filter(|policy| policy.name.as_str() > after);
+    let page: Vec<_> =
+        wanted.take(usize::try_from(limit).unwrap_or(1)).map(|policy| body(policy, &in_force)).collect();
     let last = page.last().map(|policy| policy.name.clone());
     Ok((parameters.next_page("/api/v1/policies", ("after", last), page.len(), limit), axum::Json(page)))
 }
@@ -145,18 +170,21 @@ pub async fn list_policies(
     params(("id" = String, Path, description = "The policy's id or name")),
     responses((status = 200, description = "The policy; `ETag` names its revision", body = PolicyBody), ReadProblems))]
 pub async fn get_policy(reader: Reader, Segment(policy): Segment) -> Result<Answer, Problem> {
-    let (policies, in_force) = reader.org.view.in_force();
+    let in_force = reader.org.view.in_force();
     let id = named(&reader.org, &policy)?;
-    let policy =
-        policies.iter().find(|policy| policy.id == id).ok_or_else(|| Problem::not_found("policy"))?;
-    Ok(answer(StatusCode::OK, policy, in_force.digest(), None))
+    let policy = in_force
+        .policies
+        .iter()
+        .find(|policy| policy.id == id)
+        .ok_or_else(|| Problem::not_found("policy"))?;
+    Ok(answer(StatusCode::OK, policy, &in_force, None))
 }
 
 /// Give a policy another source.
 #[utoipa::path(put, path = "/api/v1/policies/{id}", tag = "policies", request_body = NewSource,
     params(("id" = String, Path, description = "The policy's id or name"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read: 412 if it was changed since")),
-    responses((status = 200, description = "It decides from now on", body = PolicyBody), PolicyProblems))]
+    responses((status = 200, description = "It is in force from now on; `rules` says which of its rules only report until what they ask of the past is filled", body = PolicyBody), PolicyProblems))]
 pub async fn update_policy(
     State(app): State<Arc<App>>,
     editor: Editor,

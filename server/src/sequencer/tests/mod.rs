@@ -1,19 +1,27 @@
 //! The sequencer over a store that fails, waits and remembers as told.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
+use std::ops::Range;
+
+use lictor_engine::decision::{Mode, Outcome};
 use lictor_engine::event::{Event, Origin};
-use lictor_engine::generation::Active;
+use lictor_engine::memory::{Memories, MemoryLimits};
 
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::queue::QUEUE_EVENTS;
 use super::*;
 use crate::agents::{Agent, Directory};
-use crate::db::{Batch, Change, Later};
-use crate::draft::Judged;
-use crate::incidents::Open;
+use crate::db::{Batch, Change, JudgedRow, Later};
+use crate::draft::{Answer, Judged, PolicyChange, Prepared, Refused, payload};
+use crate::incidents::{Incident, Open};
 use crate::intents::{Declaration, Intent};
 use crate::ledger::{Head, StepBefore, StoredEntry, Verified, verify};
-use crate::policies::Policy;
+use crate::policies::{InForce, Policies, Policy};
 use crate::rollout::compile;
 
 /// A store in memory: keeps entries and tasks, fails when told to, and commits only when let.
@@ -22,8 +30,11 @@ struct TestStore {
     fails: AtomicBool,
     moved: AtomicBool,
     gate: Semaphore,
+    /// Lets reads of what was judged through.
+    reading: Semaphore,
     batches: Mutex<Vec<usize>>,
     entries: Mutex<Vec<StoredEntry>>,
+    judged: Mutex<Vec<JudgedRow>>,
     intents: Mutex<Vec<Intent>>,
 }
 
@@ -33,8 +44,10 @@ impl TestStore {
             fails: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             gate: Semaphore::new(if open { Semaphore::MAX_PERMITS } else { 0 }),
+            reading: Semaphore::new(Semaphore::MAX_PERMITS),
             batches: Mutex::default(),
             entries: Mutex::default(),
+            judged: Mutex::default(),
             intents: Mutex::default(),
         })
     }
@@ -70,6 +83,16 @@ impl Store for TestStore {
                 prev_hash: entry.prev_hash,
             });
             self.entries.lock().unwrap().extend(stored);
+            for (id, sealed) in &batch.payloads {
+                let entry = batch.entries.iter().find(|entry| entry.id == *id).unwrap();
+                self.judged.lock().unwrap().push(JudgedRow {
+                    seq: entry.seq,
+                    entry_id: *id,
+                    canonical: entry.canonical.clone(),
+                    wrapped_key: Some(sealed.wrapped_key.clone()),
+                    ciphertext: Some(sealed.ciphertext.clone()),
+                });
+            }
             for change in &batch.changes {
                 if let Change::Intent(intent) = change {
                     self.intents.lock().unwrap().push(Intent::clone(intent));
@@ -94,6 +117,21 @@ impl Store for TestStore {
         let found = intents.iter().find(|intent| intent.idempotency_key.as_deref() == Some(key)).cloned();
         Box::pin(async { Ok(found) })
     }
+
+    fn next_seq(&self, _org: Uuid) -> Later<'_, i64> {
+        let next_seq = self.entries.lock().unwrap().len() as i64;
+        Box::pin(async move { Ok(next_seq) })
+    }
+
+    fn judged(&self, _org: Uuid, entries: Range<i64>, limit: usize) -> Later<'_, Vec<JudgedRow>> {
+        let judged = self.judged.lock().unwrap();
+        let wanted = judged.iter().filter(|row| entries.contains(&row.seq)).take(limit);
+        let found = wanted.cloned().collect();
+        Box::pin(async {
+            self.reading.acquire().await.unwrap().forget();
+            Ok(found)
+        })
+    }
 }
 
 /// A clock that is set by hand.
@@ -113,7 +151,7 @@ struct Bench {
     view: Arc<View>,
     vault: Arc<Vault>,
     agent: Arc<Agent>,
-    policies: Vec<Arc<Policy>>,
+    policies: Policies,
 }
 
 const SOURCE: &str = "policy p {}\ndefault on intent allow\n\
@@ -136,14 +174,23 @@ fn policy(source: &str) -> Arc<Policy> {
 }
 
 fn bench(store: Arc<TestStore>) -> Bench {
-    let policies = vec![policy(SOURCE)];
+    bench_of(store, SOURCE, MemoryLimits::default())
+}
+
+fn bench_of(store: Arc<TestStore>, source: &str, limits: MemoryLimits) -> Bench {
+    let policies = Arc::new(vec![policy(source)]);
+    let generation = Arc::new(compile(&policies, None).unwrap());
+    let memories = Memories::limited(&generation, limits);
     let view = Arc::new(View {
         id: Uuid::from_u128(1),
         name: "test".to_owned(),
         created_at_us: 0,
         directory: Directory::default(),
-        policies: std::sync::RwLock::new(Arc::new(policies.clone())),
-        active: Active::new(compile(&policies, None).unwrap()),
+        in_force: std::sync::RwLock::new(Arc::new(InForce::new(
+            Arc::clone(&policies),
+            generation,
+            Vec::new(),
+        ))),
     });
     let (clock, vault) = (Arc::new(Hand(AtomicI64::new(1_000))), Arc::new(Vault::new(&[1; 32])));
     let parts = Parts {
@@ -153,7 +200,8 @@ fn bench(store: Arc<TestStore>) -> Bench {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         vault: Arc::clone(&vault),
     };
-    let memory = Memory { head: Head::EMPTY, incidents: Open::default(), tasks: Default::default() };
+    let memory =
+        Memory { head: Head::EMPTY, incidents: Open::default(), tasks: Default::default(), memories };
     let (queue, _) = start(parts, memory);
     let agent = Arc::new(Agent::undeclared(Uuid::from_u128(2), "bot"));
     Bench { queue: Arc::new(queue), store, clock, view, vault, agent, policies }
@@ -161,18 +209,36 @@ fn bench(store: Arc<TestStore>) -> Bench {
 
 impl Bench {
     fn event(&self, json: &str) -> Prepared {
-        let facts = self.agent.facts();
+        let (facts, org) = (self.agent.facts(), self.view.id.to_string());
         let event =
-            Event::decode(json.as_bytes(), Origin::Server { org: "o", source: "test", agent: &facts })
+            Event::decode(json.as_bytes(), Origin::Server { org: &org, source: "test", agent: &facts })
                 .unwrap();
         let id = Uuid::now_v7();
-        let sealed = self.vault.seal(self.view.id, id, json.as_bytes()).unwrap();
+        let payload = payload(&self.agent, json.as_bytes()).unwrap();
+        let sealed = self.vault.seal(self.view.id, id, &payload).unwrap();
         let agent = Arc::clone(&self.agent);
         Prepared { id, event, source: "test", agent, actor: "test".to_owned(), sealed, declaration: None }
     }
 
     fn log(&self, task: &str) -> Prepared {
         self.event(&format!(r#"{{"event":"log","task":"{task}","step_type":"step.exec"}}"#))
+    }
+
+    fn past(&self) -> Past {
+        Past::new(Arc::clone(&self.store) as Arc<dyn Store>, Arc::clone(&self.vault), self.view.id)
+    }
+
+    fn intent(&self) -> Prepared {
+        self.event(r#"{"event":"intent","action":"x"}"#)
+    }
+
+    /// A change to this source.
+    fn change(&self, source: &str) -> PolicyChange {
+        let policies = Arc::new(vec![policy(source)]);
+        let generation = Arc::new(compile(&policies, None).unwrap());
+        let change = Change::Policy { policy: Arc::clone(&policies[0]), new_source_by: None };
+        let (what, name, based_on) = ("updated", "p".to_owned(), self.view.policies());
+        PolicyChange { what, name, based_on, policies, generation, change, filled: None }
     }
 
     async fn judge(&self, prepared: Prepared) -> Result<Box<Judged>, Unavailable> {
@@ -218,28 +284,22 @@ async fn a_ledger_that_somebody_else_moved_ends_its_sequencer() {
 #[tokio::test]
 async fn a_failed_policy_change_leaves_the_old_set_in_force() {
     let bench = bench(TestStore::new(true));
-    let before = bench.view.active.snapshot();
-    let change = || {
-        let policies = vec![policy("policy p {}\ndefault on intent deny")];
-        let generation = Arc::new(compile(&policies, None).unwrap());
-        let change = Change::Policy { policy: Arc::clone(&policies[0]), new_source_by: None };
-        let (what, name, based_on) = ("updated", "p".to_owned(), bench.view.policies());
-        PolicyChange { what, name, based_on, policies: Arc::new(policies), generation, change }
-    };
+    let before = bench.view.in_force();
+    let change = || bench.change("policy p {}\ndefault on intent deny");
     bench.store.fail(true);
     assert!(bench.queue.change_policies(change(), "test".to_owned()).await.is_err());
-    assert_eq!(bench.view.active.snapshot().digest(), before.digest());
-    assert_eq!(*bench.view.policies(), bench.policies);
+    assert_eq!(bench.view.in_force().policy_set, before.policy_set);
+    assert_eq!(bench.view.policies(), bench.policies);
     bench.store.fail(false);
     let intent = r#"{"event":"intent","action":"x"}"#;
-    assert_eq!(bench.judge(bench.event(intent)).await.unwrap().decision.policy_set.as_ref(), before.digest());
+    assert_eq!(bench.judge(bench.event(intent)).await.unwrap().decision.policy_set, before.policy_set);
     let from_the_old_set = change();
     bench.queue.change_policies(change(), "test".to_owned()).await.unwrap().unwrap();
     let refused = bench.queue.change_policies(from_the_old_set, "test".to_owned()).await.unwrap();
-    assert_eq!(refused, Err(Refused::Superseded));
+    assert_eq!(refused.unwrap_err(), Refused::Superseded);
     let judged = bench.judge(bench.event(intent)).await.unwrap();
-    assert_eq!(judged.decision.policy_set.as_ref(), bench.view.active.snapshot().digest());
-    assert_ne!(judged.decision.policy_set.as_ref(), before.digest());
+    assert_eq!(judged.decision.policy_set, bench.view.in_force().policy_set);
+    assert_ne!(judged.decision.policy_set, before.policy_set);
 }
 
 #[tokio::test]
@@ -340,3 +400,5 @@ async fn stopping_finishes_what_waits() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(bench.judge(bench.log("t")).await.unwrap_err(), Unavailable::Stopping);
 }
+
+mod memory;

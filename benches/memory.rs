@@ -1,0 +1,203 @@
+//! What looking back costs: by the length of the history, by the number of keys, by the number of rules; and how much
+//! one key takes.
+//!
+//! The other side is the full history searched anew. Each event is judged and then remembered.
+
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a bench that can't go on should say so"
+)]
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use lictor_dsl::Source;
+use lictor_engine::event::{Event, Origin};
+use lictor_engine::memory::history::History;
+use lictor_engine::memory::{Fate, Memories};
+use lictor_engine::{Engine, Generation};
+
+/// Ten memories of each kind of state that is kept.
+const MEMORIES: [(&str, &str); 10] = [
+    ("count(intent where action == \"refund\" per agent.id within 1h)", ">="),
+    ("sum(intent.amount per agent.id within 24h)", ">"),
+    ("max(intent.amount per agent.id within 1h)", ">"),
+    ("distinct(intent.target.host per agent.id within 1h)", ">="),
+    ("count(denied intent per agent.id within 10m)", ">="),
+    ("streak(intent where action == \"payout\" per agent.id)", ">="),
+    ("count(intent where amount > 900 per agent.id within 7d)", ">="),
+    ("min(intent.amount where action == \"refund\" per agent.id within 1h)", "<"),
+    ("count(intent per agent.id within 20 events)", ">"),
+    ("sum(intent.amount where payload.note == \"gift\" per agent.id within 1h)", ">"),
+];
+
+fn compiled(texts: Vec<String>) -> Generation {
+    let sources = texts.into_iter().map(|text| Source::new("bench", text)).collect();
+    let set = lictor_dsl::check(sources).into_set().expect("clean");
+    Generation::compile(&set).expect("compiles")
+}
+
+/// A hundred rules, ten over each memory, with thresholds that are rarely reached.
+fn hundred() -> Generation {
+    let mut text = String::from("policy bench {}\ndefault on intent allow\n");
+    for rule in 0..100 {
+        let (memory, comparison) = MEMORIES[rule % 10];
+        let threshold = if comparison == "<" { -1 - (rule as i64) } else { 20 + rule as i64 / 10 };
+        let threshold = if memory.starts_with("sum") || memory.starts_with("max") {
+            threshold * 100_000
+        } else {
+            threshold
+        };
+        writeln!(text, "rule r{rule} on intent {{ when {memory} {comparison} {threshold} warn }}")
+            .expect("text");
+    }
+    compiled(vec![text])
+}
+
+fn event(agent: usize, number: usize) -> Event {
+    let action = ["refund", "payout", "transfer", "note"][number % 4];
+    let json = format!(
+        "{{\"event\":\"intent\",\"at\":\"2026-01-01T00:00:00Z\",\"org\":\"o\",\"agent\":{{\"id\":\"agent-{agent}\"}},\
+         \"action\":\"{action}\",\"amount\":{}.{},\"target\":{{\"host\":\"h{}.example\"}},\"payload\":{{\"note\":\"{}\"}}}}",
+        number % 1_000,
+        number % 10,
+        number % 7,
+        if number.is_multiple_of(50) { "gift" } else { "rent" }
+    );
+    Event::decode(json.as_bytes(), Origin::Event).expect("valid")
+}
+
+/// Two seconds between events.
+fn at(number: usize) -> i64 {
+    1_767_225_600_000_000 + number as i64 * 2_000_000
+}
+
+/// Judges and remembers one event.
+fn turn(generation: &Generation, memories: &mut Memories, event: &mut Event, number: usize) {
+    event.set_at(at(number));
+    let decision = generation.judge_with(event, memories, Engine::Jit);
+    memories.remember(generation, event, Fate::of(decision.decision), number as u64, event.at());
+    black_box(decision);
+}
+
+fn by_history(c: &mut Criterion) {
+    let generation = hundred();
+    let mut group = c.benchmark_group("memory/history");
+    group.measurement_time(Duration::from_secs(4)).sample_size(30);
+    for length in [1, 1_000, 1_000_000] {
+        let mut memories = Memories::new(&generation);
+        let mut events: Vec<Event> = (0..64).map(|number| event(1, number)).collect();
+        for number in 0..length {
+            let past = &events[number % 64];
+            memories.remember(&generation, past, Fate::Happened, number as u64, at(number));
+        }
+        let mut number = length;
+        group.bench_function(BenchmarkId::new("memories", length), |b| {
+            b.iter(|| {
+                number += 1;
+                turn(&generation, &mut memories, &mut events[number % 64], number);
+            });
+        });
+    }
+    let mut history = History::default();
+    for number in 0..1_000 {
+        history.remember(&generation, Arc::new(event(1, number)), Fate::Happened, number as u64, at(number));
+    }
+    let mut last = event(1, 1_000);
+    last.set_at(at(1_000));
+    group.bench_function(BenchmarkId::new("searched_anew", 1_000), |b| {
+        b.iter(|| black_box(generation.judge_by_history(&last, &history, Engine::Jit)));
+    });
+    group.finish();
+}
+
+fn by_keys(c: &mut Criterion) {
+    let generation = hundred();
+    let mut group = c.benchmark_group("memory/keys");
+    group.measurement_time(Duration::from_secs(4)).sample_size(30);
+    for keys in [1, 1_000, 1_000_000] {
+        let mut memories = Memories::new(&generation);
+        for agent in 0..keys {
+            memories.remember(&generation, &event(agent, agent), Fate::Happened, agent as u64, at(0));
+        }
+        assert_eq!(memories.keys(), keys);
+        println!("memory/keys/{keys}: {} bytes a key after one event", memories.bytes() / keys);
+        // Keys far apart, so that none is in a cache by chance.
+        let mut events: Vec<Event> = (0..1_024.min(keys * 64))
+            .map(|number| event(number.wrapping_mul(7_919) % keys, number))
+            .collect();
+        let count = events.len();
+        let mut number = 0usize;
+        group.bench_function(BenchmarkId::new("live", keys), |b| {
+            b.iter(|| {
+                number += 1;
+                let place = number.wrapping_mul(7_919) % count;
+                turn(&generation, &mut memories, &mut events[place], number);
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Ten thousand rules over a thousand memories, of which an event touches ten.
+fn many_rules(c: &mut Criterion) {
+    let policy = |file: usize| {
+        let mut text = format!("policy p{file} {{}}\ndefault on intent allow\n");
+        for action in file * 10..file * 10 + 10 {
+            for (memory, rule) in (0..100).map(|number| (number / 10, number % 10)) {
+                writeln!(
+                    text,
+                    "rule r{action}_{memory}_{rule} on intent {{ when action == \"a{action}\" and count(intent where action == \"a{action}\" and amount > {memory} per agent.id within 1h) > {} deny }}",
+                    1_000 + rule
+                )
+                .expect("text");
+            }
+        }
+        text
+    };
+    let generation = compiled((0..10).map(policy).collect());
+    let mut memories = Memories::new(&generation);
+    let mut events: Vec<Event> = (0..200)
+        .map(|number| {
+            let json = format!(
+                "{{\"event\":\"intent\",\"at\":\"2026-01-01T00:00:00Z\",\"org\":\"o\",\"agent\":{{\"id\":\"agent\"}},\"action\":\"a{}\",\"amount\":{}}}",
+                number % 100,
+                number % 20
+            );
+            Event::decode(json.as_bytes(), Origin::Event).expect("valid")
+        })
+        .collect();
+    for (number, past) in events.iter().enumerate() {
+        memories.remember(&generation, past, Fate::Happened, number as u64, at(number));
+    }
+    let mut times: Vec<Duration> = (200..20_200)
+        .map(|number| {
+            let started = Instant::now();
+            turn(&generation, &mut memories, &mut events[number % 200], number);
+            started.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    println!(
+        "memory/many_rules: 10,000 rules over 1,000 memories: median {:?}, 99th percentile {:?}, longest {:?}",
+        times[times.len() / 2],
+        times[times.len() * 99 / 100],
+        times[times.len() - 1]
+    );
+    let mut number = 20_200;
+    c.bench_function("memory/many_rules", |b| {
+        b.iter(|| {
+            number += 1;
+            turn(&generation, &mut memories, &mut events[number % 200], number);
+        });
+    });
+}
+
+criterion_group!(benches, by_history, by_keys, many_rules);
+criterion_main!(benches);

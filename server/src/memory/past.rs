@@ -1,0 +1,197 @@
+//! The ledger read back: each judged event with the agent as it was, and what became of it.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lictor_engine::event::{Event, Origin};
+use lictor_engine::generation::Generation;
+use lictor_engine::memory::{Fate, Memories};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::agents::facts_from_json;
+use crate::db::{JudgedRow, Store, StoreError};
+use crate::vault::Vault;
+
+/// Events that are read and folded at once; each may weigh a megabyte.
+const PAGE: usize = 250;
+/// How often a long fold says how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
+/// Why the past can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PastError {
+    /// The ledger can't be read.
+    #[error("the ledger can't be read")]
+    Store(#[from] StoreError),
+    /// An entry does not say what was judged and what came of it.
+    #[error("entry {seq} of the ledger can't be read back: {what}")]
+    Unreadable {
+        /// Its place.
+        seq: i64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The thread that folds died.
+    #[error("folding the ledger stopped")]
+    Crashed,
+}
+
+/// One judged event of the ledger.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Its place.
+    pub seq: i64,
+    /// The event at its ledger time, with the agent as it was.
+    pub event: Event,
+    /// What became of it; none if it broke a schema, and so is not remembered.
+    pub fate: Option<Fate>,
+}
+
+/// The ledger of an org, as far as it is stored.
+#[derive(Clone)]
+pub struct Past {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    org: Uuid,
+}
+
+impl std::fmt::Debug for Past {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Past of {}", self.org)
+    }
+}
+
+impl Past {
+    /// The past of an org.
+    pub fn new(store: Arc<dyn Store>, vault: Arc<Vault>, org: Uuid) -> Past {
+        Past { store, vault, org }
+    }
+
+    /// Whose it is.
+    pub fn org(&self) -> Uuid {
+        self.org
+    }
+
+    /// The judged events among these entries, at most so many.
+    pub async fn read(&self, entries: Range<i64>, limit: usize) -> Result<Vec<JudgedRow>, PastError> {
+        Ok(self.store.judged(self.org, entries, limit).await?)
+    }
+
+    /// The number that the next entry will have.
+    pub async fn next_seq(&self) -> Result<i64, PastError> {
+        Ok(self.store.next_seq(self.org).await?)
+    }
+
+    /// Remembers what became of all events among these entries.
+    pub async fn fold(
+        &self,
+        generation: &Arc<Generation>,
+        mut memories: Memories,
+        entries: Range<i64>,
+    ) -> Result<Memories, PastError> {
+        let (begun, mut said) = (Instant::now(), Instant::now());
+        let (mut next, mut count) = (entries.start, 0);
+        loop {
+            let rows = self.read(next..entries.end, PAGE).await?;
+            let is_last = rows.len() < PAGE;
+            count += rows.len();
+            if let Some(last) = rows.last() {
+                next = last.seq + 1;
+                memories = self.remember(generation, memories, rows).await?;
+            }
+            if said.elapsed() > SAY_EVERY {
+                said = Instant::now();
+                tracing::info!(org = %self.org, events = count, next_seq = next, "remembering the ledger");
+            }
+            if is_last {
+                let ms = begun.elapsed().as_millis();
+                tracing::debug!(org = %self.org, events = count, ms, "the ledger is remembered");
+                return Ok(memories);
+            }
+        }
+    }
+
+    /// Remembers what became of these events, on a thread that serves nobody.
+    pub async fn remember(
+        &self,
+        generation: &Arc<Generation>,
+        mut memories: Memories,
+        rows: Vec<JudgedRow>,
+    ) -> Result<Memories, PastError> {
+        let (past, generation) = (self.clone(), Arc::clone(generation));
+        let fold = move || {
+            for row in rows {
+                let Recorded { seq, event, fate } = past.recorded(&row)?;
+                let number = u64::try_from(seq).unwrap_or_default();
+                match fate {
+                    Some(fate) => memories.remember(&generation, &event, fate, number, event.at()),
+                    None => memories.pass(event.at()),
+                }
+            }
+            Ok(memories)
+        };
+        tokio::task::spawn_blocking(fold).await.unwrap_or(Err(PastError::Crashed))
+    }
+
+    /// What an entry says: the event from its payload, all else from what was hashed.
+    pub fn recorded(&self, row: &JudgedRow) -> Result<Recorded, PastError> {
+        let unreadable = |what| PastError::Unreadable { seq: row.seq, what };
+        let record: Record =
+            serde_json::from_slice(&row.canonical).map_err(|_| unreadable("its record is malformed"))?;
+        let (Some(key), Some(ciphertext)) = (&row.wrapped_key, &row.ciphertext) else {
+            return Err(unreadable("its payload is missing"));
+        };
+        let payload = self.vault.unseal(self.org, row.entry_id, key, ciphertext);
+        let payload =
+            payload.map_err(|_| unreadable("its payload does not open: is the master key the right one?"))?;
+        let payload: Payload<'_> =
+            serde_json::from_slice(&payload).map_err(|_| unreadable("its payload is malformed"))?;
+        let agent =
+            facts_from_json(payload.agent.get()).map_err(|_| unreadable("its agent can't be read"))?;
+        let org = self.org.to_string();
+        let origin = Origin::Server { org: &org, source: &record.source, agent: &agent };
+        let mut event = Event::decode(payload.event.get().as_bytes(), origin)
+            .map_err(|_| unreadable("its payload is no event"))?;
+        event.set_at(record.at);
+        let fate = record.decision.fate().ok_or_else(|| unreadable("its outcome is unknown"))?;
+        Ok(Recorded { seq: row.seq, event, fate })
+    }
+}
+
+/// The members of a record that say what was judged.
+#[derive(Deserialize)]
+struct Record {
+    at: i64,
+    source: String,
+    decision: Decided,
+}
+
+#[derive(Deserialize)]
+struct Decided {
+    outcome: String,
+    class: String,
+}
+
+impl Decided {
+    fn fate(&self) -> Option<Option<Fate>> {
+        let fate = match self.outcome.as_str() {
+            "allow" | "warn" => Fate::Happened,
+            "require_approval" => Fate::Waiting,
+            "deny" => Fate::Denied,
+            _ => return None,
+        };
+        Some((self.class != "invalid_input").then_some(fate))
+    }
+}
+
+/// What is kept, encrypted, of a judged event.
+#[derive(Deserialize)]
+struct Payload<'a> {
+    #[serde(borrow)]
+    agent: &'a RawValue,
+    #[serde(borrow)]
+    event: &'a RawValue,
+}

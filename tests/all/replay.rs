@@ -1,0 +1,184 @@
+//! The ledger says everything: judged again from its first entry, by the engine alone, every event gets the decision
+//! that was recorded, whatever clients did at the same time, however policies changed, and however often the server
+//! ended in between.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lictor_dsl::{Source, check};
+use lictor_engine::decision::{Class, Decision, Mode, ReportedTruth};
+use lictor_engine::event::Event;
+use lictor_engine::generation::{Engine, Generation};
+use lictor_engine::memory::{Fate, Memories};
+use lictor_server::config::Config;
+use lictor_server::db::{Database, Store};
+use lictor_server::memory::Past;
+use lictor_server::vault::Vault;
+use serde_json::{Value, json};
+
+use crate::durability::{Caller, bytes32, load, note};
+use crate::running::{Server, text};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_judged_again_gives_the_decisions_that_were_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("lictor.db");
+    let mut server = Server::start(&database);
+    let caller = Caller::new(&server).await;
+    // One restart from a snapshot, and one from a snapshot that is older than the end of the ledger.
+    for killed in [false, true, false] {
+        let load = load(&server, &caller).await;
+        load.at_least(300).await;
+        match killed {
+            true => server.kill(),
+            // This blocks its thread; the load goes on in the others.
+            false => assert!(tokio::task::block_in_place(|| server.terminate()).success()),
+        }
+        load.ended().await;
+        server = Server::start(&database);
+        server.healthy().await;
+    }
+    server.kill();
+    same_decisions(&database, &caller.org).await;
+}
+
+/// Judges all events of a ledger again. No server runs on its file.
+pub(crate) async fn same_decisions(path: &Path, org: &str) {
+    let begun = Instant::now();
+    let database = Arc::new(Database::open(path).await.unwrap());
+    let vault = Arc::new(Vault::open(None, &Config::key_file(path)).unwrap());
+    let past = Past::new(Arc::clone(&database) as Arc<dyn Store>, vault, org.parse().unwrap());
+    let mut replay = Replay { database, past, policies: None, events: Vec::new(), hits: HashMap::new() };
+    let mut seq = 0;
+    loop {
+        let page = replay.database.entries(replay.past.org(), seq - 1, 1_000).await.unwrap();
+        let Some(last) = page.last() else { break };
+        let judged = replay.past.read(seq..last.seq + 1, 1_000).await.unwrap();
+        let mut judged = judged.iter().map(|row| replay.past.recorded(row).unwrap()).collect::<Vec<_>>();
+        judged.reverse();
+        seq = last.seq + 1;
+        for entry in page {
+            let record: Value = serde_json::from_slice(&entry.canonical).unwrap();
+            match entry.kind.as_str() {
+                "policy" => replay.change(&record).await,
+                _ if entry.outcome.is_some() => {
+                    let recorded = judged.pop().unwrap();
+                    assert_eq!(recorded.seq, entry.seq);
+                    replay.judge(recorded.event, entry.seq, &record);
+                }
+                _ => {}
+            }
+        }
+    }
+    note(&format!("{} decisions of {seq} entries again, in {:?}", replay.events.len(), begun.elapsed()));
+    for rule in ["limits.burst", "limits.refused", "limits.steps", "limits.spent"] {
+        assert!(replay.hits.contains_key(rule), "{rule} never matched: {:?}", replay.hits);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(300), "judging again took {:?}", begun.elapsed());
+}
+
+/// What decides at one place of the ledger.
+struct Policies {
+    generation: Generation,
+    memories: Memories,
+    policy_set: String,
+}
+
+struct Replay {
+    database: Arc<Database>,
+    past: Past,
+    policies: Option<Policies>,
+    /// All events so far, with what became of them.
+    events: Vec<(Event, Fate, u64)>,
+    /// How often each rule matched.
+    hits: HashMap<String, usize>,
+}
+
+impl Replay {
+    /// An entry that changes the policies, or says that their memories are filled.
+    async fn change(&mut self, record: &Value) {
+        let policy_set = text(&record["policy_set"]);
+        let before = self.policies.take();
+        let (generation, mut memories) = match (record.get("policies"), before) {
+            (None, Some(before)) => (before.generation, before.memories),
+            (Some(policies), before) => {
+                let generation = self.compile(policies).await;
+                let mut memories =
+                    before.map_or_else(|| Memories::new(&generation), |before| before.memories);
+                memories.adopt(&generation);
+                (generation, memories)
+            }
+            (None, None) => panic!("nothing was in force: {record}"),
+        };
+        let missing = memories.missing(&generation);
+        match record.get("filling") {
+            Some(filling) => {
+                let missing: Vec<_> =
+                    missing.iter().map(|one| json!({"memory": one.memory, "rules": one.rules})).collect();
+                assert_eq!(filling, &Value::from(missing));
+                assert_ne!(policy_set, generation.digest());
+            }
+            None => {
+                assert_eq!(policy_set, generation.digest());
+                let mut aside = memories.aside(&generation);
+                for (event, fate, number) in &self.events {
+                    aside.remember(&generation, event, *fate, *number, event.at());
+                }
+                memories.absorb(aside);
+                assert!(memories.missing(&generation).is_empty());
+            }
+        }
+        self.policies = Some(Policies { generation, memories, policy_set });
+    }
+
+    async fn compile(&self, policies: &Value) -> Generation {
+        let policies = policies.as_array().unwrap();
+        let mut sources = Vec::new();
+        for policy in policies {
+            let digest = bytes32(policy["source"].as_str().unwrap().strip_prefix("sha256:").unwrap());
+            let source = self.database.policy_source(self.past.org(), &digest).await.unwrap().unwrap();
+            sources.push(Source::new(text(&policy["name"]), source));
+        }
+        let mut checked = check(sources);
+        for (policy, said) in checked.set.policies.iter_mut().zip(policies) {
+            assert_eq!(said["name"], policy.name);
+            policy.shadow |= said["mode"] == "shadow";
+        }
+        Generation::compile(&checked.set).unwrap()
+    }
+
+    fn judge(&mut self, event: Event, seq: i64, record: &Value) {
+        let Policies { generation, memories, policy_set } = self.policies.as_mut().unwrap();
+        let engine = if seq % 2 == 0 { Engine::Jit } else { Engine::Interpreter };
+        let decision = generation.judge_with(&event, memories, engine);
+        let recorded = &record["decision"];
+        assert_eq!(&comparable(&decision), &recorded_alike(recorded), "entry {seq}: {record}");
+        assert_eq!(record["policy_set"], **policy_set, "entry {seq}");
+        for rule in decision.rules.iter().filter(|rule| rule.truth == ReportedTruth::True) {
+            *self.hits.entry(rule.rule.to_string()).or_default() += 1;
+        }
+        assert_ne!(decision.class, Class::InvalidInput, "no policy here has a schema");
+        let (fate, number) = (Fate::of(decision.decision), seq as u64);
+        memories.remember(generation, &event, fate, number, event.at());
+        self.events.push((event, fate, number));
+    }
+}
+
+/// What of a decision must be the same: the outcome, its class, the risk, and each rule with its truth and mode.
+fn comparable(decision: &Decision) -> Value {
+    let rules = decision.rules.iter().map(|rule| {
+        let mode = if rule.mode == Mode::Shadow { "shadow" } else { "enforce" };
+        json!([*rule.rule, rule.truth, mode, rule.filling])
+    });
+    let rules: Vec<_> = rules.collect();
+    json!([decision.decision.name(), decision.class.name(), decision.risk.to_string(), rules])
+}
+
+fn recorded_alike(recorded: &Value) -> Value {
+    let rules = recorded["rules"].as_array().unwrap().iter();
+    let rules: Vec<_> =
+        rules.map(|rule| json!([rule["rule"], rule["truth"], rule["mode"], rule["filling"] == 1])).collect();
+    json!([recorded["outcome"], recorded["class"], recorded["risk"], rules])
+}
