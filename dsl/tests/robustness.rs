@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use lictor_dsl::diagnostics::Severity;
 use lictor_dsl::{Checked, Source, check};
 
 /// Checks a text on a stack as small as a server's worker has, and says how long it took.
@@ -65,14 +66,122 @@ fn hostile_texts_are_refused_soon() {
         ("one long word", "x".repeat(megabyte)),
         ("words that begin declarations", "rule ".repeat(megabyte / 5)),
         ("braces in a string", rule(&format!("action == \"{}\"", "{".repeat(100_001)))),
+        ("unknown names beside many known ones", {
+            let known: String =
+                (0..10_000).map(|number| format!("list known_list_{number} = []\n")).collect();
+            let unknown: Vec<_> = (0..15_000).map(|number| format!("a in knwn_lst_{number}")).collect();
+            format!("{}{known}", rule(&unknown.join(" or ")))
+        }),
+        ("unknown rules in many exemptions", {
+            let rules: String =
+                (0..8_000).map(|number| format!("rule r{number} on intent {{ when true deny }}\n")).collect();
+            let exempt = |number| format!("exempt q{number} for true until 2030-01-01 because \"x\"\n");
+            format!("policy p {{}}\n{rules}{}", (0..8_000).map(exempt).collect::<String>())
+        }),
+        ("duplicate names", format!("policy p {{}}\n{}", "param p: number = 1\n".repeat(40_000))),
+        (
+            "duplicate fields",
+            format!("policy p {{}}\nschema intent \"a\" {{ {} }}", "f: string, ".repeat(80_000)),
+        ),
         ("nul bytes", "\0".repeat(megabyte)),
         ("noise", noise),
     ];
     for (name, text) in cases {
         let (checked, time) = timed(text);
         assert!(checked.has_errors(), "{name}");
+        println!("{name}: {time:?}");
         assert!(time < SOON, "{name} took {time:?}");
         assert!(checked.reports().len() <= 500, "{name}");
+    }
+}
+
+/// What is past a bound is refused by the code that names the bound, and by no more than that.
+#[test]
+fn each_bound_has_its_name() {
+    let doubled = |first: &str, next: &dyn Fn(usize) -> String| {
+        let levels: String = (1..=60).map(next).collect();
+        format!("policy p {{}}\n{first}{levels}rule r on intent {{ when d60() deny }}\n")
+    };
+    let lets: String = (1..=60).map(|level| format!("let x{level} = x{0} and x{0}\n", level - 1)).collect();
+    let parts = |count: usize| vec!["log"; count].join(" then ");
+    let memories = |count: usize| {
+        let asked: Vec<_> =
+            (0..count).map(|number| format!("seen(log where name == \"n{number}\")")).collect();
+        rule(&asked.join(" or "))
+    };
+    let hundred_thousand = vec!["1"; 100_001].join(",");
+    let cases = [
+        ("nesting", rule(&format!("{}true{}", "(".repeat(129), ")".repeat(129))), "L0104"),
+        (
+            "macros that double",
+            doubled("def d0() = true\n", &|n| format!("def d{n}() = d{0}() and d{0}()\n", n - 1)),
+            "L0105",
+        ),
+        (
+            "macros that double texts",
+            format!(
+                "{}rule s on intent {{ when agent.paused deny because \"{{d60()}}\" }}",
+                doubled("def d0() = \"x\"\n", &|n| format!("def d{n}() = \"{{d{0}()}}{{d{0}()}}\"\n", n - 1))
+            ),
+            "L0105",
+        ),
+        (
+            "macros that double their arguments",
+            format!(
+                "policy p {{}}\ndef d(x) = x and x\nrule r on intent {{ when {}true{} deny }}",
+                "d(".repeat(100),
+                ")".repeat(100)
+            ),
+            "L0105",
+        ),
+        (
+            "lets that double",
+            format!("policy p {{}}\nrule r on intent {{ let x0 = agent.paused\n{lets}when x60 deny }}"),
+            "L0105",
+        ),
+        ("a long list", rule(&format!("amount in [{hundred_thousand}]")), "L0105"),
+        (
+            "a long named list",
+            format!(
+                "policy p {{}}\nlist l = [{hundred_thousand}]\nrule r on intent {{ when amount in l deny }}"
+            ),
+            "L0105",
+        ),
+        ("a large regex", rule("action matches /((\\w{100}){100}){100}/"), "L0308"),
+        (
+            "a deep regex",
+            rule(&format!("action matches /{}a{}/", "(?:".repeat(200), ")".repeat(200))),
+            "L0308",
+        ),
+        ("parts of a sequence", rule(&format!("sequence({})", parts(17))), "L0501"),
+        ("very many parts of a sequence", rule(&format!("sequence({})", parts(20_000))), "L0501"),
+        ("memories of a rule", memories(65), "L0501"),
+        ("very many memories of a rule", memories(15_000), "L0501"),
+        ("keys of a memory", rule(&format!("seen(intent per {})", vec!["action"; 17].join(", "))), "L0504"),
+        (
+            "very many keys of a memory",
+            rule(&format!("seen(intent per {})", vec!["action"; 50_000].join(", "))),
+            "L0504",
+        ),
+        (
+            "a memory inside of a memory",
+            rule(&format!("{}true{}", "seen(log where ".repeat(60), ")".repeat(60))),
+            "L0505",
+        ),
+        (
+            "a file",
+            format!("policy p {{}}\n{}", "rule r on intent { when true deny }\n".repeat(100_000)),
+            "L0109",
+        ),
+    ];
+    for (name, text, code) in cases {
+        let (checked, time) = timed(text);
+        let errors = checked.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        let found: Vec<_> = errors.map(|found| found.code).collect();
+        assert!(found.contains(&code), "{name}: {found:?}");
+        assert!(found.iter().all(|found| *found == code), "{name}: {found:?}");
+        println!("{name}: {time:?}");
+        assert!(time < SOON, "{name} took {time:?}");
     }
 }
 
@@ -80,6 +189,8 @@ fn hostile_texts_are_refused_soon() {
 #[test]
 fn large_texts_are_read_soon() {
     let hosts: Vec<String> = (0..40_000).map(|number| format!("\"h{number}.example\"")).collect();
+    let fields: String = (0..40_000).map(|number| format!("f{number}: string, ")).collect();
+    let params: String = (0..20_000).map(|number| format!("param p{number}: number = 1\n")).collect();
     let rules: String = (0..5_000)
         .map(|number| format!("rule r{number} on intent {{ when action == \"a{number}\" deny }}\n"))
         .collect();
@@ -94,12 +205,15 @@ fn large_texts_are_read_soon() {
             ),
         ),
         ("many rules", format!("policy p {{}}\n{rules}")),
+        ("many fields of a schema", format!("policy p {{}}\nschema intent \"a\" {{ {fields} }}\n")),
+        ("many parameters", format!("policy p {{}}\n{params}")),
         ("a long comment", format!("policy p {{}}\n// {}\ndefault on intent deny", "x".repeat(1_000_000))),
         ("a long string", rule(&format!("action == \"{}\"", "x".repeat(1_000_000)))),
     ];
     for (name, text) in cases {
         let (checked, time) = timed(text);
         assert!(!checked.has_errors(), "{name}: {:?}", checked.diagnostics.first());
+        println!("{name}: {time:?}");
         assert!(time < SOON, "{name} took {time:?}");
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Checker<'s, 'a> {
     pub(super) bindings: Vec<(String, Binding)>,
     /// Inside of what is computed from an earlier event: the number of bindings that are about the present one.
     pub(super) remembered: Option<usize>,
+    /// How many memories were asked so far.
+    pub(super) memories: usize,
     /// Macros being expanded.
     pub(super) expanding: Vec<String>,
     /// Whether there is a test around this place that `?` could soften.
@@ -53,6 +55,7 @@ impl<'s, 'a> Checker<'s, 'a> {
             risk_refused: false,
             bindings: Vec::new(),
             remembered: None,
+            memories: 0,
             expanding: Vec::new(),
             lenient_allowed: false,
             lenient_seen: false,
@@ -117,7 +120,8 @@ impl<'s, 'a> Checker<'s, 'a> {
     pub(super) fn infer(&mut self, expr: &ast::Expr) -> Checked {
         self.size += 1;
         self.depth += 1;
-        let checked = if self.may_grow(expr.span, 0) { self.infer_node(expr) } else { None };
+        let goes_on = !self.scope.is_full() && self.may_grow(expr.span, 0);
+        let checked = if goes_on { self.infer_node(expr) } else { None };
         self.depth -= 1;
         checked
     }

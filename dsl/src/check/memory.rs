@@ -18,6 +18,11 @@ const MOST_EVENTS: i64 = 1_000;
 const MOST_KEPT: i64 = 10_000;
 /// The most parts of a sequence.
 const MOST_PARTS: usize = 16;
+/// The most keys that tell one memory from another.
+const MOST_KEYS: usize = 16;
+/// The most memories that one declaration may ask, its macros expanded: each is looked up for every event, and takes room
+/// for every key.
+const MOST_MEMORIES: usize = 64;
 /// The most steps that a window may have.
 const MOST_STEPS: i64 = 1_500;
 /// About how many steps a window has if nobody says.
@@ -52,6 +57,14 @@ impl Checker<'_, '_> {
     pub(super) fn memory(&mut self, written: &ast::Memory, span: Span) -> Checked {
         if self.remembered.is_some() {
             return self.refuse(report::not_remembered(span, "a memory inside of a memory"));
+        }
+        self.memories += 1;
+        if self.memories > MOST_MEMORIES {
+            // What is refused is said once; the rest would only repeat it.
+            if self.memories == MOST_MEMORIES + 1 {
+                self.scope.report(report::too_many(span, MOST_MEMORIES));
+            }
+            return None;
         }
         let (_, operator) =
             MemoryOperator::NAMES.into_iter().find(|(name, _)| *name == written.operator.value)?;
@@ -198,6 +211,12 @@ impl Checker<'_, '_> {
             let expr = Expr { kind: ExprKind::Field(agent), ty: agent.def().ty, span };
             return Some(vec![(MemoryKey { each: false, expr: expr.clone() }, expr)]);
         };
+        if let Some(first_too_many) = written.get(MOST_KEYS) {
+            let message = format!("this is key number {}: a memory has at most {MOST_KEYS}", MOST_KEYS + 1);
+            let help = "keep those that tell one memory from another";
+            self.scope.report(report::key(first_too_many.span, message, help));
+            return None;
+        }
         let keys: Vec<Option<(MemoryKey, Expr)>> = written.iter().map(|key| self.key(key, kinds)).collect();
         keys.into_iter().collect()
     }
@@ -368,7 +387,8 @@ impl Checker<'_, '_> {
         }
         let bounds: Option<Vec<i64>> = others.iter().map(|other| self.at_most(other)).collect();
         // One more tells "more than" from "as many as".
-        let bound = bounds.and_then(|bounds| bounds.into_iter().max()).map(|most| most.max(0) + 1);
+        let bound =
+            bounds.and_then(|bounds| bounds.into_iter().max()).map(|most| most.max(0).saturating_add(1));
         ask.bound = bound.filter(|bound| *bound <= MOST_KEPT).and_then(|bound| u32::try_from(bound).ok());
         if ask.bound.is_some() && ask.memory.operator == MemoryOperator::Count {
             ask.memory.resolution_us = None;

@@ -204,6 +204,9 @@ fn policy<'a>(
     let rule_names: Vec<String> = rules.keys().cloned().collect();
     let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
     for item in &file.items {
+        if scope.is_full() {
+            break;
+        }
         match &item.kind {
             ItemKind::Rule(written) => {
                 if let Some(first) = seen.insert(&written.name.value, written.name.span) {

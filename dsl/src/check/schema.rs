@@ -100,14 +100,17 @@ pub(super) fn schema(scope: &mut Scope, written: &ast::Schema, lines: &[Lines]) 
         return None;
     }
     let mut fields: Vec<SchemaField> = Vec::new();
+    let mut seen: HashMap<&str, Span> = HashMap::new();
     let mut sound = true;
     for (name, ty, optional) in &written.fields {
-        if let Some((first, ..)) =
-            written.fields.iter().find(|(other, ..)| other.value == name.value && other.span != name.span)
-            && first.span.start < name.span.start
-        {
-            super::report_duplicate(scope, lines, "field", name, first.span);
-            sound = false;
+        match seen.get(name.value.as_str()) {
+            Some(first) => {
+                super::report_duplicate(scope, lines, "field", name, *first);
+                sound = false;
+            }
+            None => {
+                seen.insert(&name.value, name.span);
+            }
         }
         match TYPES.iter().find(|(known, _)| *known == ty.value.replace(' ', "")) {
             Some((_, ty)) => {

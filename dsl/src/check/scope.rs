@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::ast;
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::hir::{Const, Expr, PatternList, Var};
+use crate::parse::DIAGNOSTICS_LIMIT;
 use crate::source::Span;
 use crate::types::Type;
 
@@ -51,6 +52,8 @@ pub(super) struct Scope<'a> {
     variables: u32,
     /// The number of its source.
     pub source: u32,
+    /// How many errors were reported here.
+    errors: usize,
     out: &'a mut Vec<Diagnostic>,
 }
 
@@ -71,11 +74,13 @@ impl<'a> Scope<'a> {
             used: BTreeSet::new(),
             variables: 0,
             source,
+            errors: 0,
             out,
         }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {
+        self.errors += usize::from(diagnostic.severity == Severity::Error);
         self.out.push(diagnostic);
     }
 
@@ -93,9 +98,15 @@ impl<'a> Scope<'a> {
         self.out.iter().filter(own).any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
+    /// Whether so many errors were reported that nobody mends more at once, and checking on would only take time.
+    pub(super) fn is_full(&self) -> bool {
+        self.errors > DIAGNOSTICS_LIMIT
+    }
+
     /// Forgets what was reported since there were this many diagnostics: it has been said where it belongs.
     pub(super) fn unsay(&mut self, length: usize) {
-        self.out.truncate(length);
+        let forgotten = self.out.drain(length.min(self.out.len())..);
+        self.errors -= forgotten.filter(|diagnostic| diagnostic.severity == Severity::Error).count();
     }
 
     /// How many diagnostics there are.

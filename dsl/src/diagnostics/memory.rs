@@ -9,6 +9,17 @@ pub(crate) fn shape(span: Span, message: impl Into<String>, help: &str) -> Diagn
     error("L0501", message, span, "here", help)
 }
 
+/// More memories than one declaration may ask.
+pub(crate) fn too_many(span: Span, most: usize) -> Diagnostic {
+    let message =
+        format!("this is one memory too many: a declaration asks at most {most}, its macros expanded");
+    shape(
+        span,
+        message,
+        "make several rules of it; `where … or …` and `per` let one memory answer for many values",
+    )
+}
+
 /// A memory whose size nothing bounds.
 pub(crate) fn unbounded(span: Span, operator: &str) -> Diagnostic {
     error(

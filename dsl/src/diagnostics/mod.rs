@@ -179,15 +179,23 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
+/// The longest name that is compared with others, in bytes: nobody means a name by something longer.
+const COMPARED: usize = 60;
+/// The most names that one is compared with.
+const COMPARED_WITH: usize = 2_000;
+
 /// The known name that an unknown one most resembles, if any is near enough to be meant.
 pub(crate) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Nobody means a name by something this long, and comparing takes time by its length.
-    if unknown.len() > 200 {
+    // Comparing takes time by the length of both.
+    if unknown.len() > COMPARED {
         return None;
     }
     let far = 1.max(unknown.chars().count() / 3);
+    let unknown = unknown.to_lowercase();
     known
-        .map(|name| (strsim::damerau_levenshtein(&unknown.to_lowercase(), &name.to_lowercase()), name))
+        .take(COMPARED_WITH)
+        .filter(|name| name.len() <= 2 * COMPARED)
+        .map(|name| (strsim::osa_distance(&unknown, &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= far && *distance < name.chars().count())
         .min()
         .map(|(_, name)| name)
