@@ -174,7 +174,8 @@ fn by_keys(_: &mut Criterion) {
             assert_eq!(memories.keys(), keys);
             println!("memory/keys/{keys}: {} bytes a key after one event", memories.bytes() / keys);
             // Keys far apart, so that none is in a cache by chance.
-            let events = (0..16_384).map(|number| event(number.wrapping_mul(7_919) % keys, number)).collect();
+            let events =
+                (0..16_384usize).map(|number| event(number.wrapping_mul(7_919) % keys, number)).collect();
             Case { name: format!("{keys} keys"), memories, events, number: 1, rounds: Vec::new() }
         })
         .collect();

@@ -2,6 +2,7 @@
 //!
 //! Both engines end here: they differ only in how they find the truths.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lictor_dsl::events::EventKind;
@@ -300,11 +301,9 @@ fn witnesses<'e>(plan: &'e Plan, scene: &Scene<'e>, rule: &'e RulePlan) -> Vec<u
     let mut predicates = Vec::new();
     predicates_of(&rule.condition, &mut predicates);
     let nodes = predicates.into_iter().filter_map(|number| Some(&plan.predicate(number)?.node));
-    let mut events: Vec<u64> =
-        nodes.flat_map(|node| scene.recollections(node)).flat_map(|asked| asked.events).collect();
-    events.sort_unstable();
-    events.dedup();
-    events
+    let events: BTreeSet<u64> = nodes.flat_map(|node| scene.witnesses(node)).collect();
+    // The latest hundred.
+    events.iter().skip(events.len().saturating_sub(100)).copied().collect()
 }
 
 /// Whether a rule asks a memory that is not filled yet.

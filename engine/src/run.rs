@@ -13,39 +13,48 @@ use crate::memory::{EventNumber, Fate, Memories};
 pub struct Run<'g> {
     generation: &'g Generation,
     engine: Engine,
-    memories: Memories,
+    /// Each org has a clock and a past of its own.
+    orgs: HashMap<String, Org>,
     /// Events that wait for an approval.
     waiting: HashMap<EventNumber, Event>,
-    latest_us: i64,
     number: EventNumber,
+}
+
+#[derive(Debug)]
+struct Org {
+    memories: Memories,
+    latest_us: i64,
 }
 
 impl<'g> Run<'g> {
     /// Begins without a past.
     pub fn new(generation: &'g Generation, engine: Engine) -> Run<'g> {
-        let memories = Memories::new(generation);
-        Run { generation, engine, memories, waiting: HashMap::new(), latest_us: i64::MIN, number: 0 }
+        Run { generation, engine, orgs: HashMap::new(), waiting: HashMap::new(), number: 0 }
     }
 
-    /// Gives the next event its number, the first is 1, and its time: that never goes back.
-    fn next(&mut self, event: &mut Event) {
+    /// Gives the next event its number, the first is 1, and its time: within an org that never goes back.
+    fn next(&mut self, event: &mut Event) -> &mut Org {
         self.number += 1;
-        self.latest_us = self.latest_us.max(event.at());
-        event.set_at(self.latest_us);
+        let org = org(&mut self.orgs, self.generation, event.org());
+        org.latest_us = org.latest_us.max(event.at());
+        event.set_at(org.latest_us);
+        org
     }
 
     /// Judges the next event, and remembers it.
     pub fn judge(&mut self, mut event: Event) -> Decision {
-        self.next(&mut event);
-        let decision = self.generation.judge_with(&event, &self.memories, self.engine);
+        let (generation, engine) = (self.generation, self.engine);
+        let memories = &self.next(&mut event).memories;
+        let decision = generation.judge_with(&event, memories, engine);
         self.happened(event, &decision);
         decision
     }
 
     /// Judges the next event, says how, and remembers it.
     pub fn explain(&mut self, mut event: Event) -> Explanation {
-        self.next(&mut event);
-        let explanation = self.generation.explain(&event, &self.memories);
+        let generation = self.generation;
+        let memories = &self.next(&mut event).memories;
+        let explanation = generation.explain(&event, memories);
         self.happened(event, &explanation.decision);
         explanation
     }
@@ -53,18 +62,19 @@ impl<'g> Run<'g> {
     /// What became of an event follows from its decision; one that breaks a schema is not remembered.
     fn happened(&mut self, event: Event, decision: &Decision) {
         if decision.class != crate::decision::Class::InvalidInput {
-            self.remember(event, Fate::of(decision.decision), self.latest_us);
+            self.remember(event, Fate::of(decision.decision));
         }
     }
 
     /// Remembers an event that nobody judges, at this time: the past of a test.
     pub fn past(&mut self, mut event: Event, fate: Fate) {
         self.next(&mut event);
-        self.remember(event, fate, self.latest_us);
+        self.remember(event, fate);
     }
 
-    fn remember(&mut self, event: Event, fate: Fate, at_us: i64) {
-        self.memories.remember(self.generation, &event, fate, self.number, at_us);
+    fn remember(&mut self, event: Event, fate: Fate) {
+        let org = org(&mut self.orgs, self.generation, event.org());
+        org.memories.remember(self.generation, &event, fate, self.number, org.latest_us);
         if fate == Fate::Waiting {
             self.waiting.insert(self.number, event);
         }
@@ -77,19 +87,19 @@ impl<'g> Run<'g> {
 
     /// The event of this number is approved, and happens now. Approving one that does not wait changes nothing.
     pub fn approve(&mut self, number: EventNumber, at_us: i64) {
-        self.latest_us = self.latest_us.max(at_us);
-        if let Some(event) = self.waiting.remove(&number) {
-            self.memories.remember(self.generation, &event, Fate::Approved, number, self.latest_us);
-        }
+        let Some(event) = self.waiting.remove(&number) else { return };
+        let org = org(&mut self.orgs, self.generation, event.org());
+        org.latest_us = org.latest_us.max(at_us);
+        org.memories.remember(self.generation, &event, Fate::Approved, number, org.latest_us);
     }
 
-    /// What is remembered when all is over.
-    pub fn into_memories(self) -> Memories {
-        self.memories
+    /// What is remembered of an org.
+    pub fn memories(&mut self, name: &str) -> &Memories {
+        &org(&mut self.orgs, self.generation, name).memories
     }
+}
 
-    /// What is remembered.
-    pub fn memories(&self) -> &Memories {
-        &self.memories
-    }
+fn org<'o>(orgs: &'o mut HashMap<String, Org>, generation: &Generation, name: &str) -> &'o mut Org {
+    orgs.entry(name.to_owned())
+        .or_insert_with(|| Org { memories: Memories::new(generation), latest_us: i64::MIN })
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use lictor_dsl::hir::{Const, PolicySet};
 use lictor_dsl::number::Number;
@@ -118,14 +118,14 @@ pub(super) fn lines(mut input: Box<dyn BufRead>) -> impl Iterator<Item = anyhow:
             let text = String::from_utf8_lossy(&bytes);
             let text = text.trim();
             if !text.is_empty() {
-                return Some(Ok(approval(text).unwrap_or_else(|| Line::Event(text.to_owned()))));
+                return Some(approval(text).unwrap_or_else(|| Ok(Line::Event(text.to_owned()))));
             }
         }
     })
 }
 
-/// An approval; one without a time happens at the latest one.
-fn approval(text: &str) -> Option<Line> {
+/// An approval, if it is one; without a time it happens at the latest one.
+fn approval(text: &str) -> Option<anyhow::Result<Line>> {
     let json = json::parse(text.as_bytes()).ok()?;
     let approved = json.get("approve").filter(|_| json.get("event").is_none())?;
     let number = match approved {
@@ -133,10 +133,16 @@ fn approval(text: &str) -> Option<Line> {
         _ => None,
     };
     let at_us = match json.get("at") {
+        None => Some(i64::MIN),
         Some(Json::Text(at)) => moment::rfc3339(at),
-        _ => None,
+        Some(_) => None,
     };
-    Some(Line::Approval { number: number.unwrap_or(0), at_us: at_us.unwrap_or(i64::MIN) })
+    Some(match (number, at_us) {
+        (Some(number), Some(at_us)) => Ok(Line::Approval { number, at_us }),
+        _ => Err(anyhow!(
+            "`{text}` is no approval: write `{{\"approve\": 3, \"at\": \"2026-01-31T12:00:00Z\"}}`"
+        )),
+    })
 }
 
 /// Sets parameters given as `policy.name=value`.

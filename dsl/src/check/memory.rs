@@ -466,8 +466,9 @@ pub(super) fn settle(deciding: &mut [&mut Expr], shown: &mut [&mut Expr], out: &
         expr.each_mut(&mut |expr| {
             let ExprKind::Memory(ask) = &mut expr.kind else { return };
             let plain = without_steps(&ask.memory);
-            if let Some((_, bound)) = bounds.iter().find(|(memory, _)| *memory == plain) {
-                ask.bound = Some(*bound);
+            let of_equal = bounds.iter().filter(|(memory, _)| *memory == plain);
+            if let Some(bound) = of_equal.map(|(_, bound)| *bound).max() {
+                ask.bound = Some(bound);
                 ask.memory.resolution_us = None;
             }
         });

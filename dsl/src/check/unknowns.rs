@@ -123,6 +123,7 @@ impl Walk<'_> {
                 }
                 // What `?` softens can't make the test unknown; what is inside the soft operand's own tests can.
                 for operand in soft {
+                    self.doubt(operand, known);
                     self.nested(operand, known);
                 }
             }
@@ -149,7 +150,9 @@ impl Walk<'_> {
     /// Tests inside a soft operand (a quantifier, an `if`).
     fn nested(&mut self, expr: &Expr, known: &Facts) {
         for child in expr.children() {
-            if child.ty == Type::Bool {
+            if let ExprKind::Memory(ask) = &child.kind {
+                self.memory(child, ask, known);
+            } else if child.ty == Type::Bool {
                 self.truth(child, known, Polarity::Both)
             } else {
                 self.nested(child, known)
@@ -193,7 +196,11 @@ impl Walk<'_> {
                 self.index_only(base, known);
                 self.value(index, known);
             }
-            ExprKind::Otherwise(_, default) => self.value(default, known),
+            ExprKind::Otherwise(x, default) => {
+                // A default stands in for what is absent, not for a memory in doubt.
+                self.doubt(x, known);
+                self.value(default, known);
+            }
             ExprKind::Memory(ask) => {
                 use MemoryOperator::*;
                 if matches!(ask.memory.operator, Last | Max | Min | Age) && !known.contains(expr) {
@@ -245,6 +252,20 @@ impl Walk<'_> {
                     self.value(child, known);
                 }
             }
+        }
+    }
+
+    /// Memories inside an expression that can be in doubt.
+    fn doubt(&mut self, expr: &Expr, known: &Facts) {
+        let mut asks = Vec::new();
+        expr.any(&mut |part| {
+            if let ExprKind::Memory(ask) = &part.kind {
+                asks.push((part.clone(), ask.clone()));
+            }
+            false
+        });
+        for (expr, ask) in asks {
+            self.memory(&expr, &ask, known);
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn unbounded(span: Span, operator: &str) -> Diagnostic {
         format!("nothing bounds what this `{operator}` has to remember"),
         span,
         "compared with no constant",
-        "compare it with a number, or with a parameter that has a range: `distinct(…) >= 5`; at most 10,000 are kept",
+        "compare it with a number, or with a parameter that has a range: `distinct(…) >= 5`; up to 9,999",
     )
 }
 
@@ -71,7 +71,8 @@ pub(crate) fn granularity(span: Span, operator: &str, resolution: &str, bytes: u
         ),
         span,
         label: format!("in steps of {resolution}"),
-        help: "say `resolution 1m` for other steps; finer ones take more memory".to_owned(),
+        help: "`resolution` asks for other steps, at most 1,500 to a window; finer ones take more memory"
+            .to_owned(),
         fixes: Vec::new(),
     }
 }

@@ -35,12 +35,14 @@ impl Question {
         if numbers.len() > ATOMS_LIMIT {
             return None;
         }
+        // Dividing the values of what is asked about takes time as well.
+        atoms.budget.take(20 + numbers.len() * numbers.len())?;
         let mut by_subject: Vec<(usize, usize, &Atom)> = numbers
             .into_iter()
             .filter_map(|number| atoms.atoms.get(number).map(|atom| (atom.subject, number, atom)))
             .collect();
         by_subject.sort_unstable_by_key(|(subject, number, _)| (*subject, *number));
-        let mut question = Question { diagram: Diagram::new(), nodes: HashMap::new() };
+        let mut question = Question { diagram: Diagram::new(atoms.budget.clone()), nodes: HashMap::new() };
         // What a known value leaves open is asked after every subject.
         let mut open: HashMap<usize, u32> = HashMap::new();
         let mut next_open = u32::try_from(by_subject.len()).ok()?;

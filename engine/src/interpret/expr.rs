@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 
 use lictor_dsl::hir::{Arithmetic, Comparison, Const, HasTest, PatternKind, Quantifier, TextTest, TimePart};
 use lictor_dsl::number::Number;
@@ -19,6 +20,9 @@ use crate::plan::node::{Node, Part, Patterns};
 use crate::truth::Truth;
 use crate::value::Value;
 
+/// A memory, the number of a list of keys, and a window.
+type Question = (usize, usize, Span);
+
 /// What expressions are evaluated against.
 pub(crate) struct Scene<'e> {
     pub event: &'e Event,
@@ -32,8 +36,10 @@ pub(crate) struct Scene<'e> {
     pub(super) memory: &'e dyn Recall,
     /// Keys that were worked out, by the number of their list.
     pub(super) keys: RefCell<Vec<(usize, Option<Key>)>>,
+    /// The earlier events that answers rest on, while somebody wants to know.
+    pub(super) resting_on: RefCell<Option<BTreeSet<u64>>>,
     /// What memories answered, by memory, number of the list of keys, and window.
-    pub(super) answers: RefCell<Vec<((usize, usize, Span), Answer<'e>)>>,
+    pub(super) answers: RefCell<Vec<(Question, Answer<'e>)>>,
     /// Questions to memories, while somebody wants to know which: the question, its keys, and what it rests on.
     pub(super) asked: RefCell<Option<Vec<Recollection>>>,
 }
@@ -50,6 +56,7 @@ impl<'e> Scene<'e> {
             memory,
             keys: RefCell::default(),
             answers: RefCell::default(),
+            resting_on: RefCell::default(),
             asked: RefCell::default(),
             event,
             params,
@@ -76,9 +83,14 @@ impl<'e> Scene<'e> {
 
     /// The value of an expression, with a budget of its own.
     pub(crate) fn evaluate(&self, node: &'e Node) -> Option<Value<'e>> {
+        self.budgeted(|| self.value(node))
+    }
+
+    /// A value, with a budget of its own.
+    pub(super) fn budgeted(&self, value: impl FnOnce() -> Option<Value<'e>>) -> Option<Value<'e>> {
         self.steps.set(0);
         self.variables.borrow_mut().clear();
-        self.value(node).filter(|_| self.steps.get() <= STEPS)
+        value().filter(|_| self.steps.get() <= STEPS)
     }
 
     /// A text for people: what is unknown prints `?`, and values are cut to a bounded length.
@@ -166,6 +178,10 @@ impl<'e> Scene<'e> {
             },
             Node::Present(inner) => self.present(inner),
             Node::Lenient { soft, hard, test } => {
+                // A memory in doubt is not absent: what its bounds settle is settled, the rest stays unknown.
+                if soft.iter().any(|operand| self.in_doubt(operand)) {
+                    return self.truth(test);
+                }
                 if soft.iter().any(|operand| self.value(operand).is_none()) {
                     return Truth::False;
                 }
@@ -230,6 +246,7 @@ impl<'e> Scene<'e> {
             Node::Take(ty, inner) => return taken(self.value(inner)?, *ty),
             Node::Otherwise(x, default) => match self.value(x) {
                 Some(x) => x,
+                None if self.in_doubt(x) => return None,
                 None => return self.value(default),
             },
             Node::Negative(ty, inner) => match (ty, self.value(inner)?) {
@@ -378,6 +395,7 @@ impl<'e> Scene<'e> {
             Node::Memory(ask) => {
                 return if self.step() { self.recall(ask).value } else { None };
             }
+            Node::Otherwise(x, _) if self.in_doubt(x) => return self.bounds(x),
             _ => return self.value(node).map(|value| (value.clone(), value)),
         };
         let xs = self.value(xs)?;

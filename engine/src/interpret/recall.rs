@@ -1,5 +1,8 @@
 //! Questions to memories: keys are worked out, once an event where they can be, and answers told to whoever asks why.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use super::expr::{Scene, cut, differ};
 use crate::limits::BYTES_A_STEP;
 use crate::memory::Asked;
@@ -7,6 +10,7 @@ use crate::memory::answer::Answer;
 use crate::memory::key;
 use crate::plan::memory::AskPlan;
 use crate::plan::node::Node;
+use crate::truth::Truth;
 use crate::value::Value;
 
 /// A question that was put to a memory.
@@ -22,7 +26,21 @@ pub(crate) struct Recollection {
     pub events: Vec<u64>,
 }
 
+/// Steps that working out a key takes.
+const KEY_STEPS: usize = 20;
+/// Events after which no more are looked for.
+const WITNESSES: usize = 100;
+/// The most questions that are told.
+const TOLD: usize = 100;
+
 impl<'e> Scene<'e> {
+    /// The earlier events that an expression rests on, some hundred at most.
+    pub(crate) fn witnesses(&self, node: &'e Node) -> BTreeSet<u64> {
+        self.resting_on.replace(Some(BTreeSet::new()));
+        self.predicate(node);
+        self.resting_on.take().unwrap_or_default()
+    }
+
     /// The questions that evaluating this puts to memories.
     pub(crate) fn recollections(&self, node: &'e Node) -> Vec<Recollection> {
         self.asked.replace(Some(Vec::new()));
@@ -34,7 +52,14 @@ impl<'e> Scene<'e> {
     pub(super) fn recall(&self, ask: &'e AskPlan) -> Answer<'e> {
         let Some(asked) = self.asked(ask) else { return Answer::UNKNOWN };
         let answer = self.answer(&asked).up_to(ask.bound);
-        if let Some(list) = self.asked.borrow_mut().as_mut() {
+        if let Some(events) = self.resting_on.borrow_mut().as_mut()
+            && events.len() < WITNESSES
+        {
+            events.extend(self.memory.witnesses(&asked));
+        }
+        if let Some(list) = self.asked.borrow_mut().as_mut()
+            && list.len() < TOLD
+        {
             let certain = match &answer.value {
                 Some((least, most)) if !differ(least, most) => Some(cut(&least.to_string())),
                 Some((least, most)) => Some(format!("{least} to {most}")),
@@ -57,7 +82,16 @@ impl<'e> Scene<'e> {
     /// The whole answer, worked out once an event where the keys depend on nothing else. Rules over one memory mostly
     /// stand together, so it is looked for from the end.
     fn answer(&self, asked: &Asked<'e>) -> Answer<'e> {
-        let Some(list) = asked.ask.list else { return self.memory.recall(asked) };
+        let Some(list) = asked.ask.list else {
+            // Asked anew for each element of a quantifier: the key is hashed, and what is kept is looked through.
+            let kept = self.memory.plan().and_then(|plan| plan.memories.all.get(asked.ask.memory));
+            let looked_at = kept.map_or(0, |memory| memory.keep.entries());
+            return if self.charge(KEY_STEPS + looked_at) {
+                self.memory.recall(asked)
+            } else {
+                Answer::UNKNOWN
+            };
+        };
         let question = (asked.ask.memory, list, asked.span);
         let known = self.answers.borrow().iter().rev().find(|(known, _)| *known == question).cloned();
         known.map(|(_, answer)| answer).unwrap_or_else(|| {
@@ -67,8 +101,56 @@ impl<'e> Scene<'e> {
         })
     }
 
+    /// Whether an expression rests on a memory that may or may not hold something.
+    pub(super) fn in_doubt(&self, node: &'e Node) -> bool {
+        match node {
+            // A key that is absent is an absence, not a doubt.
+            Node::Memory(ask) => {
+                let Some(asked) = self.asked(ask) else { return false };
+                let answer = self.answer(&asked).up_to(ask.bound);
+                match &answer.value {
+                    Some((least, most)) => differ(least, most),
+                    None => answer.present != Truth::False,
+                }
+            }
+            Node::Take(_, x)
+            | Node::Member(x, _)
+            | Node::Negative(_, x)
+            | Node::Lower(x)
+            | Node::Len(x)
+            | Node::Text(x)
+            | Node::Keys(x)
+            | Node::Values(x)
+            | Node::Host(x)
+            | Node::Port(x)
+            | Node::Ip(x)
+            | Node::Time(x, _)
+            | Node::TimePart(_, x, _)
+            | Node::Otherwise(x, _) => self.in_doubt(x),
+            Node::Item(x, y) | Node::Arithmetic(_, x, y) => self.in_doubt(x) || self.in_doubt(y),
+            _ => false,
+        }
+    }
+
     fn shown(&self, node: &'e Node) -> String {
         self.value(node).map_or_else(|| "?".to_owned(), |value| cut(&value.to_string()))
+    }
+
+    /// The value of a key by itself.
+    pub(crate) fn key(&self, node: &'e Node) -> Option<Value<'e>> {
+        self.budgeted(|| self.key_value(node))
+    }
+
+    /// The value of a key. A run without a task is the agent's own, and nobody else's.
+    fn key_value(&self, node: &'e Node) -> Option<Value<'e>> {
+        let value = self.value(node)?;
+        match (node, &value) {
+            (Node::Field(field), Value::Text(task)) if task.is_empty() && field.def().name == "task" => {
+                let agent = Value::Text(Cow::Borrowed(self.event.agent_id()));
+                Some(Value::List(vec![value, agent]))
+            }
+            _ => Some(value),
+        }
     }
 
     /// A question with its keys worked out.
@@ -87,7 +169,7 @@ impl<'e> Scene<'e> {
         }
         // Which predicate is the first to ask must not show in its steps: that depends on the engine.
         let before = if ask.list.is_some() { self.steps.replace(0) } else { 0 };
-        let values: Vec<Option<Value<'e>>> = ask.keys.iter().map(|key| self.value(key)).collect();
+        let values: Vec<Option<Value<'e>>> = ask.keys.iter().map(|key| self.key_value(key)).collect();
         let read = values.iter().flatten().map(Value::size).sum::<usize>() / BYTES_A_STEP;
         let key = if self.charge(read) { key::key(self.event.org(), &values) } else { None };
         if let Some(list) = ask.list {

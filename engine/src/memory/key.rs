@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::interpret::expr::Scene;
 use crate::json::Json;
 use crate::plan::memory::KeyPlan;
+use crate::plan::node::Node;
 use crate::value::Value;
 
 /// The most keys that `each` makes of one list.
@@ -71,14 +72,17 @@ pub(crate) fn keys_of<'e>(org: &str, plans: &'e [KeyPlan], scene: &Scene<'e>) ->
     let mut keys = vec![begin(org)];
     let mut any = false;
     for plan in plans {
-        let Some(value) = scene.evaluate(&plan.node) else { return Keys::default() };
+        let Some(value) = key_value(plan, scene) else { return Keys::default() };
         if !plan.each {
             keys.retain_mut(|hash| absorb(hash, &value).is_some());
             continue;
         }
-        let count = value.count().unwrap_or(0);
-        any |= count > MOST_EACH;
-        let elements = (0..count.min(MOST_EACH)).filter_map(|index| value.element(index));
+        let count = value.count();
+        any |= count.is_some_and(|count| count > MOST_EACH);
+        // What stands where a list was expected is one value.
+        let one = if count.is_none() { Some(value.clone()) } else { None };
+        let elements =
+            (0..count.unwrap_or(0).min(MOST_EACH)).filter_map(|index| value.element(index)).chain(one);
         let mut longer = Vec::new();
         for element in elements {
             for hash in &keys {
@@ -100,10 +104,19 @@ pub(crate) fn keys_of<'e>(org: &str, plans: &'e [KeyPlan], scene: &Scene<'e>) ->
     Keys { certain, any }
 }
 
+/// The value of a key; for `each` also what is there instead of a list.
+fn key_value<'e>(plan: &'e KeyPlan, scene: &Scene<'e>) -> Option<Value<'e>> {
+    let value = scene.key(&plan.node);
+    match &plan.node {
+        Node::Take(_, inner) if plan.each && value.is_none() => scene.key(inner),
+        _ => value,
+    }
+}
+
 /// The key that stands for every value of the lists among the keys.
 fn any_key<'e>(org: &str, plans: &'e [KeyPlan], scene: &Scene<'e>) -> Option<Key> {
     let values: Vec<Option<Value<'e>>> =
-        plans.iter().filter(|plan| !plan.each).map(|plan| scene.evaluate(&plan.node)).collect();
+        plans.iter().filter(|plan| !plan.each).map(|plan| key_value(plan, scene)).collect();
     asked_any(org, plans, values)
 }
 

@@ -81,6 +81,14 @@ impl Keep {
         }
     }
 
+    /// How many entries an answer may have to look at.
+    pub(crate) fn entries(self) -> usize {
+        match self {
+            Keep::Values(count) | Keep::Events(count) | Keep::Steps(_, count) => count,
+            _ => 1,
+        }
+    }
+
     fn or_larger(self, other: Keep) -> Keep {
         match (self, other) {
             (Keep::Ring(a), Keep::Ring(b)) => Keep::Ring(a.max(b)),

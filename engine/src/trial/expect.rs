@@ -17,6 +17,15 @@ pub(super) fn fault(
     event: &Event,
 ) -> Option<String> {
     let short = |name: &str| name.strip_prefix(&format!("{}.", policy.name)).unwrap_or(name).to_owned();
+    // What no rule judged shows nothing about rules.
+    let unjudged = matches!(decision.class, Class::InvalidInput | Class::EngineFault);
+    if unjudged && !matches!(expect, Expect::Because(_)) {
+        let reason = decision.reason.as_deref().unwrap_or("no reason");
+        return Some(format!(
+            "no rule judged the event, it is denied as {}: {reason}",
+            decision.class.name()
+        ));
+    }
     match expect {
         Expect::NoMatch => {
             let names: Vec<String> = decision.rules.iter().map(|rule| short(&rule.rule)).collect();
@@ -24,8 +33,8 @@ pub(super) fn fault(
         }
         Expect::Incident(severity) => {
             let wanted = severity.name();
-            let found: Vec<&str> =
-                decision.incidents.iter().map(|incident| incident.severity.name()).collect();
+            let opened = decision.incidents.iter().filter(|incident| !incident.shadow);
+            let found: Vec<&str> = opened.map(|incident| incident.severity.name()).collect();
             (!found.contains(&wanted)).then(|| match found.as_slice() {
                 [] => format!("expected an incident {wanted}, but there is none"),
                 found => format!("expected an incident {wanted}, but got {}", found.join(", ")),
@@ -102,6 +111,12 @@ fn carried(
     };
     if report.effect.map(|effect| effect.name()) != Some(outcome) {
         return Some(format!("{wanted}, but that rule asks for something else"));
+    }
+    if report.mode == Mode::Shadow {
+        return Some(format!("{wanted}, but that rule is in shadow and decides nothing"));
+    }
+    if report.exempted {
+        return Some(format!("{wanted}, but an exemption from that rule holds"));
     }
     let is_unknown = report.truth == ReportedTruth::Unknown;
     (is_unknown != undecided).then(|| {

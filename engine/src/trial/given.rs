@@ -43,6 +43,12 @@ pub(super) fn history(plan: &Plan, test: &Test, judged: &Event) -> Result<Vec<Pa
         put(plan, &mut tree, &written.members, written.kind)?;
         let mut event = decode(&tree)
             .map_err(|faults| format!("event {number} of what happened before is invalid: {faults}"))?;
+        if let Some(fault) = plan.schemas.faults(&event).first() {
+            let (field, message) = (&fault.field, &fault.message);
+            return Err(format!(
+                "event {number} of what happened before breaks a schema, and would not be remembered: {field}: {message}"
+            ));
+        }
         event.set_at(judged.at().saturating_sub(written.before_us));
         past.push(Past { outcome: written.outcome, event });
     }

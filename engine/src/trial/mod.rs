@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::coverage::Coverage;
 use crate::explain::RuleExplanation;
 use crate::generation::{Engine, Generation};
-use crate::memory::{Fate, Memories};
+use crate::memory::Fate;
 use crate::plan::PlanError;
 use crate::run::Run;
 use given::Past;
@@ -220,28 +220,29 @@ fn run(
         Ok(past) => past,
         Err(reason) => return failed(reason),
     };
-    let memories = remembered(generation, past);
-    let decision = generation.judge_with(&event, &memories, Engine::Jit);
+    let mut run = after(generation, past);
+    let memories = run.memories(event.org());
+    let decision = generation.judge_with(&event, memories, Engine::Jit);
     let mut failures: Vec<String> = test
         .expects
         .iter()
         .filter_map(|expect| expect::fault(expect, &decision, policy, plan, &event))
         .collect();
-    if decision != generation.judge_with(&event, &memories, Engine::Interpreter) {
+    if decision != generation.judge_with(&event, memories, Engine::Interpreter) {
         failures.push(
             "interpreter and machine code disagree: please report this policy as a fault of the engine"
                 .to_owned(),
         );
     }
     if let Some(coverage) = coverage {
-        coverage.observe(plan, &event, &memories, decision.risk);
+        coverage.observe(plan, &event, memories, decision.risk);
     }
-    let rules = if failures.is_empty() { Vec::new() } else { generation.explain(&event, &memories).rules };
+    let rules = if failures.is_empty() { Vec::new() } else { generation.explain(&event, memories).rules };
     (failures, rules)
 }
 
-/// The memories after what happened before: unjudged, each event with its outcome.
-fn remembered(generation: &Generation, past: Vec<Past>) -> Memories {
+/// A run after what happened before: unjudged, each event with its outcome.
+fn after(generation: &Generation, past: Vec<Past>) -> Run<'_> {
     let mut run = Run::new(generation, Engine::Jit);
     for Past { outcome, event } in past {
         let fate = match outcome {
@@ -251,5 +252,5 @@ fn remembered(generation: &Generation, past: Vec<Past>) -> Memories {
         };
         run.past(event, fate);
     }
-    run.into_memories()
+    run
 }
