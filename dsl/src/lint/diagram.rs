@@ -3,7 +3,9 @@
 //! A node asks one variable and has a child for each of its regions; the leaves are small numbers. Equal nodes are one
 //! node, so formulas that mean the same become the same node. Work is bounded: past the budget there is no answer.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 /// A node, or a leaf if it is less than [`LEAVES`].
 pub(super) type Node = u32;
@@ -20,6 +22,32 @@ const LEAVES: Node = 9;
 
 /// The most steps that one question may take: a step is a child of a node that is made.
 const BUDGET: usize = 40_000;
+
+/// The most steps that all questions of one run may take: some tenths of a second.
+const BUDGET_OF_ALL: usize = 2_000_000;
+
+/// The steps that are left for all questions of one run.
+#[derive(Debug, Clone)]
+pub(super) struct Budget(Rc<Cell<usize>>);
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget(Rc::new(Cell::new(BUDGET_OF_ALL)))
+    }
+}
+
+impl Budget {
+    pub(super) fn is_spent(&self) -> bool {
+        self.0.get() == 0
+    }
+
+    /// Takes so many steps; if there are fewer, the rest too.
+    fn take(&self, steps: usize) -> Option<()> {
+        let left = self.0.get().checked_sub(steps);
+        self.0.set(left.unwrap_or(0));
+        left.map(|_| ())
+    }
+}
 
 /// How two formulas are put together, leaf by leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,11 +109,12 @@ pub(super) struct Diagram {
     known: HashMap<Branches, Node>,
     done: HashMap<(Operation, Node, Node), Node>,
     left: usize,
+    of_all: Budget,
 }
 
 impl Diagram {
-    pub(super) fn new() -> Diagram {
-        Diagram { nodes: Vec::new(), known: HashMap::new(), done: HashMap::new(), left: BUDGET }
+    pub(super) fn new(of_all: Budget) -> Diagram {
+        Diagram { nodes: Vec::new(), known: HashMap::new(), done: HashMap::new(), left: BUDGET, of_all }
     }
 
     /// The node that asks a variable; none past the budget. Its children ask later variables only.
@@ -96,6 +125,7 @@ impl Diagram {
             return Some(*first);
         }
         self.left = self.left.checked_sub(children.len())?;
+        self.of_all.take(children.len())?;
         let branches = (variable, children.into_boxed_slice());
         if let Some(known) = self.known.get(&branches) {
             return Some(*known);
@@ -157,7 +187,7 @@ mod tests {
 
     #[test]
     fn formulas_that_mean_the_same_are_one_node() {
-        let mut diagram = Diagram::new();
+        let mut diagram = Diagram::new(Budget::default());
         let a = diagram.ask(0, vec![FALSE, UNKNOWN, TRUE]).unwrap();
         let b = diagram.ask(1, vec![FALSE, TRUE]).unwrap();
         let mut apply = |operation, a, b| diagram.apply(operation, a, b).unwrap();
@@ -169,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_no_contradiction() {
-        let mut diagram = Diagram::new();
+        let mut diagram = Diagram::new(Budget::default());
         let a = diagram.ask(0, vec![FALSE, UNKNOWN, TRUE]).unwrap();
         let not_a = diagram.apply(Operation::Not, a, a).unwrap();
         let both = diagram.apply(Operation::And, a, not_a).unwrap();
@@ -179,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_budget_ends_it() {
-        let mut diagram = Diagram::new();
+        let mut diagram = Diagram::new(Budget::default());
         let mut sum = FALSE;
         let answer = (0..40).try_for_each(|variable| {
             // Leaves by parity need no more than two nodes a variable; wide ones use up the budget.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
+use super::diagram::Budget;
 use super::subject::{Subject, certain};
 use super::text_test::TextCheck;
 use crate::hir::*;
@@ -87,6 +88,7 @@ pub(super) struct Atoms {
     pub(super) atoms: Vec<Atom>,
     atom_numbers: HashMap<Atom, usize>,
     questions: HashMap<(usize, Question), usize>,
+    pub(super) budget: Budget,
 }
 
 /// What tells subjects apart.

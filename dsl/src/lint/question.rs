@@ -32,7 +32,7 @@ impl Question {
         formulas.iter().for_each(|formula| formula.atoms(&mut numbers));
         numbers.sort_unstable();
         numbers.dedup();
-        if numbers.len() > ATOMS_LIMIT {
+        if numbers.len() > ATOMS_LIMIT || atoms.budget.is_spent() {
             return None;
         }
         let mut by_subject: Vec<(usize, usize, &Atom)> = numbers
@@ -40,7 +40,7 @@ impl Question {
             .filter_map(|number| atoms.atoms.get(number).map(|atom| (atom.subject, number, atom)))
             .collect();
         by_subject.sort_unstable_by_key(|(subject, number, _)| (*subject, *number));
-        let mut question = Question { diagram: Diagram::new(), nodes: HashMap::new() };
+        let mut question = Question { diagram: Diagram::new(atoms.budget.clone()), nodes: HashMap::new() };
         // What a known value leaves open is asked after every subject.
         let mut open: HashMap<usize, u32> = HashMap::new();
         let mut next_open = u32::try_from(by_subject.len()).ok()?;
