@@ -86,63 +86,99 @@ fn turn(generation: &Generation, memories: &mut Memories, event: &mut Event, num
     black_box(decision);
 }
 
+/// One case of several that are timed in turns, so that what else the machine does falls on all alike.
+struct Case {
+    name: String,
+    memories: Memories,
+    events: Vec<Event>,
+    number: usize,
+    rounds: Vec<Duration>,
+}
+
+const ROUNDS: usize = 60;
+const TURNS: usize = 500;
+
+/// Times all cases in turns, and prints each as a multiple of the first.
+fn in_turns(what: &str, generation: &Generation, cases: &mut [Case]) {
+    for round in 0..ROUNDS + 5 {
+        for case in cases.iter_mut() {
+            let started = Instant::now();
+            for _ in 0..TURNS {
+                case.number += 1;
+                let place = case.number.wrapping_mul(7_919) % case.events.len();
+                turn(generation, &mut case.memories, &mut case.events[place], case.number);
+            }
+            // The first rounds warm up.
+            if round >= 5 {
+                case.rounds.push(started.elapsed() / TURNS as u32);
+            }
+        }
+    }
+    let mut first = None;
+    for case in cases {
+        case.rounds.sort_unstable();
+        let median = case.rounds[ROUNDS / 2];
+        let first = *first.get_or_insert(median);
+        let ratio = median.as_secs_f64() / first.as_secs_f64();
+        println!("{what}/{}: median {median:?} an event, {ratio:.2} times the first", case.name);
+    }
+}
+
 fn by_history(c: &mut Criterion) {
     let generation = hundred();
+    let mut cases: Vec<Case> = [1, 1_000, 1_000_000]
+        .into_iter()
+        .map(|length| {
+            let mut memories = Memories::new(&generation);
+            let events: Vec<Event> = (0..64).map(|number| event(1, number)).collect();
+            for number in 0..length {
+                let past = &events[number % 64];
+                memories.remember(&generation, past, Fate::Happened, number as u64, at(number));
+            }
+            let name = format!("{length} events");
+            Case { name, memories, events, number: length, rounds: Vec::new() }
+        })
+        .collect();
+    in_turns("memory/history", &generation, &mut cases);
     let mut group = c.benchmark_group("memory/history");
-    group.measurement_time(Duration::from_secs(4)).sample_size(30);
-    for length in [1, 1_000, 1_000_000] {
-        let mut memories = Memories::new(&generation);
-        let mut events: Vec<Event> = (0..64).map(|number| event(1, number)).collect();
-        for number in 0..length {
-            let past = &events[number % 64];
-            memories.remember(&generation, past, Fate::Happened, number as u64, at(number));
-        }
-        let mut number = length;
-        group.bench_function(BenchmarkId::new("memories", length), |b| {
-            b.iter(|| {
-                number += 1;
-                turn(&generation, &mut memories, &mut events[number % 64], number);
-            });
+    let longest = &mut cases[2];
+    group.bench_function(BenchmarkId::new("memories", 1_000_000), |b| {
+        b.iter(|| {
+            longest.number += 1;
+            let place = longest.number % 64;
+            turn(&generation, &mut longest.memories, &mut longest.events[place], longest.number);
         });
-    }
+    });
     let mut history = History::default();
     for number in 0..1_000 {
         history.remember(&generation, Arc::new(event(1, number)), Fate::Happened, number as u64, at(number));
     }
     let mut last = event(1, 1_000);
     last.set_at(at(1_000));
+    group.sample_size(20);
     group.bench_function(BenchmarkId::new("searched_anew", 1_000), |b| {
         b.iter(|| black_box(generation.judge_by_history(&last, &history, Engine::Jit)));
     });
     group.finish();
 }
 
-fn by_keys(c: &mut Criterion) {
+fn by_keys(_: &mut Criterion) {
     let generation = hundred();
-    let mut group = c.benchmark_group("memory/keys");
-    group.measurement_time(Duration::from_secs(4)).sample_size(30);
-    for keys in [1, 1_000, 1_000_000] {
-        let mut memories = Memories::new(&generation);
-        for agent in 0..keys {
-            memories.remember(&generation, &event(agent, agent), Fate::Happened, agent as u64, at(0));
-        }
-        assert_eq!(memories.keys(), keys);
-        println!("memory/keys/{keys}: {} bytes a key after one event", memories.bytes() / keys);
-        // Keys far apart, so that none is in a cache by chance.
-        let mut events: Vec<Event> = (0..1_024.min(keys * 64))
-            .map(|number| event(number.wrapping_mul(7_919) % keys, number))
-            .collect();
-        let count = events.len();
-        let mut number = 0usize;
-        group.bench_function(BenchmarkId::new("live", keys), |b| {
-            b.iter(|| {
-                number += 1;
-                let place = number.wrapping_mul(7_919) % count;
-                turn(&generation, &mut memories, &mut events[place], number);
-            });
-        });
-    }
-    group.finish();
+    let mut cases: Vec<Case> = [1, 1_000, 1_000_000]
+        .into_iter()
+        .map(|keys| {
+            let mut memories = Memories::new(&generation);
+            for agent in 0..keys {
+                memories.remember(&generation, &event(agent, agent), Fate::Happened, agent as u64, at(0));
+            }
+            assert_eq!(memories.keys(), keys);
+            println!("memory/keys/{keys}: {} bytes a key after one event", memories.bytes() / keys);
+            // Keys far apart, so that none is in a cache by chance.
+            let events = (0..16_384).map(|number| event(number.wrapping_mul(7_919) % keys, number)).collect();
+            Case { name: format!("{keys} keys"), memories, events, number: 1, rounds: Vec::new() }
+        })
+        .collect();
+    in_turns("memory/keys", &generation, &mut cases);
 }
 
 /// Ten thousand rules over a thousand memories, of which an event touches ten.

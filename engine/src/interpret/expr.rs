@@ -12,6 +12,7 @@ use super::recall::Recollection;
 use crate::event::Event;
 use crate::json::Json;
 use crate::limits::{BYTES_A_STEP, PATTERN_STEPS, STEPS};
+use crate::memory::answer::{Answer, Span};
 use crate::memory::key::Key;
 use crate::memory::{Nothing, Recall};
 use crate::plan::node::{Node, Part, Patterns};
@@ -31,6 +32,8 @@ pub(crate) struct Scene<'e> {
     pub(super) memory: &'e dyn Recall,
     /// Keys that were worked out, by the number of their list.
     pub(super) keys: RefCell<Vec<(usize, Option<Key>)>>,
+    /// What memories answered, by memory, number of the list of keys, and window.
+    pub(super) answers: RefCell<Vec<((usize, usize, Span), Answer<'e>)>>,
     /// Questions to memories, while somebody wants to know which: the question, its keys, and what it rests on.
     pub(super) asked: RefCell<Option<Vec<Recollection>>>,
 }
@@ -46,6 +49,7 @@ impl<'e> Scene<'e> {
         Scene {
             memory,
             keys: RefCell::default(),
+            answers: RefCell::default(),
             asked: RefCell::default(),
             event,
             params,

@@ -33,7 +33,7 @@ impl<'e> Scene<'e> {
     /// Asks a memory. A key that is absent leaves the answer unknown.
     pub(super) fn recall(&self, ask: &'e AskPlan) -> Answer<'e> {
         let Some(asked) = self.asked(ask) else { return Answer::UNKNOWN };
-        let answer = self.memory.recall(&asked);
+        let answer = self.answer(&asked).up_to(ask.bound);
         if let Some(list) = self.asked.borrow_mut().as_mut() {
             let certain = match &answer.value {
                 Some((least, most)) if !differ(least, most) => Some(cut(&least.to_string())),
@@ -54,6 +54,19 @@ impl<'e> Scene<'e> {
         answer
     }
 
+    /// The whole answer, worked out once an event where the keys depend on nothing else. Rules over one memory mostly
+    /// stand together, so it is looked for from the end.
+    fn answer(&self, asked: &Asked<'e>) -> Answer<'e> {
+        let Some(list) = asked.ask.list else { return self.memory.recall(asked) };
+        let question = (asked.ask.memory, list, asked.span);
+        let known = self.answers.borrow().iter().rev().find(|(known, _)| *known == question).cloned();
+        known.map(|(_, answer)| answer).unwrap_or_else(|| {
+            let answer = self.memory.recall(asked);
+            self.answers.borrow_mut().push((question, answer.clone()));
+            answer
+        })
+    }
+
     fn shown(&self, node: &'e Node) -> String {
         self.value(node).map_or_else(|| "?".to_owned(), |value| cut(&value.to_string()))
     }
@@ -72,12 +85,12 @@ impl<'e> Scene<'e> {
         if let (Some(key), false) = (known, has_each) {
             return Some(Asked { ask, key: key?, any: None, span, now });
         }
-        let before = self.steps.get();
+        // Which predicate is the first to ask must not show in its steps: that depends on the engine.
+        let before = if ask.list.is_some() { self.steps.replace(0) } else { 0 };
         let values: Vec<Option<Value<'e>>> = ask.keys.iter().map(|key| self.value(key)).collect();
         let read = values.iter().flatten().map(Value::size).sum::<usize>() / BYTES_A_STEP;
         let key = if self.charge(read) { key::key(self.event.org(), &values) } else { None };
         if let Some(list) = ask.list {
-            // Which predicate is the first to ask must not show in its steps: that depends on the engine.
             self.steps.set(before);
             if known.is_none() {
                 self.keys.borrow_mut().push((list, key));

@@ -12,13 +12,25 @@ use crate::truth::Truth;
 use crate::value::Value;
 
 /// What a memory answers: the least and the greatest value, if they are known; and whether there is anything.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Answer<'m> {
     pub value: Option<(Value<'m>, Value<'m>)>,
     pub present: Truth,
 }
 
 impl<'m> Answer<'m> {
+    /// The answer as far as it is asked for: only whether a bound is reached.
+    pub(crate) fn up_to(mut self, bound: Option<u32>) -> Answer<'m> {
+        if let (Some(bound), Some((least, most))) = (bound, &mut self.value) {
+            for value in [least, most] {
+                if let Value::Number(number) = value {
+                    *number = (*number).min(Number::whole(i64::from(bound)));
+                }
+            }
+        }
+        self
+    }
+
     /// Nothing is known.
     pub(crate) const UNKNOWN: Answer<'static> = Answer { value: None, present: Truth::Unknown };
 
@@ -26,8 +38,8 @@ impl<'m> Answer<'m> {
         Answer { value: Some((Value::Bool(least), Value::Bool(most))), present: Truth::True }
     }
 
-    pub(super) fn count(least: u64, most: u64) -> Answer<'m> {
-        let number = |count: u64| Value::Number(Number::whole(i64::try_from(count).unwrap_or(i64::MAX)));
+    pub(super) fn count(least: usize, most: usize) -> Answer<'m> {
+        let number = |count: usize| Value::Number(Number::whole(i64::try_from(count).unwrap_or(i64::MAX)));
         Answer { value: Some((number(least), number(most))), present: Truth::True }
     }
 
@@ -66,9 +78,8 @@ impl Span {
 
 impl State {
     /// Answers what is asked now.
-    pub(crate) fn answer(&self, memory: &MemoryPlan, span: Span, bound: Option<u32>, now: i64) -> Answer<'_> {
+    pub(crate) fn answer(&self, memory: &MemoryPlan, span: Span, now: i64) -> Answer<'_> {
         let inside = |stamp: &Stamp| span.holds(stamp.at, now);
-        let capped = |count: usize| (count as u64).min(bound.map_or(u64::MAX, u64::from));
         match self {
             State::Marks { certain, possible } => {
                 let certain = certain.filter(inside);
@@ -92,7 +103,7 @@ impl State {
             State::Ring { certain, doubtful } => {
                 let least = latest_inside(certain, inside);
                 let more = doubtful.as_ref().map_or(0, |doubtful| latest_inside(doubtful, inside));
-                Answer::count(capped(least), capped(least + more))
+                Answer::count(least, least + more)
             }
             State::Values { certain, doubtful } => {
                 let inside = |(_, stamp): &&(u128, Stamp)| inside(stamp);
@@ -100,7 +111,7 @@ impl State {
                 let more = doubtful.iter().flat_map(|doubtful| doubtful.iter()).filter(inside);
                 let known: Vec<u128> = certain.iter().filter(inside).map(|(value, _)| *value).collect();
                 let more = more.filter(|(value, _)| !known.contains(value)).count();
-                Answer::count(capped(least), capped(least + more))
+                Answer::count(least, least + more)
             }
             State::Steps(steps) => {
                 let length = match memory.keep {
@@ -108,8 +119,8 @@ impl State {
                     _ => None,
                 };
                 let first = first_step(span, length, now);
-                let steps: Vec<&Step> = steps.iter().filter(|step| step.number >= first).collect();
-                total(memory, &steps, bound)
+                let steps = steps.iter().filter(|step| step.number >= first);
+                total(memory, steps)
             }
             State::Latest(latest) => {
                 let certain = latest.certain.as_ref().filter(|(stamp, _)| inside(stamp));
@@ -126,7 +137,7 @@ impl State {
                     _ => Truth::Unknown,
                 })
             }
-            State::Streak { least, most, .. } => Answer::count(*least, *most),
+            State::Streak { least, most, .. } => Answer::count(*least as usize, *most as usize),
             State::Stages { certain, possible } => {
                 let done = |stages: &Stages| {
                     let first = stages.last().and_then(|last| last.as_ref()?.first());
@@ -140,7 +151,7 @@ impl State {
                     _ => events.len(),
                 };
                 let latest = events.iter().skip(events.len().saturating_sub(count));
-                of_events(memory, latest, bound, now)
+                of_events(memory, latest, now)
             }
         }
     }
@@ -185,7 +196,7 @@ pub(super) fn first_step(span: Span, length: Option<i64>, now: i64) -> i64 {
 }
 
 /// The answer of several steps together.
-fn total<'m>(memory: &MemoryPlan, steps: &[&Step], bound: Option<u32>) -> Answer<'m> {
+fn total<'m, 's>(memory: &MemoryPlan, steps: impl Iterator<Item = &'s Step>) -> Answer<'m> {
     let mut sum = Step { number: 0, least: 0, most: 0, certain: false, possible: false, lacking: false };
     for step in steps {
         match memory.operator {
@@ -199,20 +210,17 @@ fn total<'m>(memory: &MemoryPlan, steps: &[&Step], bound: Option<u32>) -> Answer
         }
         sum.lacking |= step.lacking;
     }
-    finished(memory, &sum, bound)
+    finished(memory, &sum)
 }
 
-fn finished<'m>(memory: &MemoryPlan, sum: &Step, bound: Option<u32>) -> Answer<'m> {
+fn finished<'m>(memory: &MemoryPlan, sum: &Step) -> Answer<'m> {
     let typed = |amount: i128| match memory.value_ty {
         Some(Type::Time) => Value::Time(amount as i64),
         Some(Type::Duration) => Value::Duration(amount as i64),
         _ => Value::Number(Number::from_billionths(amount)),
     };
     match memory.operator {
-        MemoryOperator::Count => {
-            let most = bound.map_or(u64::MAX, u64::from);
-            Answer::count((sum.least as u64).min(most), (sum.most as u64).min(most))
-        }
+        MemoryOperator::Count => Answer::count(sum.least as usize, sum.most as usize),
         MemoryOperator::Sum if sum.lacking => Answer::absent(Truth::True),
         MemoryOperator::Sum => {
             Answer { value: Some((typed(sum.least), typed(sum.most))), present: Truth::True }
@@ -237,14 +245,12 @@ fn finished<'m>(memory: &MemoryPlan, sum: &Step, bound: Option<u32>) -> Answer<'
 fn of_events<'m>(
     memory: &MemoryPlan,
     events: impl DoubleEndedIterator<Item = &'m Entry>,
-    bound: Option<u32>,
     now: i64,
 ) -> Answer<'m> {
     let counting: Vec<&Entry> = events.filter(|entry| entry.counts != Truth::False).collect();
     let certain = || counting.iter().filter(|entry| entry.counts == Truth::True);
-    let capped = |count: usize| (count as u64).min(bound.map_or(u64::MAX, u64::from));
     match memory.operator {
-        MemoryOperator::Count => Answer::count(capped(certain().count()), capped(counting.len())),
+        MemoryOperator::Count => Answer::count(certain().count(), counting.len()),
         MemoryOperator::Seen => Answer::truth(certain().next().is_some(), !counting.is_empty()),
         MemoryOperator::Sum | MemoryOperator::Max | MemoryOperator::Min => {
             let mut sum =
@@ -257,7 +263,7 @@ fn of_events<'m>(
                     None => sum.lacking = true,
                 }
             }
-            finished(memory, &sum, bound)
+            finished(memory, &sum)
         }
         MemoryOperator::Distinct => {
             let mut known: Vec<u128> = Vec::new();
@@ -274,7 +280,7 @@ fn of_events<'m>(
             possible.sort_unstable();
             possible.dedup();
             possible.retain(|value| known.binary_search(value).is_err());
-            Answer::count(capped(known.len()), capped(known.len() + possible.len()))
+            Answer::count(known.len(), known.len() + possible.len())
         }
         MemoryOperator::Age => {
             let Some(known) = certain().next_back() else {

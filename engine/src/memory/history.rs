@@ -139,10 +139,7 @@ fn inside<'s, 'h>(seen: &'s [Seen<'h>], memory: &MemoryPlan, ask: &Asked<'_>) ->
 fn over<'m>(inside: &[&Seen<'m>], memory: &MemoryPlan, ask: &Asked<'_>, plan: &'m Plan) -> Answer<'m> {
     let certain: Vec<&&Seen<'_>> = inside.iter().filter(|seen| seen.counts() == Truth::True).collect();
     let doubtful: Vec<&&Seen<'_>> = inside.iter().filter(|seen| seen.counts() == Truth::Unknown).collect();
-    let counted = |least: usize, most: usize| {
-        let cap = ask.ask.bound.map_or(usize::MAX, |bound| bound as usize);
-        Answer::count(least.min(cap) as u64, most.min(cap) as u64)
-    };
+    let counted = |least: usize, most: usize| Answer::count(least, most);
     match memory.operator {
         MemoryOperator::Count => counted(certain.len(), inside.len()),
         MemoryOperator::Seen => Answer::truth(!certain.is_empty(), !inside.is_empty()),
@@ -238,7 +235,7 @@ fn streak<'m>(seen: &[Seen<'_>]) -> Answer<'m> {
     let of_kind = || seen.iter().rev().filter(|seen| seen.sight.of_kind);
     let least = of_kind().take_while(|seen| seen.counts() == Truth::True).count();
     let most = of_kind().take_while(|seen| seen.counts() != Truth::False).count();
-    Answer::count(least as u64, most as u64)
+    Answer::count(least, most)
 }
 
 /// Whether there was one after the latest end, with every doubt decided against it, and for it.

@@ -4,6 +4,7 @@
 //! from the full list of events, slowly and obviously: it defines what they mean.
 
 pub(crate) mod answer;
+mod group;
 pub mod history;
 pub(crate) mod key;
 mod snapshot;
@@ -161,7 +162,7 @@ fn sight<'e>(
 /// About how many bytes one key of a memory takes at most, but for values that are texts or json.
 pub(crate) fn bytes_per_key(memory: &MemoryPlan) -> usize {
     /// A key and its record in a table that is up to half empty, and its place in the queue of the oldest.
-    const KEY: usize = 2 * (16 + 40) + 32;
+    const KEY: usize = 2 * (16 + 40) + 64;
     // Rings grow by doubling, from room for four.
     let room = |most: usize| most.next_power_of_two().max(4);
     let entry = match memory.keep {

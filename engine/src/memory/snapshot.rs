@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::group::{Group, Record};
 use super::key::Key;
-use super::store::{Group, Memories, Record, Slot};
+use super::store::{Memories, Slot};
 use crate::generation::Generation;
 
 /// The version of this form; another one is not read.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// The identity of a group, and its records.
 type Records = ([u8; 32], Vec<(Key, Record)>);
@@ -20,8 +21,8 @@ struct Snapshot {
     groups: Vec<Records>,
     latest_at: i64,
     remembered: u64,
-    lost: Vec<([u8; 32], Key)>,
-    all_lost: bool,
+    lost: Vec<(([u8; 32], Key), i64)>,
+    all_lost: Option<i64>,
 }
 
 impl Memories {
@@ -29,7 +30,7 @@ impl Memories {
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
         let groups = self.groups.iter().map(|group| {
             let mut records: Vec<(Key, Record)> =
-                group.records.iter().map(|(key, record)| (*key, record.of(&self.slots))).collect();
+                group.records().map(|(key, record)| (*key, record.of(&self.slots))).collect();
             // Equal memories have equal bytes.
             records.sort_unstable_by_key(|(key, record)| (record.touched, *key));
             (group.identity, records)
@@ -39,7 +40,7 @@ impl Memories {
         let mut slots: Vec<(u32, Slot)> =
             self.slots.iter().map(|(number, slot)| (*number, slot.clone())).collect();
         slots.sort_unstable_by_key(|(number, _)| *number);
-        let mut lost: Vec<_> = self.lost.iter().copied().collect();
+        let mut lost: Vec<_> = self.lost.iter().map(|(lost, at)| (*lost, *at)).collect();
         lost.sort_unstable();
         let snapshot = Snapshot {
             form: FORM,

@@ -1,12 +1,13 @@
 //! The keys and what is kept under each: bounded in number, with an undo journal for a batch that fails.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
-use super::key::{self, BitsState, Key};
+use super::group::{Group, Record};
+use super::key::{self, Key};
 use super::state::{Stamp, State};
 use super::{Asked, EventNumber, Fate, Recall, sight, stamp};
 use crate::event::Event;
@@ -55,10 +56,10 @@ pub struct Memories {
     pub(super) latest_at: i64,
     /// How many events were remembered.
     pub(super) remembered: u64,
-    /// Keys that had to go while they were alive: what is asked of them is unknown.
-    pub(super) lost: HashSet<([u8; 32], Key)>,
-    /// So many were lost that they are no longer told apart.
-    pub(super) all_lost: bool,
+    /// Keys that had to go while they were alive, and when: what is asked of them is unknown until it no longer matters.
+    pub(super) lost: HashMap<([u8; 32], Key), i64>,
+    /// When so many were lost that they are no longer told apart.
+    pub(super) all_lost: Option<i64>,
     /// Keys lost since somebody asked.
     lost_lately: u64,
     journal: Option<Vec<Undo>>,
@@ -82,52 +83,18 @@ pub(super) struct Slot {
     ready: bool,
 }
 
-/// Everything under one set of keys.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub(super) struct Group {
-    /// What its keys mean.
-    pub(super) identity: [u8; 32],
-    pub(super) records: HashMap<Key, Record, BitsState>,
-    /// Keys in the order in which they were first touched, with that time: the oldest is looked at first.
-    queue: VecDeque<(i64, Key)>,
-    /// How long a key can matter, in microseconds.
-    horizon_us: i64,
-}
-
-/// What is kept under one key: for each memory its state, by slot.
-#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Record {
-    pub(super) touched: i64,
-    /// The edit of the policies since which it holds no state that nobody asks any more.
-    #[serde(skip)]
-    edit: u32,
-    states: Vec<(u32, State)>,
-}
-
-impl Record {
-    /// A copy with the states that somebody asks. The numbers of the others may be given again.
-    pub(super) fn of(&self, slots: &HashMap<u32, Slot>) -> Record {
-        let asked = self.states.iter().filter(|(slot, _)| slots.contains_key(slot));
-        Record { touched: self.touched, edit: 0, states: asked.cloned().collect() }
-    }
-}
-
-impl Group {
-    /// A group of these records, the oldest first.
-    pub(super) fn of(identity: [u8; 32], records: Vec<(Key, Record)>) -> Group {
-        let queue = records.iter().map(|(key, record)| (record.touched, *key)).collect();
-        Group { identity, records: records.into_iter().collect(), queue, horizon_us: 0 }
-    }
-}
-
 /// How to take back one change.
 #[derive(Debug)]
 enum Undo {
     State { group: usize, key: Key, slot: u32, before: Option<State>, touched: i64 },
     Gone { group: usize, key: Key, record: Record },
-    Lost { group: [u8; 32], key: Key },
-    Clock { latest_at: i64, remembered: u64 },
+    Created { group: usize, key: Key },
+    Lost { group: [u8; 32], key: Key, before: Option<i64> },
+    Clock { latest_at: i64, remembered: u64, lost_lately: u64, all_lost: Option<i64> },
 }
+
+/// Keys that one event buries in each group: they no longer matter, so there is no hurry.
+const BURIED_AT_ONCE: usize = 8;
 
 /// The most keys that are told apart after they were lost.
 const LOST: usize = 100_000;
@@ -159,7 +126,13 @@ impl Memories {
                 .and_then(|number| self.slots.get(&number))
                 .is_some_and(|slot| slot.keep.covers(memory.keep) && slot.horizon_us >= memory.horizon_us);
             let number = match known.filter(|_| serves) {
-                Some(number) => number,
+                Some(number) => {
+                    // From here on it holds no more than is asked: what is cut away is not claimed any longer.
+                    if let Some(slot) = self.slots.get_mut(&number) {
+                        (slot.keep, slot.horizon_us) = (memory.keep, memory.horizon_us);
+                    }
+                    number
+                }
                 None => {
                     let slot = Slot {
                         identity: memory.identity,
@@ -188,7 +161,7 @@ impl Memories {
             self.groups.iter().zip(0..).map(|(group, place)| (group.identity, place)).collect();
         for group in &plan.memories.groups {
             places.entry(group.identity).or_insert_with(|| {
-                self.groups.push(Group { identity: group.identity, ..Group::default() });
+                self.groups.push(Group::new(group.identity));
                 self.groups.len() - 1
             });
         }
@@ -202,7 +175,7 @@ impl Memories {
             let ready = self.slots.get(&slot).is_some_and(|slot| slot.ready);
             self.bound.push(Bound { slot, group, ready });
         }
-        self.live_keys = self.groups.iter().map(|group| group.records.len()).sum();
+        self.live_keys = self.groups.iter().map(Group::len).sum();
         self.digest = Some(Arc::clone(&plan.digest));
         self.missing(generation)
     }
@@ -248,24 +221,19 @@ impl Memories {
 
     /// Notes that something happened of which nothing needs to be remembered.
     pub fn pass(&mut self, at_us: i64) {
-        self.note(Undo::Clock { latest_at: self.latest_at, remembered: self.remembered });
+        self.note(Undo::Clock {
+            latest_at: self.latest_at,
+            remembered: self.remembered,
+            lost_lately: self.lost_lately,
+            all_lost: self.all_lost,
+        });
         self.latest_at = self.latest_at.max(at_us);
         self.remembered += 1;
     }
 
     /// About how many bytes are held.
     pub fn bytes(&self) -> usize {
-        let record = |record: &Record| {
-            size_of::<(Key, Record)>()
-                + record.states.capacity() * size_of::<(u32, State)>()
-                + record.states.iter().map(|(_, state)| state.heap()).sum::<usize>()
-        };
-        let group = |group: &Group| {
-            group.records.values().map(record).sum::<usize>()
-                + (group.records.capacity() - group.records.len()) * size_of::<(Key, Record)>()
-                + group.queue.capacity() * size_of::<(i64, Key)>()
-        };
-        self.groups.iter().map(group).sum()
+        self.groups.iter().map(Group::bytes).sum()
     }
 
     /// Takes in an event that was judged: `at_us` is when it happened, its number is that of its ledger entry. Events
@@ -323,22 +291,24 @@ impl Memories {
         let at = self.latest_at;
         let journal = self.journal.as_mut();
         let Some(group) = self.groups.get_mut(place_of_group) else { return };
-        let record = group.records.entry(key).or_insert_with(|| {
-            group.queue.push_back((at, key));
-            self.live_keys += 1;
-            Record { touched: at, edit: self.edit, states: Vec::new() }
-        });
+        let touched = group.touch(key, at);
+        self.live_keys += usize::from(touched.is_none());
+        let Some(record) = group.get_mut(key) else { return };
         if record.edit != self.edit {
             record.edit = self.edit;
             record.states.retain(|(slot, _)| self.slots.contains_key(slot));
         }
         let place = record.states.binary_search_by_key(&slot, |(slot, _)| *slot);
         if let Some(journal) = journal {
-            let before =
-                place.ok().and_then(|place| record.states.get(place)).map(|(_, state)| state.clone());
-            journal.push(Undo::State { group: place_of_group, key, slot, before, touched: record.touched });
+            journal.push(match touched {
+                None => Undo::Created { group: place_of_group, key },
+                Some(touched) => {
+                    let before = place.ok().and_then(|place| record.states.get(place));
+                    let before = before.map(|(_, state)| state.clone());
+                    Undo::State { group: place_of_group, key, slot, before, touched }
+                }
+            });
         }
-        record.touched = at;
         let place = place.unwrap_or_else(|place| {
             // There are as many keys as agents and tasks: no room is taken in advance.
             record.states.reserve_exact(1);
@@ -350,67 +320,62 @@ impl Memories {
         }
     }
 
-    /// Lets go of keys that can no longer matter; past the bound also of the oldest that could.
+    /// Lets go of keys that can no longer matter, a few an event; past the bound also of the oldest that could.
     fn bury(&mut self) {
-        for group in 0..self.groups.len() {
-            while self.oldest(group).is_some_and(|(_, dead)| dead) {
-                self.bury_oldest(group, false);
+        let now = self.latest_at;
+        for place in 0..self.groups.len() {
+            for _ in 0..BURIED_AT_ONCE {
+                let Some(group) = self.groups.get(place) else { break };
+                let Some((_, key)) = group.oldest().filter(|(minute, _)| group.is_over(*minute, now)) else {
+                    break;
+                };
+                self.bury_one(place, key);
             }
         }
         while self.live_keys > self.limits.keys {
-            let oldest =
-                (0..self.groups.len()).filter_map(|group| Some((self.oldest(group)?.0, group))).min();
-            let Some((_, group)) = oldest else { return };
-            self.bury_oldest(group, true);
-        }
-    }
-
-    /// When the key of a group that may be the oldest was touched, and whether it can no longer matter.
-    fn oldest(&mut self, group: usize) -> Option<(i64, bool)> {
-        let crowded = self.live_keys > self.limits.keys;
-        let group = self.groups.get_mut(group)?;
-        let dead = |touched: i64| self.latest_at.saturating_sub(touched) >= group.horizon_us;
-        loop {
-            let (queued, key) = group.queue.front().copied()?;
-            // Nothing behind it is older, so it need not be looked up.
-            if !dead(queued) && !crowded {
-                return None;
-            }
-            match group.records.get(&key).map(|record| record.touched) {
-                Some(touched) if queued >= touched => return Some((touched, dead(touched))),
-                // It was touched since: it goes to the end, behind those that were not.
-                Some(touched) => {
-                    group.queue.pop_front();
-                    group.queue.push_back((touched, key));
-                }
-                None => {
-                    group.queue.pop_front();
-                }
+            let oldest = self.groups.iter().enumerate();
+            let oldest = oldest.filter_map(|(place, group)| Some((group.oldest()?, place))).min();
+            let Some(((minute, key), place)) = oldest else { return };
+            let alive = self.groups.get(place).is_some_and(|group| !group.is_over(minute, now));
+            let identity = self.groups.get(place).map(|group| group.identity).unwrap_or_default();
+            self.bury_one(place, key);
+            if alive {
+                self.lose(identity, key);
             }
         }
     }
 
-    fn bury_oldest(&mut self, place: usize, alive: bool) {
-        let Some(group) = self.groups.get_mut(place) else { return };
-        let identity = group.identity;
-        let Some((_, key)) = group.queue.pop_front() else { return };
-        let Some(record) = group.records.remove(&key) else { return };
+    fn bury_one(&mut self, place: usize, key: Key) {
+        let Some(record) = self.groups.get_mut(place).and_then(|group| group.remove(key)) else { return };
         self.live_keys -= 1;
         self.note(Undo::Gone { group: place, key, record });
-        if alive {
-            self.lose(identity, key);
-        }
     }
 
     fn lose(&mut self, group: [u8; 32], key: Key) {
+        let now = self.latest_at;
         self.lost_lately += 1;
         if self.lost.len() >= LOST {
-            self.all_lost = true;
+            let matters = |identity: &[u8; 32], at: i64| {
+                let group = self.groups.iter().find(|group| group.identity == *identity);
+                group.is_some_and(|group| now.saturating_sub(at) < group.horizon_us)
+            };
+            // Those that no longer matter make room.
+            let over: Vec<_> = self
+                .lost
+                .iter()
+                .filter(|((group, _), at)| !matters(group, **at))
+                .map(|(lost, _)| *lost)
+                .collect();
+            for lost in over {
+                self.lost.remove(&lost);
+            }
+        }
+        if self.lost.len() >= LOST {
+            self.all_lost = Some(now);
             return;
         }
-        if self.lost.insert((group, key)) {
-            self.note(Undo::Lost { group, key });
-        }
+        let before = self.lost.insert((group, key), now);
+        self.note(Undo::Lost { group, key, before });
     }
 
     fn note(&mut self, undo: Undo) {
@@ -433,23 +398,32 @@ impl Memories {
     pub fn roll_back(&mut self) {
         for undo in self.journal.take().into_iter().flatten().rev() {
             match undo {
-                Undo::Clock { latest_at, remembered } => {
+                Undo::Clock { latest_at, remembered, lost_lately, all_lost } => {
                     (self.latest_at, self.remembered) = (latest_at, remembered);
+                    (self.lost_lately, self.all_lost) = (lost_lately, all_lost);
                 }
-                Undo::Lost { group, key } => {
-                    self.lost.remove(&(group, key));
+                Undo::Lost { group, key, before } => match before {
+                    Some(at) => {
+                        self.lost.insert((group, key), at);
+                    }
+                    None => {
+                        self.lost.remove(&(group, key));
+                    }
+                },
+                Undo::Created { group, key } => {
+                    let removed = self.groups.get_mut(group).and_then(|group| group.remove(key));
+                    self.live_keys -= usize::from(removed.is_some());
                 }
                 Undo::Gone { group, key, record } => {
                     if let Some(group) = self.groups.get_mut(group) {
-                        group.queue.push_front((record.touched, key));
-                        group.records.insert(key, record);
+                        group.insert(key, record);
                         self.live_keys += 1;
                     }
                 }
                 Undo::State { group, key, slot, before, touched } => {
                     let Some(group) = self.groups.get_mut(group) else { continue };
-                    let Some(record) = group.records.get_mut(&key) else { continue };
-                    record.touched = touched;
+                    group.touch(key, touched);
+                    let Some(record) = group.get_mut(key) else { continue };
                     if let Ok(place) = record.states.binary_search_by_key(&slot, |(slot, _)| *slot) {
                         match (before, record.states.get_mut(place)) {
                             (Some(before), Some((_, state))) => *state = before,
@@ -457,10 +431,6 @@ impl Memories {
                                 record.states.remove(place);
                             }
                         }
-                    }
-                    if record.states.is_empty() {
-                        group.records.remove(&key);
-                        self.live_keys -= 1;
                     }
                 }
             }
@@ -479,36 +449,36 @@ impl Memories {
 
     /// Takes over what was filled off to the side, up to the same entry of the ledger. From here on it counts.
     pub fn absorb(&mut self, filled: Memories) {
-        self.lost.extend(filled.lost.iter().copied());
-        self.all_lost |= filled.all_lost;
+        for (lost, at) in filled.lost {
+            self.lost.entry(lost).and_modify(|known| *known = at.max(*known)).or_insert(at);
+        }
+        self.all_lost = self.all_lost.max(filled.all_lost);
         self.lost_lately += filled.lost_lately;
-        for (memory, theirs) in filled.bound.iter().enumerate() {
-            let Some(own) = self.bound.get(memory).copied() else { continue };
+        let mut taken: HashMap<u32, Bound> = HashMap::new();
+        for (theirs, own) in filled.bound.iter().zip(&mut self.bound) {
             if own.ready || !theirs.ready {
                 continue;
             }
-            let groups = (filled.groups.get(theirs.group), self.groups.get_mut(own.group));
-            let (Some(from), Some(into)) = groups else { continue };
-            for (key, record) in &from.records {
-                let state = record.states.iter().find(|(slot, _)| *slot == theirs.slot);
-                let Some((_, state)) = state else { continue };
-                let known = into.records.entry(*key).or_insert_with(|| {
-                    into.queue.push_back((record.touched, *key));
-                    self.live_keys += 1;
-                    Record { touched: record.touched, edit: self.edit, states: Vec::new() }
-                });
-                known.touched = known.touched.max(record.touched);
-                if let Err(place) = known.states.binary_search_by_key(&own.slot, |(slot, _)| *slot) {
-                    known.states.insert(place, (own.slot, state.clone()));
-                }
-            }
+            taken.insert(theirs.slot, *own);
+            own.ready = true;
             if let Some(slot) = self.slots.get_mut(&own.slot) {
                 slot.ready = true;
             }
-            if let Some(bound) = self.bound.get_mut(memory) {
-                bound.ready = true;
+        }
+        for (key, record) in filled.groups.into_iter().flat_map(Group::into_records) {
+            for (slot, state) in record.states {
+                let Some(own) = taken.get(&slot) else { continue };
+                let Some(group) = self.groups.get_mut(own.group) else { continue };
+                let known = group.get(key).map(|known| known.touched);
+                self.live_keys += usize::from(known.is_none());
+                group.touch(key, known.unwrap_or(i64::MIN).max(record.touched));
+                let Some(known) = group.get_mut(key) else { continue };
+                if let Err(place) = known.states.binary_search_by_key(&own.slot, |(slot, _)| *slot) {
+                    known.states.insert(place, (own.slot, state));
+                }
             }
         }
+        self.bury();
     }
 }
 
@@ -538,20 +508,20 @@ pub(crate) struct Folded<'m> {
 impl Folded<'_> {
     fn state(&self, ask: &Asked<'_>, key: Key) -> Option<&State> {
         let bound = self.memories.bound.get(ask.ask.memory)?;
-        let record = self.memories.groups.get(bound.group)?.records.get(&key)?;
-        let place = record.states.binary_search_by_key(&bound.slot, |(slot, _)| *slot).ok()?;
-        record.states.get(place).map(|(_, state)| state)
+        self.memories.groups.get(bound.group)?.get(key)?.state(bound.slot)
     }
 
     /// Whether a key had to go while it was alive.
     fn was_lost(&self, ask: &Asked<'_>) -> bool {
         let memories = self.memories;
-        if memories.lost.is_empty() {
+        if memories.lost.is_empty() && memories.all_lost.is_none() {
             return false;
         }
         let group = memories.bound.get(ask.ask.memory).and_then(|bound| memories.groups.get(bound.group));
         let Some(group) = group else { return true };
-        std::iter::once(ask.key).chain(ask.any).any(|key| memories.lost.contains(&(group.identity, key)))
+        let matters = |at: i64| memories.latest_at.saturating_sub(at) < group.horizon_us;
+        let lost = |key| memories.lost.get(&(group.identity, key)).is_some_and(|at| matters(*at));
+        memories.all_lost.is_some_and(matters) || lost(ask.key) || ask.any.is_some_and(lost)
     }
 }
 
@@ -559,7 +529,7 @@ impl Recall for Folded<'_> {
     fn recall<'m>(&'m self, ask: &Asked<'_>) -> Answer<'m> {
         let Some(memory) = self.plan.memories.all.get(ask.ask.memory) else { return Answer::UNKNOWN };
         let memories = self.memories;
-        if !memories.serves(self.plan) || !memories.is_ready(ask.ask.memory) || memories.all_lost {
+        if !memories.serves(self.plan) || !memories.is_ready(ask.ask.memory) {
             return Answer::UNKNOWN;
         }
         if self.was_lost(ask) {
@@ -570,7 +540,7 @@ impl Recall for Folded<'_> {
             return Answer::UNKNOWN;
         }
         match self.state(ask, ask.key) {
-            Some(state) => state.answer(memory, ask.span, ask.ask.bound, ask.now),
+            Some(state) => state.answer(memory, ask.span, ask.now),
             None => empty(memory.keep, ask, memory),
         }
     }
@@ -591,7 +561,7 @@ impl Recall for Folded<'_> {
 /// What is answered where nothing was ever remembered.
 pub(super) fn empty<'m>(keep: Keep, ask: &Asked<'_>, memory: &crate::plan::memory::MemoryPlan) -> Answer<'m> {
     let state = State::new(keep);
-    let answer = state.answer(memory, ask.span, ask.ask.bound, ask.now);
+    let answer = state.answer(memory, ask.span, ask.now);
     // Of an empty state only numbers and truths come back.
     Answer {
         value: answer.value.and_then(|(least, most)| Some((plain(&least)?, plain(&most)?))),

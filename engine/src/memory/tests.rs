@@ -69,7 +69,7 @@ fn keys_that_no_longer_matter_are_let_go() {
     for agent in 0..1_000 {
         remember(&mut memories, &generation, &format!("agent-{agent}"), agent * 10);
     }
-    assert_eq!((memories.keys(), memories.take_lost()), (6, 0), "six keys in an hour");
+    assert_eq!((memories.keys(), memories.take_lost()), (7, 0), "an hour, to the minute");
 }
 
 /// A threshold, a message or another rule changes nothing; a larger ring has to be filled.
@@ -90,6 +90,42 @@ fn what_means_the_same_is_kept() {
     assert_eq!(outcome(&memories, &lower, "a", 5), Outcome::Deny);
     let larger = compiled("rule r on intent { when count(intent per agent.id within 1h) >= 50 deny }");
     assert_eq!(memories.adopt(&larger).len(), 1);
+}
+
+/// What is kept of less can't be asked for more later: it was cut away.
+#[test]
+fn narrower_and_wider_again_is_filled_again() {
+    let asked = |least: usize, window: &str| {
+        compiled(&format!(
+            "rule r on intent {{ when count(intent per agent.id within {window}) >= {least} deny }}"
+        ))
+    };
+    for (wide, narrow) in [(asked(5, "1h"), asked(3, "1h")), (asked(5, "24h"), asked(5, "1h"))] {
+        let mut memories = Memories::new(&wide);
+        for minute in 0..4 {
+            remember(&mut memories, &wide, "a", minute);
+        }
+        assert_eq!(memories.adopt(&narrow), []);
+        for minute in 4..7 {
+            remember(&mut memories, &narrow, "a", minute);
+        }
+        let bytes = memories.to_bytes().expect("can be written");
+        let mut restored = Memories::from_bytes(&bytes, &narrow).expect("can be read");
+        assert_eq!(restored.adopt(&wide).len(), 1);
+        assert_eq!(memories.adopt(&wide).len(), 1, "seven in the hour, and three are kept");
+    }
+}
+
+/// Doubt about a key ends when what was lost no longer matters.
+#[test]
+fn what_was_lost_long_ago_is_not_missed() {
+    let generation = compiled(TWICE);
+    let mut memories = Memories::limited(&generation, MemoryLimits { keys: 1 });
+    remember(&mut memories, &generation, "a", 0);
+    remember(&mut memories, &generation, "b", 1);
+    assert_eq!(outcome(&memories, &generation, "a", 30), Outcome::Deny);
+    remember(&mut memories, &generation, "b", 90);
+    assert_eq!(outcome(&memories, &generation, "a", 90), Outcome::Allow);
 }
 
 /// The place of a memory that nobody asks any more may be given to another, also after a restart.
