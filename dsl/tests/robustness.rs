@@ -207,6 +207,37 @@ fn large_texts_are_read_soon() {
         ("many rules", format!("policy p {{}}\n{rules}")),
         ("many fields of a schema", format!("policy p {{}}\nschema intent \"a\" {{ {fields} }}\n")),
         ("many parameters", format!("policy p {{}}\n{params}")),
+        ("a diagram that doubles with each atom", {
+            let atoms = |sign: &str| {
+                (0..200).map(|number| format!("agent.tags has \"{sign}{number}\"")).collect::<Vec<_>>()
+            };
+            let pairs =
+                atoms("a").iter().zip(atoms("b")).map(|(a, b)| format!("({a} and {b})")).collect::<Vec<_>>();
+            let when = format!("({}) and ({})", atoms("a").join(" or "), pairs.join(" or "));
+            format!("{}rule s on intent {{ when not ({when}) deny }}\n", rule(&when))
+        }),
+        ("many rules over many atoms", {
+            let rules = (0..1_000).map(|number| {
+                let atom =
+                    |step: usize| format!("payload.f{} == {}", (number * step) % 97, (number * step) % 13);
+                let when: Vec<_> = (1..12).map(atom).collect();
+                format!(
+                    "rule r{number} on intent {{ when {} deny }}\n",
+                    when.join(if number % 2 == 0 { " or " } else { " and " })
+                )
+            });
+            format!("policy p {{}}\n{}", rules.collect::<String>())
+        }),
+        ("many ranges of one field", {
+            let rules = (0..5_000).map(|number| {
+                format!("rule r{number} on intent {{ when amount in {number}..{} deny }}\n", number + 700)
+            });
+            format!("policy p {{}}\n{}", rules.collect::<String>())
+        }),
+        ("many texts of one field", {
+            let rules = (0..5_000).map(|number| format!("rule r{number} on action {{ when tool startswith \"t{number}\" and not (tool endswith \"x{number}\") deny }}\n"));
+            format!("policy p {{}}\n{}", rules.collect::<String>())
+        }),
         ("a long comment", format!("policy p {{}}\n// {}\ndefault on intent deny", "x".repeat(1_000_000))),
         ("a long string", rule(&format!("action == \"{}\"", "x".repeat(1_000_000)))),
     ];

@@ -1,6 +1,10 @@
 //! Events that no agent would send: reading them ends soon, in an event or in faults, with the stack intact.
 
-#![expect(clippy::expect_used, reason = "a test that meets what it did not expect should stop right there")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets what it did not expect should stop there"
+)]
 
 use std::time::{Duration, Instant};
 

@@ -58,6 +58,11 @@ struct Steps {
 }
 
 impl Steps {
+    /// What went on since the last step is none, and the next begins.
+    fn skip(&mut self) {
+        self.began = busy();
+    }
+
     /// A step ends, and the next begins.
     fn done(&mut self) {
         let now = busy();

@@ -215,7 +215,7 @@ const BOUNDS: [(&str, &str, &str); 24] = [
     ("dsl/src/check/memory.rs", "USUAL_STEPS: i64 = 100;", "100 steps"),
     ("dsl/src/check/rule.rs", "(1..=100).contains(count)", "1 to 100 people"),
     ("engine/src/memory/key.rs", "MOST_EACH: usize = 100;", "100 keys"),
-    ("engine/src/memory/state.rs", "WITNESSES: usize = 100;", "100 witnesses"),
+    ("engine/src/interpret/recall.rs", "WITNESSES: usize = 100;", "100 witnesses"),
     ("engine/src/memory/store.rs", "MemoryLimits { keys: 4_000_000 }", "4,000,000 keys"),
     ("engine/src/memory/store.rs", "LOST: usize = 100_000;", "100,000 keys"),
     ("engine/src/event/field.rs", "PAYLOAD_LIMIT: usize = 64 * 1024;", "64 KiB"),

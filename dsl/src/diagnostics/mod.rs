@@ -182,7 +182,7 @@ pub(crate) fn shown(text: &str) -> String {
 /// The longest name that is compared with others, in bytes: nobody means a name by something longer.
 const COMPARED: usize = 60;
 /// The most names that one is compared with.
-const COMPARED_WITH: usize = 2_000;
+const COMPARED_WITH: usize = 1_000;
 
 /// The known name that an unknown one most resembles, if any is near enough to be meant.
 pub(crate) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

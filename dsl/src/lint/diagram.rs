@@ -23,8 +23,31 @@ const LEAVES: Node = 9;
 /// The most steps that one question may take: a step is a child of a node that is made.
 const BUDGET: usize = 40_000;
 
-/// The most steps that all questions about one set may take together: a second or two.
-const BUDGET_OF_ALL: usize = 3_000_000;
+/// The most steps that all questions of one run may take: some tenths of a second.
+const BUDGET_OF_ALL: usize = 2_000_000;
+
+/// The steps that are left for all questions of one run.
+#[derive(Debug, Clone)]
+pub(super) struct Budget(Rc<Cell<usize>>);
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget(Rc::new(Cell::new(BUDGET_OF_ALL)))
+    }
+}
+
+impl Budget {
+    pub(super) fn is_spent(&self) -> bool {
+        self.0.get() == 0
+    }
+
+    /// Takes so many steps; if there are fewer, the rest too.
+    pub(super) fn take(&self, steps: usize) -> Option<()> {
+        let left = self.0.get().checked_sub(steps);
+        self.0.set(left.unwrap_or(0));
+        left.map(|_| ())
+    }
+}
 
 /// How two formulas are put together, leaf by leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,31 +109,12 @@ pub(super) struct Diagram {
     known: HashMap<Branches, Node>,
     done: HashMap<(Operation, Node, Node), Node>,
     left: usize,
-    /// What is left for all questions together.
-    budget: Budget,
-}
-
-/// The steps that are left for all questions about one set.
-#[derive(Debug, Clone)]
-pub(super) struct Budget(Rc<Cell<usize>>);
-
-impl Default for Budget {
-    fn default() -> Budget {
-        Budget(Rc::new(Cell::new(BUDGET_OF_ALL)))
-    }
-}
-
-impl Budget {
-    /// Takes so many steps; none if they are not there.
-    pub(super) fn take(&self, steps: usize) -> Option<()> {
-        self.0.set(self.0.get().checked_sub(steps)?);
-        Some(())
-    }
+    of_all: Budget,
 }
 
 impl Diagram {
-    pub(super) fn new(budget: Budget) -> Diagram {
-        Diagram { nodes: Vec::new(), known: HashMap::new(), done: HashMap::new(), left: BUDGET, budget }
+    pub(super) fn new(of_all: Budget) -> Diagram {
+        Diagram { nodes: Vec::new(), known: HashMap::new(), done: HashMap::new(), left: BUDGET, of_all }
     }
 
     /// The node that asks a variable; none past the budget. Its children ask later variables only.
@@ -121,7 +125,7 @@ impl Diagram {
             return Some(*first);
         }
         self.left = self.left.checked_sub(children.len())?;
-        self.budget.take(children.len())?;
+        self.of_all.take(children.len())?;
         let branches = (variable, children.into_boxed_slice());
         if let Some(known) = self.known.get(&branches) {
             return Some(*known);

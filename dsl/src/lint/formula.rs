@@ -88,7 +88,6 @@ pub(super) struct Atoms {
     pub(super) atoms: Vec<Atom>,
     atom_numbers: HashMap<Atom, usize>,
     questions: HashMap<(usize, Question), usize>,
-    /// The steps that are left for all that is asked about the set.
     pub(super) budget: Budget,
 }
 

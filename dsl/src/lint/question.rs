@@ -32,11 +32,11 @@ impl Question {
         formulas.iter().for_each(|formula| formula.atoms(&mut numbers));
         numbers.sort_unstable();
         numbers.dedup();
-        if numbers.len() > ATOMS_LIMIT {
+        if numbers.len() > ATOMS_LIMIT || atoms.budget.is_spent() {
             return None;
         }
         // Dividing the values of what is asked about takes time as well.
-        atoms.budget.take(20 + numbers.len() * numbers.len())?;
+        atoms.budget.take(numbers.len())?;
         let mut by_subject: Vec<(usize, usize, &Atom)> = numbers
             .into_iter()
             .filter_map(|number| atoms.atoms.get(number).map(|atom| (atom.subject, number, atom)))

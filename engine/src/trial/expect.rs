@@ -19,7 +19,8 @@ pub(super) fn fault(
     let short = |name: &str| name.strip_prefix(&format!("{}.", policy.name)).unwrap_or(name).to_owned();
     // What no rule judged shows nothing about rules.
     let unjudged = matches!(decision.class, Class::InvalidInput | Class::EngineFault);
-    if unjudged && !matches!(expect, Expect::Because(_)) {
+    let of_outcome = matches!(expect, Expect::Decision { by, undecided: false, .. } if by.is_empty());
+    if unjudged && !of_outcome && !matches!(expect, Expect::Because(_)) {
         let reason = decision.reason.as_deref().unwrap_or("no reason");
         return Some(format!(
             "no rule judged the event, it is denied as {}: {reason}",
