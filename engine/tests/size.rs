@@ -102,3 +102,14 @@ fn a_key_takes_what_the_plan_says() {
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
+
+/// What `check` says of a memory in steps is what the plan says.
+#[test]
+fn check_and_plan_say_the_same() {
+    let text = "policy p {}\nrule r on intent { when sum(intent.amount within 1h) > 5 warn }";
+    let checked = lictor_dsl::check(vec![Source::new("p", text)]);
+    let note = checked.diagnostics.iter().find(|found| found.code == "L0506").expect("a note");
+    let generation = Generation::compile(&checked.set).expect("compiles");
+    let bytes = generation.plan().to_json()["memories"][0]["bytes_per_key"].as_u64().expect("a number");
+    assert!(note.message.contains(&format!("up to {bytes} bytes")), "{} of {bytes}", note.message);
+}

@@ -485,7 +485,8 @@ pub(super) fn settle(deciding: &mut [&mut Expr], shown: &mut [&mut Expr], out: &
             {
                 let steps = usize::try_from(window / resolution + 2).unwrap_or(usize::MAX);
                 let resolution = Const::Duration(resolution).to_string();
-                let bytes = steps.saturating_mul(STEP_BYTES);
+                let bytes =
+                    steps.next_power_of_two().max(4).saturating_mul(STEP_BYTES).saturating_add(KEY_BYTES);
                 out.push(report::granularity(expr.span, ask.memory.operator.name(), &resolution, bytes));
             }
             false
@@ -493,8 +494,10 @@ pub(super) fn settle(deciding: &mut [&mut Expr], shown: &mut [&mut Expr], out: &
     }
 }
 
-/// About what one step of a window takes, in bytes.
-const STEP_BYTES: usize = 64;
+/// What one step of a window takes, in bytes; room for them grows by doubling. As `plan` says it.
+const STEP_BYTES: usize = 48;
+/// What a key takes besides, in bytes.
+const KEY_BYTES: usize = 240;
 
 fn without_steps(memory: &Memory) -> Memory {
     Memory { resolution_us: None, ..memory.clone() }
