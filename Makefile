@@ -29,14 +29,14 @@ bless: ## rewrite what tests expect (.expected files); read the diff
 bench: ## measure; benches/README.md says what
 	cargo bench --workspace
 
-# How long each target is fuzzed. An input that fails is written to fuzz/found/<target>, where `make test` finds it;
+# How long each target is fuzzed. An input that fails is written to tests/fuzz/found/<target>, where `make test` finds it;
 # FUZZ_INPUT=<file> cargo test -p lictor-engine --test fuzz <target> runs it alone.
 FUZZ_SECONDS ?= 600
 
 fuzz: ## engines against each other on ten times as many cases; each fuzz target for FUZZ_SECONDS (needs a C++ compiler)
 	LICTOR_FUZZ=10 cargo test --release -p lictor-engine --test differential --test memory
-	cd fuzz && RUSTC_WRAPPER=$$PWD/rustc.sh cargo build --release
-	cd fuzz && for target in parse check judge; do \
+	cd tests/fuzz && RUSTC_WRAPPER=$$PWD/rustc.sh cargo build --release
+	cd tests/fuzz && for target in parse check judge; do \
 		mkdir -p corpus/$$target found/$$target; \
 		(ulimit -s 2048; LICTOR_TARGET=$$target RUSTC_WRAPPER=$$PWD/rustc.sh cargo run --release -- corpus/$$target \
 			-max_total_time=$(FUZZ_SECONDS) -max_len=32768 -len_control=0 -timeout=30 -rss_limit_mb=2048 \

@@ -16,31 +16,19 @@ mod support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lictor_dsl::Source;
-use lictor_dsl::diagnostics::Severity;
-use lictor_dsl::hir::PolicySet;
 use lictor_engine::event::{Event, Origin};
 use lictor_engine::memory::Memories;
 use lictor_engine::{Engine, Generation, live_modules};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
-use support::Choices;
+use support::{Choices, checked};
 
 /// In CI: 4 tests of 500 policies with 100 events each.
 const POLICIES: u32 = 500;
 const EVENTS: usize = 100;
 
 fn cases() -> u32 {
-    let factor = std::env::var("LICTOR_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    POLICIES * factor
-}
-
-/// Generated policies are well typed; an `allow` that could be unknown is refused, and left out.
-fn checked(text: &str) -> PolicySet {
-    let checked = lictor_dsl::check(vec![Source::new("generated", text)]);
-    for diagnostic in checked.diagnostics.iter().filter(|d| d.severity == Severity::Error) {
-        assert!(diagnostic.code.starts_with("L04"), "{}: {} in\n{text}", diagnostic.code, diagnostic.message);
-    }
-    checked.set
+    POLICIES * support::factor()
 }
 
 /// What was seen, so that a test can't pass by judging nothing of interest.

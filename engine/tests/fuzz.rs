@@ -13,7 +13,7 @@
     reason = "a test that can't go on should say so; what is shared with the other user of the targets is public there"
 )]
 
-#[path = "../../fuzz/src/lib.rs"]
+#[path = "../../tests/fuzz/src/lib.rs"]
 mod fuzz;
 
 use std::cell::Cell;
@@ -88,7 +88,7 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 
 /// Inputs that once failed.
 fn found(target: Target) -> Vec<Vec<u8>> {
-    let folder = Path::new(ROOT).join("fuzz/found").join(target.name());
+    let folder = Path::new(ROOT).join("tests/fuzz/found").join(target.name());
     let files = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("an entry").path());
     let mut files: Vec<PathBuf> = files.collect();
     files.sort();

@@ -8,7 +8,7 @@ use lictor_engine::event::{Event, InvalidEvent, Origin};
 use lictor_engine::explain::{Explanation, RuleExplanation};
 use lictor_engine::{Engine, Generation, Run};
 
-use super::judge::{Line, lines, open};
+use super::judge::{lines, next_event, open};
 use crate::{Outcome, policies, print};
 
 /// Shows how one event of a file is judged.
@@ -74,14 +74,8 @@ impl Explain {
     ) -> anyhow::Result<Option<Result<Explanation, InvalidEvent>>> {
         let mut run = Run::new(generation, Engine::Jit);
         let mut number = 0;
-        for line in lines(open(&self.events)?) {
-            let text = match line? {
-                Line::Event(text) => text,
-                Line::Approval { number, at_us } => {
-                    run.approve(number, at_us);
-                    continue;
-                }
-            };
+        let mut lines = lines(open(&self.events)?);
+        while let Some(text) = next_event(&mut lines, &mut run)? {
             number += 1;
             match Event::decode(text.as_bytes(), Origin::Event) {
                 Ok(event) if number == self.at => return Ok(Some(Ok(run.explain(event)))),

@@ -59,14 +59,8 @@ impl Judge {
         } else {
             Progress::start("judging", Steps::Some)
         };
-        for line in lines(open(&self.events)?) {
-            let text = match line? {
-                Line::Event(text) => text,
-                Line::Approval { number, at_us } => {
-                    run.approve(number, at_us);
-                    continue;
-                }
-            };
+        let mut lines = lines(open(&self.events)?);
+        while let Some(text) = next_event(&mut lines, &mut run)? {
             progress.step();
             let decision = match Event::decode(text.as_bytes(), Origin::Event) {
                 Ok(event) => run.judge(event),
@@ -91,6 +85,20 @@ pub(super) enum Line {
         number: u64,
         at_us: i64,
     },
+}
+
+/// The next event, once the approvals before it were carried out.
+pub(super) fn next_event(
+    lines: &mut impl Iterator<Item = anyhow::Result<Line>>,
+    run: &mut Run<'_>,
+) -> anyhow::Result<Option<String>> {
+    for line in lines {
+        match line? {
+            Line::Event(text) => return Ok(Some(text)),
+            Line::Approval { number, at_us } => run.approve(number, at_us),
+        }
+    }
+    Ok(None)
 }
 
 /// Opens a file of events, or standard input for `-`.

@@ -12,7 +12,7 @@ use lictor_dsl::types::Type;
 use super::answer::{Answer, Span};
 use super::key::{self, Keys};
 use super::state::{Sight, Stamp, lacking};
-use super::{Asked, EventNumber, Fate, Recall, sight, stamp};
+use super::{Asked, EventNumber, Fate, Recall, sight};
 use crate::event::Event;
 use crate::generation::Generation;
 use crate::interpret::{self, expr::Scene};
@@ -55,7 +55,7 @@ impl History {
             Some((sight, key::keys_of(event.org(), keys, &scene)))
         });
         let seen = seen.collect();
-        self.events.push(Past { event, stamp: stamp(latest.max(at_us), number), seen });
+        self.events.push(Past { event, stamp: Stamp { at: latest.max(at_us), id: number }, seen });
     }
 }
 

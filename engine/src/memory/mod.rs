@@ -13,7 +13,7 @@ pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::LazyLock;
 
 use crate::interpret::expr::Scene;
 use crate::plan::memory::{AskPlan, Keep, MemoryPlan, PartPlan, Window};
@@ -182,13 +182,8 @@ pub(crate) fn bytes_per_key(memory: &MemoryPlan) -> usize {
 /// A number for each event that is remembered, its place in the ledger.
 pub type EventNumber = u64;
 
-/// Shared by everything that remembers.
-pub(crate) fn stamp(at: i64, id: EventNumber) -> Stamp {
-    Stamp { at, id }
-}
-
 /// Memories that hold nothing, for policies that ask none.
 pub(crate) fn none() -> &'static Memories {
-    static NONE: std::sync::LazyLock<Arc<Memories>> = std::sync::LazyLock::new(Arc::default);
+    static NONE: LazyLock<Memories> = LazyLock::new(Memories::default);
     &NONE
 }

@@ -9,12 +9,13 @@ use super::answer::Answer;
 use super::group::{Group, Record};
 use super::key::{self, Key};
 use super::state::{Stamp, State};
-use super::{Asked, EventNumber, Fate, Recall, sight, stamp};
+use super::{Asked, EventNumber, Fate, Recall, sight};
 use crate::event::Event;
 use crate::generation::Generation;
 use crate::interpret::{self, expr::Scene};
 use crate::plan::Plan;
 use crate::plan::memory::{Keep, MemoryPlan};
+use crate::value::Value;
 
 /// How much may be remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,15 @@ pub(super) struct Slot {
     ready: bool,
 }
 
+impl Slot {
+    /// Whether it holds all that this memory needs.
+    fn serves(&self, memory: &MemoryPlan) -> bool {
+        self.identity == memory.identity
+            && self.keep.covers(memory.keep)
+            && self.horizon_us >= memory.horizon_us
+    }
+}
+
 /// How to take back one change.
 #[derive(Debug)]
 enum Undo {
@@ -122,9 +132,8 @@ impl Memories {
         let mut slots = Vec::new();
         for memory in &plan.memories.all {
             let known = kept.get(&memory.identity).copied();
-            let serves = known
-                .and_then(|number| self.slots.get(&number))
-                .is_some_and(|slot| slot.keep.covers(memory.keep) && slot.horizon_us >= memory.horizon_us);
+            let serves =
+                known.and_then(|number| self.slots.get(&number)).is_some_and(|slot| slot.serves(memory));
             let number = match known.filter(|_| serves) {
                 Some(number) => {
                     // From here on it holds no more than is asked: what is cut away is not claimed any longer.
@@ -189,8 +198,7 @@ impl Memories {
 
     /// Whether everything that a memory needs is held.
     fn has(&self, memory: &MemoryPlan) -> bool {
-        let serves = |slot: &Slot| slot.keep.covers(memory.keep) && slot.horizon_us >= memory.horizon_us;
-        self.slots.values().any(|slot| slot.ready && slot.identity == memory.identity && serves(slot))
+        self.slots.values().any(|slot| slot.ready && slot.serves(memory))
     }
 
     /// What the policy set asks and is not filled.
@@ -251,7 +259,7 @@ impl Memories {
         if plan.memories.all.is_empty() || !self.serves(plan) {
             return;
         }
-        let stamp = stamp(self.latest_at, number);
+        let stamp = Stamp { at: self.latest_at, id: number };
         let scene = Scene::new(event, &plan.values);
         let concerned = generation.concerned(event);
         let mut keys: HashMap<usize, key::Keys> = HashMap::new();
@@ -541,7 +549,7 @@ impl Recall for Folded<'_> {
         }
         match self.state(ask, ask.key) {
             Some(state) => state.answer(memory, ask.span, ask.now),
-            None => empty(memory.keep, ask, memory),
+            None => empty(ask, memory),
         }
     }
 
@@ -559,8 +567,8 @@ impl Recall for Folded<'_> {
 }
 
 /// What is answered where nothing was ever remembered.
-pub(super) fn empty<'m>(keep: Keep, ask: &Asked<'_>, memory: &crate::plan::memory::MemoryPlan) -> Answer<'m> {
-    let state = State::new(keep);
+fn empty<'m>(ask: &Asked<'_>, memory: &MemoryPlan) -> Answer<'m> {
+    let state = State::new(memory.keep);
     let answer = state.answer(memory, ask.span, ask.now);
     // Of an empty state only numbers and truths come back.
     Answer {
@@ -569,8 +577,7 @@ pub(super) fn empty<'m>(keep: Keep, ask: &Asked<'_>, memory: &crate::plan::memor
     }
 }
 
-fn plain<'m>(value: &crate::value::Value<'_>) -> Option<crate::value::Value<'m>> {
-    use crate::value::Value;
+fn plain<'m>(value: &Value<'_>) -> Option<Value<'m>> {
     match value {
         Value::Bool(value) => Some(Value::Bool(*value)),
         Value::Number(value) => Some(Value::Number(*value)),

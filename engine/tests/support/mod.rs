@@ -4,6 +4,24 @@ pub(crate) mod memory;
 
 use std::fmt::Write;
 
+use lictor_dsl::Source;
+use lictor_dsl::diagnostics::Severity;
+use lictor_dsl::hir::PolicySet;
+
+/// How many times as many cases as usual: `make fuzz` asks for ten.
+pub(crate) fn factor() -> u32 {
+    std::env::var("LICTOR_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// Generated policies are well typed; an `allow` that could be unknown is refused, and left out.
+pub(crate) fn checked(text: &str) -> PolicySet {
+    let checked = lictor_dsl::check(vec![Source::new("generated", text)]);
+    for diagnostic in checked.diagnostics.iter().filter(|d| d.severity == Severity::Error) {
+        assert!(diagnostic.code.starts_with("L04"), "{}: {} in\n{text}", diagnostic.code, diagnostic.message);
+    }
+    checked.set
+}
+
 /// A stream of choices. When it ends, every choice is the first, which is the simplest.
 pub(crate) struct Choices<'c> {
     data: &'c [u16],

@@ -7,7 +7,7 @@ mod heap;
 mod mutate;
 mod seeds;
 #[allow(dead_code, reason = "each user of the generators takes a part of them")]
-#[path = "../../engine/tests/support/mod.rs"]
+#[path = "../../../engine/tests/support/mod.rs"]
 mod support;
 mod targets;
 
