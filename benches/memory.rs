@@ -236,5 +236,23 @@ fn many_rules(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, by_history, by_keys, many_rules);
+/// Whether this was asked for: `cargo bench --bench memory -- memory/keys`.
+fn wanted(name: &str) -> bool {
+    let mut filters = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    filters.peek().is_none() || filters.any(|filter| name.contains(&filter))
+}
+
+fn all(c: &mut Criterion) {
+    for (name, bench) in [
+        ("memory/history", by_history as fn(&mut Criterion)),
+        ("memory/keys", by_keys),
+        ("memory/many_rules", many_rules),
+    ] {
+        if wanted(name) {
+            bench(c);
+        }
+    }
+}
+
+criterion_group!(benches, all);
 criterion_main!(benches);

@@ -11,7 +11,7 @@ use lictor_dsl::number::Number;
 
 use crate::decision::*;
 use crate::event::FieldError;
-use crate::interpret::{self, expr::Scene};
+use crate::interpret::{self, blame, expr::Scene};
 use crate::plan::{Cond, ExemptionPlan, Plan, RulePlan, predicates_of};
 use crate::truth::Truth;
 
@@ -215,16 +215,16 @@ pub(crate) fn decide<'e>(
 }
 
 fn report<'e>(plan: &'e Plan, scene: &Scene<'e>, part: &Part<'e>) -> (RuleReport, bool) {
-    let blame = match part.truth {
-        Truth::Unknown => interpret::blame(plan, scene, &part.rule.condition),
-        _ => interpret::Blame::default(),
+    let found = match part.truth {
+        Truth::Unknown => blame::blame(plan, scene, &part.rule.condition),
+        _ => blame::Blame::default(),
     };
     let counts = part.truth == Truth::True && part.exemption.is_none();
     let report = RuleReport {
         rule: part.rule.name.clone(),
         effect: part.outcome(),
         truth: if part.truth == Truth::True { ReportedTruth::True } else { ReportedTruth::Unknown },
-        missing: blame.missing,
+        missing: found.missing,
         score: part.rule.score.map(|score| if counts { score } else { Number::ZERO }),
         because: part.rule.because.as_ref().map(|because| scene.render(because)),
         controls: part.rule.controls.clone(),
@@ -233,7 +233,7 @@ fn report<'e>(plan: &'e Plan, scene: &Scene<'e>, part: &Part<'e>) -> (RuleReport
         exempted: part.exemption.is_some(),
         exemption: part.exemption.map(|exemption| scene.render(&exemption.because)),
     };
-    (report, blame.overrun)
+    (report, found.overrun)
 }
 
 fn reason(decision: &Decision, carriers: &[&&Part]) -> Option<String> {

@@ -1,7 +1,12 @@
 //! Event to the fixed slots that compiled code reads: numbers, times, bools, and texts as the numbers of known texts.
 
+use std::cell::{Cell, RefCell};
+
 use crate::event::{Event, FieldValue};
+use crate::memory::answer::Answer;
 use crate::plan::{Plan, RISK_SLOT, SLOTS};
+use crate::truth::Truth;
+use crate::value::Value;
 use lictor_dsl::events::FieldId;
 use lictor_dsl::number::Number;
 
@@ -24,17 +29,61 @@ fn mask(plan: &Plan, field: FieldId, texts: &[String]) -> i128 {
 /// What a predicate's byte holds before it was evaluated.
 pub(crate) const NOT_YET: u8 = 0xff;
 
+/// What is known of the answer to a question: the numbers that compiled code tests.
+pub(crate) const NOT_ASKED: u64 = 0;
+pub(crate) const ANSWERED: u64 = 1;
+pub(crate) const NO_ANSWER: u64 = 2;
+
+/// The answer to a question, as compiled code reads it.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, align(16))]
+pub(crate) struct Held {
+    /// [`NOT_ASKED`], [`ANSWERED`] or [`NO_ANSWER`].
+    pub known: u64,
+    /// The least and the greatest value that doubt allows: billionths, microseconds, 0 or 1.
+    pub least: i128,
+    pub most: i128,
+}
+
+impl Held {
+    fn of(answer: &Answer<'_>) -> Held {
+        let integer = |value: &Value<'_>| match value {
+            Value::Bool(value) => Some(i128::from(*value)),
+            Value::Number(value) => Some(value.billionths()),
+            Value::Time(micros) | Value::Duration(micros) => Some(i128::from(*micros)),
+            _ => None,
+        };
+        let bounds = answer.value.as_ref().and_then(|(least, most)| Some((integer(least)?, integer(most)?)));
+        match bounds {
+            Some((least, most)) => Held { known: ANSWERED, least, most },
+            None => Held { known: NO_ANSWER, ..Held::default() },
+        }
+    }
+}
+
 /// The slots of one event, and what was found out about it so far. Reused from event to event.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub slots: [Slot; SLOTS],
     /// The truth of each called predicate, or [`NOT_YET`].
-    pub memo: Vec<u8>,
+    memo: Vec<Cell<u8>>,
+    /// The answer to each question.
+    answers: Vec<Cell<Held>>,
+    /// The predicates and the questions whose answers are known, to be forgotten before the next event: that costs what
+    /// this event cost, not what all policies could ask.
+    evaluated: RefCell<Vec<usize>>,
+    asked: RefCell<Vec<usize>>,
 }
 
 impl Default for Frame {
     fn default() -> Frame {
-        Frame { slots: [Slot::default(); SLOTS], memo: Vec::new() }
+        Frame {
+            slots: [Slot::default(); SLOTS],
+            memo: Vec::new(),
+            answers: Vec::new(),
+            evaluated: RefCell::default(),
+            asked: RefCell::default(),
+        }
     }
 }
 
@@ -58,9 +107,56 @@ impl Frame {
                 *slot = value.map_or(Slot::default(), |value| Slot { present: 1, value });
             }
         }
-        self.memo.clear();
-        self.memo.resize(plan.predicates.len(), NOT_YET);
+        self.forget();
+        // Room for the largest plan that was judged by on this thread.
+        if self.memo.len() < plan.predicates.len() {
+            self.memo.resize(plan.predicates.len(), Cell::new(NOT_YET));
+        }
+        if self.answers.len() < plan.questions.len() {
+            self.answers.resize(plan.questions.len(), Cell::default());
+        }
         self.set_risk(Number::ZERO);
+    }
+
+    fn forget(&mut self) {
+        for number in self.evaluated.get_mut().drain(..) {
+            if let Some(known) = self.memo.get(number) {
+                known.set(NOT_YET);
+            }
+        }
+        for number in self.asked.get_mut().drain(..) {
+            if let Some(held) = self.answers.get(number) {
+                held.set(Held::default());
+            }
+        }
+    }
+
+    /// Where compiled code finds the truths of predicates, a byte each, as many as the plan has.
+    pub(crate) fn memo(&self) -> *const Cell<u8> {
+        self.memo.as_ptr()
+    }
+
+    /// Where compiled code finds the answers to questions, as many as the plan has.
+    pub(crate) fn answers(&self) -> *const Cell<Held> {
+        self.answers.as_ptr()
+    }
+
+    /// The truth of a predicate, found out at most once an event.
+    pub(crate) fn predicate(&self, number: usize, evaluate: impl FnOnce() -> Truth) -> Truth {
+        let Some(known) = self.memo.get(number) else { return Truth::Unknown };
+        if known.get() == NOT_YET {
+            known.set(evaluate() as u8);
+            self.evaluated.borrow_mut().push(number);
+        }
+        Truth::from_byte(known.get())
+    }
+
+    /// Notes the answer to a question; none where asking it failed.
+    pub(crate) fn answered(&self, question: usize, answer: Option<&Answer<'_>>) {
+        if let Some(held) = self.answers.get(question) {
+            held.set(answer.map_or(Held { known: NO_ANSWER, ..Held::default() }, Held::of));
+            self.asked.borrow_mut().push(question);
+        }
     }
 
     pub(crate) fn set_risk(&mut self, risk: Number) {

@@ -11,6 +11,7 @@ use lictor_dsl::hir::PolicySet;
 
 use crate::combine::{self, Hit};
 use crate::decision::Decision;
+use crate::evaluate::Evaluator;
 use crate::event::{Event, InvalidEvent};
 use crate::frame::Frame;
 use crate::interpret::{self, expr::Scene};
@@ -22,6 +23,7 @@ use crate::limits::RULES_PER_UNIT;
 use crate::memory::history::{History, Replayed};
 use crate::memory::store::Folded;
 use crate::memory::{self, Memories, Recall};
+use crate::plan::memory::MemoryPlan;
 use crate::plan::{Plan, PlanError};
 use crate::truth::Truth;
 
@@ -136,17 +138,22 @@ impl Generation {
         answer.unwrap_or_else(|_| combine::fault(&self.plan.digest))
     }
 
-    /// The memories that an event could change.
-    pub(crate) fn concerned(&self, event: &Event) -> Vec<usize> {
-        let mut concerned = Vec::new();
-        if !self.plan.memories.all.is_empty() {
-            FRAME.with_borrow_mut(|frame| {
-                frame.fill(&self.plan, event);
-                let index = &self.plan.kind(event.kind()).memories;
-                index.candidates(frame, |memory| concerned.push(memory));
+    /// Calls back for each memory that an event could change, with what evaluates conditions on the event.
+    pub(crate) fn concerned<'e>(
+        &'e self,
+        scene: &Scene<'e>,
+        mut each: impl FnMut(&'e MemoryPlan, usize, Evaluator<'_, 'e>),
+    ) {
+        let kind = scene.event.kind();
+        FRAME.with_borrow_mut(|frame| {
+            frame.fill(&self.plan, scene.event);
+            let evaluator = Evaluator { plan: &self.plan, frame, scene };
+            self.plan.kind(kind).memories.candidates(frame, |number| {
+                if let Some(memory) = self.plan.memories.all.get(number) {
+                    each(memory, number, evaluator);
+                }
             });
-        }
-        concerned
+        });
     }
 
     fn answer(&self, event: &Event, memory: &dyn Recall, engine: Engine) -> Decision {
@@ -191,13 +198,13 @@ impl Generation {
     fn run<'e>(
         &'e self,
         machine: &Machine,
-        frame: &mut Frame,
+        frame: &Frame,
         scene: &Scene<'e>,
         after_risk: bool,
         hits: &mut Vec<Hit>,
     ) {
-        let memo = frame.memo.as_mut_ptr();
-        let call = Call { slots: frame.slots.as_ptr(), memo, plan: &self.plan, scene };
+        let (slots, memo, answers) = (frame.slots.as_ptr(), frame.memo(), frame.answers());
+        let call = Call { slots, memo, answers, frame, plan: &self.plan, scene };
         let at = scene.event.at();
         self.plan.kind(scene.event.kind()).index.candidates(frame, |number| {
             let (Some(rule), Some((unit, place))) = (self.plan.rules.get(number), machine.places.get(number))

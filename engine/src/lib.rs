@@ -3,6 +3,7 @@
 mod combine;
 pub mod coverage;
 pub mod decision;
+mod evaluate;
 pub mod event;
 pub mod explain;
 mod frame;

@@ -49,7 +49,7 @@ impl<'e> Scene<'e> {
     }
 
     /// Asks a memory. A key that is absent leaves the answer unknown.
-    pub(super) fn recall(&self, ask: &'e AskPlan) -> Answer<'e> {
+    pub(crate) fn recall(&self, ask: &'e AskPlan) -> Answer<'e> {
         let Some(asked) = self.asked(ask) else { return Answer::UNKNOWN };
         let answer = self.answer(&asked).up_to(ask.bound);
         if let Some(events) = self.resting_on.borrow_mut().as_mut()

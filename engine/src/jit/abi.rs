@@ -1,8 +1,9 @@
 //! What compiled code and the engine agree on: signatures and offsets, asserted when this crate is compiled.
 
+use std::cell::Cell;
 use std::mem::offset_of;
 
-use crate::frame::Slot;
+use crate::frame::{Frame, Held, Slot};
 use crate::interpret::expr::Scene;
 use crate::plan::Plan;
 
@@ -11,7 +12,11 @@ use crate::plan::Plan;
 pub(crate) struct Call<'c, 'e> {
     pub slots: *const Slot,
     /// The truth of each called predicate, or `NOT_YET`.
-    pub memo: *mut u8,
+    pub memo: *const Cell<u8>,
+    /// The answer to each question.
+    pub answers: *const Cell<Held>,
+    /// What the two before point into.
+    pub frame: &'c Frame,
     pub plan: &'e Plan,
     pub scene: &'c Scene<'e>,
 }
@@ -23,6 +28,8 @@ pub(crate) struct Tables {
     pub texts: *const u64,
     /// The generation's numbers of the unit's called predicates.
     pub predicates: *const u64,
+    /// The generation's numbers of the unit's questions to memories.
+    pub questions: *const u64,
     /// The values of the unit's parameters.
     pub params: *const i128,
     /// The generation's bits of the texts that the unit asks of lists.
@@ -34,24 +41,36 @@ pub(crate) type Entry = unsafe extern "C" fn(*const Call<'_, '_>, *const Tables)
 
 pub(crate) const CALL_SLOTS: i32 = 0;
 pub(crate) const CALL_MEMO: i32 = 8;
+pub(crate) const CALL_ANSWERS: i32 = 16;
 pub(crate) const TABLE_TEXTS: i32 = 0;
 pub(crate) const TABLE_PREDICATES: i32 = 8;
-pub(crate) const TABLE_PARAMS: i32 = 16;
-pub(crate) const TABLE_MASKS: i32 = 24;
+pub(crate) const TABLE_QUESTIONS: i32 = 16;
+pub(crate) const TABLE_PARAMS: i32 = 24;
+pub(crate) const TABLE_MASKS: i32 = 32;
 pub(crate) const SLOT_SIZE: i32 = 32;
 pub(crate) const SLOT_PRESENT: i32 = 0;
 pub(crate) const SLOT_VALUE: i32 = 16;
+pub(crate) const HELD_SIZE: i64 = 48;
+pub(crate) const HELD_KNOWN: i32 = 0;
+pub(crate) const HELD_LEAST: i32 = 16;
+pub(crate) const HELD_MOST: i32 = 32;
 
 const _: () = {
     assert!(offset_of!(Call, slots) == CALL_SLOTS as usize);
     assert!(offset_of!(Call, memo) == CALL_MEMO as usize);
+    assert!(offset_of!(Call, answers) == CALL_ANSWERS as usize);
     assert!(offset_of!(Tables, texts) == TABLE_TEXTS as usize);
     assert!(offset_of!(Tables, predicates) == TABLE_PREDICATES as usize);
+    assert!(offset_of!(Tables, questions) == TABLE_QUESTIONS as usize);
     assert!(offset_of!(Tables, params) == TABLE_PARAMS as usize);
     assert!(offset_of!(Tables, masks) == TABLE_MASKS as usize);
     assert!(size_of::<Slot>() == SLOT_SIZE as usize);
     assert!(offset_of!(Slot, present) == SLOT_PRESENT as usize);
     assert!(offset_of!(Slot, value) == SLOT_VALUE as usize);
+    assert!(size_of::<Cell<Held>>() == HELD_SIZE as usize);
+    assert!(offset_of!(Held, known) == HELD_KNOWN as usize);
+    assert!(offset_of!(Held, least) == HELD_LEAST as usize);
+    assert!(offset_of!(Held, most) == HELD_MOST as usize);
     assert!(cfg!(target_endian = "little"), "compiled code reads parts of wider values");
     assert!(size_of::<usize>() == 8, "compiled code uses 64-bit pointers");
 };

@@ -51,6 +51,7 @@ pub(crate) fn compile(unit: &Unit) -> Result<Arc<Code>, CompileError> {
     let isa = MACHINE.as_ref().map_err(|reason| CompileError::Machine(reason.clone()))?;
     let mut builder = JITBuilder::with_isa(isa.clone(), default_libcall_names());
     builder.symbol(runtime::PREDICATE, runtime::predicate as *const u8);
+    builder.symbol(runtime::ASK, runtime::ask as *const u8);
     let mut module = JITModule::new(builder);
     match define(&mut module, unit) {
         Ok(addresses) => Ok(Arc::new(Code::new(module, &addresses))),
@@ -68,6 +69,9 @@ fn define(module: &mut JITModule, unit: &Unit) -> Result<Vec<*const u8>, ModuleE
     evaluator.params.extend([AbiParam::new(pointer), AbiParam::new(types::I64)]);
     evaluator.returns.push(AbiParam::new(types::I8).uext());
     let evaluator = module.declare_function(runtime::PREDICATE, Linkage::Import, &evaluator)?;
+    let mut asking = module.make_signature();
+    asking.params.extend([AbiParam::new(pointer), AbiParam::new(types::I64)]);
+    let asking = module.declare_function(runtime::ASK, Linkage::Import, &asking)?;
     let mut signature = module.make_signature();
     signature.params.extend([AbiParam::new(pointer), AbiParam::new(pointer)]);
     signature.returns.push(AbiParam::new(types::I8).uext());
@@ -78,12 +82,14 @@ fn define(module: &mut JITModule, unit: &Unit) -> Result<Vec<*const u8>, ModuleE
         let id = module.declare_function(&format!("rule_{number}"), Linkage::Local, &signature)?;
         context.func.signature = signature.clone();
         let predicate = module.declare_func_in_func(evaluator, &mut context.func);
+        let ask = module.declare_func_in_func(asking, &mut context.func);
         let mut builder = FunctionBuilder::new(&mut context.func, &mut functions);
         let entry = builder.create_block();
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
         if let [call, tables] = *builder.block_params(entry) {
-            let answer = Translator { builder: &mut builder, call, tables, predicate }.condition(condition);
+            let mut translator = Translator { builder: &mut builder, call, tables, predicate, ask };
+            let answer = translator.condition(condition);
             builder.ins().return_(&[answer]);
         }
         builder.seal_all_blocks();

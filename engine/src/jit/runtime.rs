@@ -1,40 +1,51 @@
-//! What compiled code calls: the evaluator, for predicates that are more than a comparison.
+//! What compiled code calls: the evaluator, for predicates that are more than a comparison, and memories.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::abi::Call;
-use crate::frame::NOT_YET;
 use crate::interpret;
 use crate::truth::Truth;
 
 /// The name under which compiled code knows [`predicate`].
 pub(crate) const PREDICATE: &str = "lictor_predicate";
 
+/// The name under which compiled code knows [`ask`].
+pub(crate) const ASK: &str = "lictor_ask";
+
 /// Answers a predicate, at most once per event.
 ///
 /// # Safety
 ///
-/// `call` must point to a live `Call` whose `memo` has a byte for each predicate of its plan.
+/// `call` must point to a live `Call`.
 #[expect(unsafe_code, reason = "compiled code hands over a pointer")]
 pub(crate) unsafe extern "C" fn predicate(call: *const Call<'_, '_>, number: u64) -> u8 {
     // SAFETY: compiled code passes on the pointer that `Code::call` gave it, which outlives the call.
     let call = unsafe { &*call };
     let Ok(number) = usize::try_from(number) else { return Truth::Unknown as u8 };
-    if number >= call.plan.predicates.len() {
-        return Truth::Unknown as u8;
-    }
-    // SAFETY: `memo` has one byte for each predicate, and `number` is one of them.
-    let known = unsafe { *call.memo.add(number) };
-    if known != NOT_YET {
-        return known;
-    }
-    // A panic must not unwind through compiled code; it makes the decision one of class `engine_fault`.
-    let answer = catch_unwind(AssertUnwindSafe(|| interpret::predicate(call.plan, call.scene, number).0));
+    let evaluate = || caught(call, || interpret::predicate(call.plan, call.scene, number).0);
+    call.frame.predicate(number, || evaluate().unwrap_or(Truth::Unknown)) as u8
+}
+
+/// Asks a memory and leaves its answer in the frame.
+///
+/// # Safety
+///
+/// `call` must point to a live `Call`.
+#[expect(unsafe_code, reason = "compiled code hands over a pointer")]
+pub(crate) unsafe extern "C" fn ask(call: *const Call<'_, '_>, number: u64) {
+    // SAFETY: compiled code passes on the pointer that `Code::call` gave it, which outlives the call.
+    let call = unsafe { &*call };
+    let Ok(number) = usize::try_from(number) else { return };
+    let Some(question) = call.plan.questions.get(number) else { return };
+    let answer = caught(call, || call.scene.recall(question));
+    call.frame.answered(number, answer.as_ref());
+}
+
+/// A panic must not unwind through compiled code; it makes the decision one of class `engine_fault`.
+fn caught<T>(call: &Call<'_, '_>, answer: impl FnOnce() -> T) -> Option<T> {
+    let answer = catch_unwind(AssertUnwindSafe(answer));
     if answer.is_err() {
         call.scene.faulted.set(true);
     }
-    let truth = answer.unwrap_or(Truth::Unknown) as u8;
-    // SAFETY: as above.
-    unsafe { *call.memo.add(number) = truth };
-    truth
+    answer.ok()
 }

@@ -10,7 +10,7 @@ use lictor_dsl::hir::Comparison;
 
 use super::abi;
 use super::unit::LocalCond;
-use crate::frame::NOT_YET;
+use crate::frame::{ANSWERED, NOT_ASKED, NOT_YET};
 use crate::plan::{Operand, Shape};
 use crate::truth::Truth;
 
@@ -23,6 +23,8 @@ pub(crate) struct Translator<'f, 'b> {
     pub tables: Value,
     /// The evaluator.
     pub predicate: FuncRef,
+    /// What asks a memory.
+    pub ask: FuncRef,
 }
 
 /// Loads from slots and tables can't fault and are aligned.
@@ -122,6 +124,16 @@ impl Translator<'_, '_> {
                 let holds = self.present(*slot);
                 self.doubled(holds)
             }
+            Shape::Answer { question, comparison, operand } => {
+                let operand = self.operand(operand);
+                self.answer(*question, |f, least, most| f.bounded(*comparison, least, most, operand))
+            }
+            // Each bound is 0 or 1: both together are the truth.
+            Shape::Happened { question } => self.answer(*question, |f, least, most| {
+                let (least, most) =
+                    (f.builder.ins().ireduce(types::I8, least), f.builder.ins().ireduce(types::I8, most));
+                f.builder.ins().iadd(least, most)
+            }),
             // Units only hold inline shapes here; an unknown answer is safe if that ever changes.
             Shape::Called => self.truth(Truth::Unknown),
         }
@@ -164,6 +176,47 @@ impl Translator<'_, '_> {
         }
     }
 
+    /// What a memory answers, asked where that was not done yet; unknown where there is no answer.
+    fn answer(&mut self, question: usize, truth: impl FnOnce(&mut Self, Value, Value) -> Value) -> Value {
+        let table = self.builder.ins().load(types::I64, plain(), self.tables, abi::TABLE_QUESTIONS);
+        let number = self.builder.ins().load(types::I64, plain(), table, question as i32 * 8);
+        let answers = self.builder.ins().load(types::I64, plain(), self.call, abi::CALL_ANSWERS);
+        let offset = self.builder.ins().imul_imm_u(number, abi::HELD_SIZE);
+        let held = self.builder.ins().iadd(answers, offset);
+        let known = self.builder.ins().load(types::I64, plain(), held, abi::HELD_KNOWN);
+        let (ask, done) = (self.builder.create_block(), self.builder.create_block());
+        let not_asked = self.builder.ins().icmp_imm_u(IntCC::Equal, known, NOT_ASKED as i64);
+        self.builder.ins().brif(not_asked, ask, &[], done, &[]);
+        self.builder.switch_to_block(ask);
+        self.builder.ins().call(self.ask, &[self.call, number]);
+        self.builder.ins().jump(done, &[]);
+        self.builder.switch_to_block(done);
+        let known = self.builder.ins().load(types::I64, plain(), held, abi::HELD_KNOWN);
+        let least = self.builder.ins().load(types::I128, plain(), held, abi::HELD_LEAST);
+        let most = self.builder.ins().load(types::I128, plain(), held, abi::HELD_MOST);
+        let answered = self.builder.ins().icmp_imm_u(IntCC::Equal, known, ANSWERED as i64);
+        let truth = truth(self, least, most);
+        let unknown = self.truth(Truth::Unknown);
+        self.builder.ins().select(answered, truth, unknown)
+    }
+
+    /// A comparison of what lies between two bounds: true where it holds for all, false where it holds for none.
+    fn bounded(&mut self, comparison: Comparison, least: Value, most: Value, operand: Value) -> Value {
+        let mut holds = |code, value| self.builder.ins().icmp(code, value, operand);
+        let (first, second) = match comparison {
+            Comparison::Equal | Comparison::NotEqual | Comparison::Same => {
+                let (low, high) = (
+                    holds(IntCC::SignedLessThanOrEqual, least),
+                    holds(IntCC::SignedGreaterThanOrEqual, most),
+                );
+                let (from, to) = (holds(IntCC::Equal, least), holds(IntCC::Equal, most));
+                (self.builder.ins().band(low, high), self.builder.ins().band(from, to))
+            }
+            ordered => (holds(condition_code(ordered), least), holds(condition_code(ordered), most)),
+        };
+        self.builder.ins().iadd(first, second)
+    }
+
     /// The remembered answer of a predicate, or a call to the evaluator.
     fn called(&mut self, place: usize) -> Value {
         let table = self.builder.ins().load(types::I64, plain(), self.tables, abi::TABLE_PREDICATES);
@@ -188,6 +241,7 @@ impl Translator<'_, '_> {
 /// Whether a part is answered without branches.
 fn is_quick(part: &LocalCond) -> bool {
     match part {
+        LocalCond::Inline(Shape::Answer { .. } | Shape::Happened { .. }) => false,
         LocalCond::Const(_) | LocalCond::Inline(_) => true,
         LocalCond::Called(_) => false,
         LocalCond::Not(inner) => is_quick(inner),

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::abi::Tables;
-use crate::plan::{Cond, Operand, Plan, RulePlan, Shape};
+use crate::plan::{Cond, Operand, Plan, RulePlan, Shape, fixed};
 
 /// The conditions of a unit's rules, with numbers of its own.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct Unit {
     pub texts: Vec<u64>,
     /// The plan's numbers of the called predicates.
     pub predicates: Vec<u64>,
+    /// The plan's numbers of the questions to memories.
+    questions: Vec<u64>,
     /// The values of the parameters, and their places in the plan's block.
     pub params: Vec<i128>,
     places: Vec<usize>,
@@ -30,6 +32,7 @@ impl Unit {
         Tables {
             texts: self.texts.as_ptr(),
             predicates: self.predicates.as_ptr(),
+            questions: self.questions.as_ptr(),
             params: self.params.as_ptr(),
             masks: self.masks.as_ptr(),
         }
@@ -90,21 +93,30 @@ impl Unit {
                     texts.iter().map(|text| place_of(&mut self.texts, u64::from(*text)) as u32).collect();
                 Shape::Texts { slot, texts, absent }
             }
-            Shape::Number { slot, comparison, operand: Operand::Param(place), absent } => {
-                let local = place_of(&mut self.places, place);
-                if local == self.params.len() {
-                    self.params.push(match plan.values.get(place) {
-                        Some(lictor_dsl::hir::Const::Number(number)) => number.billionths(),
-                        _ => 0,
-                    });
-                }
-                Shape::Number { slot, comparison, operand: Operand::Param(local), absent }
+            Shape::Number { slot, comparison, operand, absent } => {
+                Shape::Number { slot, comparison, operand: self.operand(plan, operand), absent }
+            }
+            Shape::Answer { question, comparison, operand } => {
+                let question = place_of(&mut self.questions, question as u64);
+                Shape::Answer { question, comparison, operand: self.operand(plan, operand) }
+            }
+            Shape::Happened { question } => {
+                Shape::Happened { question: place_of(&mut self.questions, question as u64) }
             }
             Shape::Mask { slot, mask, all } => {
                 Shape::Mask { slot, mask: place_of(&mut self.masks, mask) as i128, all }
             }
-            other => other,
+            other @ (Shape::Bool { .. } | Shape::Present { .. } | Shape::Called) => other,
         }
+    }
+
+    fn operand(&mut self, plan: &Plan, operand: Operand) -> Operand {
+        let Operand::Param(place) = operand else { return operand };
+        let local = place_of(&mut self.places, place);
+        if local == self.params.len() {
+            self.params.push(plan.values.get(place).and_then(fixed).unwrap_or(0));
+        }
+        Operand::Param(local)
     }
 }
 

@@ -31,6 +31,11 @@ impl Record {
         let place = self.states.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
         self.states.get(place).map(|(_, state)| state)
     }
+
+    pub(super) fn state_mut(&mut self, slot: u32) -> Option<&mut State> {
+        let place = self.states.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
+        self.states.get_mut(place).map(|(_, state)| state)
+    }
 }
 
 /// Everything under one set of keys.

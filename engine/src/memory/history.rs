@@ -74,7 +74,7 @@ struct Seen<'h> {
 
 impl Seen<'_> {
     fn counts(&self) -> Truth {
-        self.sight.parts.first().copied().unwrap_or_default()
+        self.sight.first
     }
 }
 
@@ -256,7 +256,7 @@ fn sequence<'m>(seen: &[Seen<'_>], memory: &MemoryPlan, ask: &Asked<'_>) -> Answ
         let mut part = 0;
         for seen in seen.get(reset..).unwrap_or_default() {
             let inside = ask.span.holds(seen.past.stamp.at, ask.now);
-            if inside && seen.sight.parts.get(part).is_some_and(|truth| is_part(*truth)) {
+            if inside && is_part(seen.sight.part(part)) {
                 part += 1;
             }
         }

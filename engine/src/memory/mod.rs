@@ -12,6 +12,7 @@ pub(crate) mod state;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use std::sync::LazyLock;
 
@@ -135,8 +136,10 @@ fn sight<'e>(
 ) -> Option<Sight> {
     let of_kind = |part: &PartPlan| part.kinds.contains(&event.kind()) && fate.is(part.became);
     let truth = |part: &'e PartPlan| if of_kind(part) { condition(&part.filter) } else { Truth::False };
+    let mut parts = memory.parts.iter().map(truth);
     let mut sight = Sight {
-        parts: memory.parts.iter().map(truth).collect(),
+        first: parts.next().unwrap_or_default(),
+        others: parts.collect(),
         since: memory.since.as_ref().map_or(Truth::False, truth),
         until: memory.until.as_ref().map_or(Truth::False, truth),
         of_kind: memory.parts.first().is_some_and(of_kind),
@@ -144,10 +147,11 @@ fn sight<'e>(
     };
     let counts_others = matches!(memory.keep, Keep::Events(_) | Keep::Streak) && sight.of_kind;
     let matched = |truth: &Truth| *truth != Truth::False;
-    if !counts_others && !sight.parts.iter().chain([&sight.since, &sight.until]).any(matched) {
+    let edges = [&sight.first, &sight.since, &sight.until];
+    if !counts_others && !edges.into_iter().chain(&sight.others).any(matched) {
         return None;
     }
-    if sight.parts.first().is_some_and(matched)
+    if matched(&sight.first)
         && let Some(value) = memory.parts.first().and_then(|part| part.value.as_ref())
     {
         let value = scene.evaluate(value);

@@ -181,12 +181,22 @@ pub(crate) enum State {
 /// What an event is to a memory: for each of its parts, whether it is one.
 #[derive(Debug, Default)]
 pub(crate) struct Sight {
-    pub parts: Vec<Truth>,
+    pub first: Truth,
+    /// Only a sequence has more than one part.
+    pub others: Vec<Truth>,
     pub since: Truth,
     pub until: Truth,
     /// Whether its kind and what became of it fit the first part, whatever its `where` says.
     pub of_kind: bool,
     pub value: Option<Stored>,
+}
+
+impl Sight {
+    /// Whether the event is this part of a sequence.
+    pub(super) fn part(&self, number: usize) -> Truth {
+        let other = |number| self.others.get(number).copied().unwrap_or_default();
+        number.checked_sub(1).map_or(self.first, other)
+    }
 }
 
 impl State {
@@ -219,7 +229,7 @@ impl State {
 
     /// Takes in an event.
     pub(crate) fn remember(&mut self, memory: &MemoryPlan, sight: &Sight, stamp: Stamp) {
-        let counts = sight.parts.first().copied().unwrap_or_default();
+        let counts = sight.first;
         match (self, memory.keep) {
             (State::Marks { certain, possible }, Keep::Since) => {
                 if sight.since != Truth::False {
@@ -277,12 +287,8 @@ impl State {
                 *latest = Some(stamp);
             }
             (State::Stages { certain, possible }, _) => {
-                advance(certain, sight.until != Truth::False, stamp, |part| {
-                    sight.parts.get(part) == Some(&Truth::True)
-                });
-                advance(possible, sight.until == Truth::True, stamp, |part| {
-                    sight.parts.get(part).is_some_and(|truth| *truth != Truth::False)
-                });
+                advance(certain, sight.until != Truth::False, stamp, |part| sight.part(part) == Truth::True);
+                advance(possible, sight.until == Truth::True, stamp, |part| sight.part(part) != Truth::False);
             }
             (State::Events(events), Keep::Events(most)) if sight.of_kind => {
                 push(events, Entry { stamp, counts, value: sight.value.clone() }, most);
@@ -336,6 +342,12 @@ fn push<T>(ring: &mut VecDeque<T>, entry: T, most: usize) {
     ring.push_back(entry);
 }
 
+/// The number of the step of time that a moment falls into, and that of the first step that can still matter then.
+pub(super) fn step_of(memory: &MemoryPlan, length: Option<i64>, stamp: Stamp) -> (i64, i64) {
+    let number = length.map_or(0, |length| stamp.at.div_euclid(length.max(1)));
+    (number, first_step(Span::Time(memory.horizon_us), length, stamp.at))
+}
+
 fn add(
     steps: &mut VecDeque<Step>,
     memory: &MemoryPlan,
@@ -344,8 +356,7 @@ fn add(
     value: Option<&Stored>,
     stamp: Stamp,
 ) {
-    let number = length.map_or(0, |length| stamp.at.div_euclid(length.max(1)));
-    let first = first_step(Span::Time(memory.horizon_us), length, stamp.at);
+    let (number, first) = step_of(memory, length, stamp);
     while length.is_some() && steps.front().is_some_and(|step| step.number < first) {
         steps.pop_front();
     }

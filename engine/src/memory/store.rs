@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::answer::Answer;
 use super::group::{Group, Record};
 use super::key::{self, Key};
-use super::state::{Stamp, State};
+use super::state::{Sight, Stamp, State};
+use super::undo::Before;
 use super::{Asked, EventNumber, Fate, Recall, sight};
 use crate::event::Event;
 use crate::generation::Generation;
-use crate::interpret::{self, expr::Scene};
+use crate::interpret::expr::Scene;
 use crate::plan::Plan;
 use crate::plan::memory::{Keep, MemoryPlan};
 use crate::value::Value;
@@ -96,11 +97,50 @@ impl Slot {
 /// How to take back one change.
 #[derive(Debug)]
 enum Undo {
-    State { group: usize, key: Key, slot: u32, before: Option<State>, touched: i64 },
-    Gone { group: usize, key: Key, record: Record },
-    Created { group: usize, key: Key },
-    Lost { group: [u8; 32], key: Key, before: Option<i64> },
-    Clock { latest_at: i64, remembered: u64, lost_lately: u64, all_lost: Option<i64> },
+    State {
+        group: usize,
+        key: Key,
+        slot: u32,
+        before: Before,
+    },
+    /// There was no state.
+    NoState {
+        group: usize,
+        key: Key,
+        slot: u32,
+    },
+    Touched {
+        group: usize,
+        key: Key,
+        before: i64,
+    },
+    Gone {
+        group: usize,
+        key: Key,
+        record: Record,
+    },
+    Created {
+        group: usize,
+        key: Key,
+    },
+    Lost {
+        group: [u8; 32],
+        key: Key,
+        before: Option<i64>,
+    },
+    Clock {
+        latest_at: i64,
+        remembered: u64,
+        lost_lately: u64,
+        all_lost: Option<i64>,
+    },
+}
+
+/// What an event changes in one memory.
+struct Change<'p> {
+    memory: &'p MemoryPlan,
+    bound: Bound,
+    sight: Sight,
 }
 
 /// Keys that one event buries in each group: they no longer matter, so there is no hurry.
@@ -261,70 +301,83 @@ impl Memories {
         }
         let stamp = Stamp { at: self.latest_at, id: number };
         let scene = Scene::new(event, &plan.values);
-        let concerned = generation.concerned(event);
-        let mut keys: HashMap<usize, key::Keys> = HashMap::new();
-        for number in concerned {
-            let (Some(memory), Some(bound)) =
-                (plan.memories.all.get(number), self.bound.get(number).copied())
+        let mut changes: Vec<Change> = Vec::new();
+        generation.concerned(&scene, |memory, number, evaluator| {
+            let Some(bound) = self.bound.get(number).filter(|bound| bound.ready) else { return };
+            let condition = |condition| evaluator.condition(condition);
+            if let Some(sight) = sight(memory, event, fate, &scene, condition) {
+                changes.push(Change { memory, bound: *bound, sight });
+            }
+        });
+        // What has the same keys is kept together: each key is looked up once.
+        changes.sort_by_key(|change| change.memory.group);
+        for changes in changes.chunk_by(|a, b| a.memory.group == b.memory.group) {
+            let Some(group) =
+                changes.first().and_then(|change| plan.memories.groups.get(change.memory.group))
             else {
                 continue;
             };
-            if !bound.ready {
-                continue;
-            }
-            let condition = |condition| interpret::condition(plan, &scene, condition);
-            let Some(sight) = sight(memory, event, fate, &scene, condition) else { continue };
-            let keys = keys.entry(memory.group).or_insert_with(|| {
-                let plans = plan.memories.groups.get(memory.group).map_or(&[][..], |group| &group.keys);
-                key::keys_of(event.org(), plans, &scene)
-            });
+            let keys = key::keys_of(event.org(), &group.keys, &scene);
             for key in &keys.certain {
-                self.update(bound, *key, memory.keep, |state| state.remember(memory, &sight, stamp));
+                self.update(*key, changes, stamp, false);
             }
             // Under the key that stands for any value only the time counts: until then nothing is certain.
             if let Some(any) = keys.any {
-                self.update(bound, any, Keep::Mark, |state| *state = State::at(stamp));
+                self.update(any, changes, stamp, true);
             }
         }
         self.bury();
     }
 
-    fn update(
-        &mut self,
-        Bound { slot, group: place_of_group, .. }: Bound,
-        key: Key,
-        keep: Keep,
-        change: impl FnOnce(&mut State),
-    ) {
-        let at = self.latest_at;
-        let journal = self.journal.as_mut();
+    /// Changes what is kept under one key; `any` is that of any value.
+    fn update(&mut self, key: Key, changes: &[Change<'_>], stamp: Stamp, any: bool) {
+        let Some(Change { bound: Bound { group: place_of_group, .. }, .. }) = changes.first() else { return };
+        let place_of_group = *place_of_group;
         let Some(group) = self.groups.get_mut(place_of_group) else { return };
-        let touched = group.touch(key, at);
+        let touched = group.touch(key, stamp.at);
         self.live_keys += usize::from(touched.is_none());
+        // A key that was not there goes as a whole.
+        let mut journal = self.journal.as_mut();
+        if let Some(journal) = &mut journal {
+            journal.push(match touched {
+                None => Undo::Created { group: place_of_group, key },
+                Some(before) => Undo::Touched { group: place_of_group, key, before },
+            });
+        }
+        let mut journal = journal.filter(|_| touched.is_some());
         let Some(record) = group.get_mut(key) else { return };
         if record.edit != self.edit {
             record.edit = self.edit;
             record.states.retain(|(slot, _)| self.slots.contains_key(slot));
         }
-        let place = record.states.binary_search_by_key(&slot, |(slot, _)| *slot);
-        if let Some(journal) = journal {
-            journal.push(match touched {
-                None => Undo::Created { group: place_of_group, key },
-                Some(touched) => {
-                    let before = place.ok().and_then(|place| record.states.get(place));
-                    let before = before.map(|(_, state)| state.clone());
-                    Undo::State { group: place_of_group, key, slot, before, touched }
-                }
+        for Change { memory, bound: Bound { slot, .. }, sight } in changes {
+            let known = record.states.binary_search_by_key(slot, |(slot, _)| *slot);
+            let place = known.unwrap_or_else(|place| {
+                // There are as many keys as agents and tasks: no room is taken in advance.
+                record.states.reserve_exact(1);
+                let keep = if any { Keep::Mark } else { memory.keep };
+                record.states.insert(place, (*slot, State::new(keep)));
+                place
             });
-        }
-        let place = place.unwrap_or_else(|place| {
-            // There are as many keys as agents and tasks: no room is taken in advance.
-            record.states.reserve_exact(1);
-            record.states.insert(place, (slot, State::new(keep)));
-            place
-        });
-        if let Some((_, state)) = record.states.get_mut(place) {
-            change(state);
+            let Some((_, state)) = record.states.get_mut(place) else { continue };
+            if let Some(journal) = &mut journal {
+                let (group, slot) = (place_of_group, *slot);
+                journal.push(match known {
+                    Err(_) => Undo::NoState { group, key, slot },
+                    Ok(_) if any => {
+                        let before = Before::Whole(Box::new(state.clone()));
+                        Undo::State { group, key, slot, before }
+                    }
+                    Ok(_) => {
+                        Undo::State { group, key, slot, before: Before::of(state, memory, sight, stamp) }
+                    }
+                });
+            }
+            if any {
+                *state = State::at(stamp);
+            } else {
+                state.remember(memory, sight, stamp);
+            }
         }
     }
 
@@ -428,21 +481,27 @@ impl Memories {
                         self.live_keys += 1;
                     }
                 }
-                Undo::State { group, key, slot, before, touched } => {
-                    let Some(group) = self.groups.get_mut(group) else { continue };
-                    group.touch(key, touched);
-                    let Some(record) = group.get_mut(key) else { continue };
-                    if let Ok(place) = record.states.binary_search_by_key(&slot, |(slot, _)| *slot) {
-                        match (before, record.states.get_mut(place)) {
-                            (Some(before), Some((_, state))) => *state = before,
-                            _ => {
-                                record.states.remove(place);
-                            }
-                        }
+                Undo::Touched { group, key, before } => {
+                    if let Some(group) = self.groups.get_mut(group) {
+                        group.touch(key, before);
+                    }
+                }
+                Undo::State { group, key, slot, before } => {
+                    if let Some(state) = self.record(group, key).and_then(|record| record.state_mut(slot)) {
+                        before.take_back(state);
+                    }
+                }
+                Undo::NoState { group, key, slot } => {
+                    if let Some(record) = self.record(group, key) {
+                        record.states.retain(|(known, _)| *known != slot);
                     }
                 }
             }
         }
+    }
+
+    fn record(&mut self, group: usize, key: Key) -> Option<&mut Record> {
+        self.groups.get_mut(group)?.get_mut(key)
     }
 
     /// Memories for what is missing, to be filled off to the side by remembering the ledger from its beginning.

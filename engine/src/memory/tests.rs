@@ -7,7 +7,7 @@ use crate::decision::Outcome;
 use crate::event::Origin;
 use crate::generation::{Engine, Generation};
 
-fn compiled(rules: &str) -> Generation {
+pub(super) fn compiled(rules: &str) -> Generation {
     let text = format!("policy p {{}}\ndefault on intent allow\n{rules}\n");
     let set = lictor_dsl::check(vec![lictor_dsl::Source::new("p", text)]).into_set().expect("clean");
     Generation::compile(&set).expect("compiles")

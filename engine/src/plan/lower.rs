@@ -1,20 +1,20 @@
 //! The checked form to the plan: conditions are split into predicates, and equal predicates become one.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use lictor_dsl::events::{EventKind, FieldId};
-use lictor_dsl::hir::{self, Comparison, Const, Expr, ExprKind, HasTest};
-use lictor_dsl::types::Type;
+use lictor_dsl::hir::{self, Comparison, Const, Expr, ExprKind};
 use sha2::{Digest, Sha256};
 
-use super::memory::{Filters, Memories};
+use super::memory::{Filters, Memories, MemoryPlan, Window};
 use super::node::{Lowering, Node, lower as lower_expr};
+use super::shape::slot_of;
 use super::{
-    Cond, ExemptionPlan, IncidentPlan, KindPlan, Operand, Plan, PlanError, Predicate, RISK_SLOT, RulePlan,
-    Shape, predicates_of,
+    Cond, ExemptionPlan, IncidentPlan, KindPlan, Plan, PlanError, Predicate, RISK_SLOT, RulePlan, Shape,
+    predicates_of,
 };
 use crate::index::Index;
-use crate::limits::INLINE_TEXTS;
 use crate::truth::Truth;
 
 pub(super) fn plan(set: &hir::PolicySet) -> Result<Plan, PlanError> {
@@ -105,12 +105,14 @@ fn parameters(set: &hir::PolicySet) -> (Vec<(String, Const)>, HashMap<String, us
     (params, places)
 }
 
-struct Builder<'p> {
-    plan: Plan,
+pub(super) struct Builder<'p> {
+    pub(super) plan: Plan,
     /// Predicates by what they mean.
     known: HashMap<Expr, usize>,
-    places: &'p HashMap<String, usize>,
-    lowering: Lowering<'p>,
+    /// Questions by memory, list of keys and window.
+    pub(super) questions: HashMap<(usize, usize, Window), usize>,
+    pub(super) places: &'p HashMap<String, usize>,
+    pub(super) lowering: Lowering<'p>,
 }
 
 impl<'p> Builder<'p> {
@@ -129,11 +131,12 @@ impl<'p> Builder<'p> {
             texts: HashMap::new(),
             bits: HashMap::new(),
             predicates: Vec::new(),
+            questions: Vec::new(),
             rules: Vec::new(),
             kinds: EventKind::ALL.iter().map(|_| KindPlan::default()).collect(),
             schemas: super::schema::Schemas::new(set),
         };
-        Builder { plan, known: HashMap::new(), places, lowering }
+        Builder { plan, known: HashMap::new(), questions: HashMap::new(), places, lowering }
     }
 
     fn lower(&self, expr: &Expr) -> Result<Node, String> {
@@ -246,114 +249,11 @@ impl<'p> Builder<'p> {
             node: self.lower(expr)?,
             shape: self.shape(expr, Truth::Unknown),
             expr: expr.clone(),
+            suspect: OnceLock::new(),
         };
         self.plan.predicates.push(predicate);
         self.known.insert(expr.clone(), number);
         Ok(Cond::Predicate(number))
-    }
-
-    /// What machine code can do itself: compare a field with a constant.
-    fn shape(&mut self, expr: &Expr, absent: Truth) -> Shape {
-        match &expr.kind {
-            ExprKind::Lenient { soft, test, .. } if soft.iter().all(|operand| slot_of(operand).is_some()) => {
-                self.shape(test, Truth::False)
-            }
-            ExprKind::Field(field) if expr.ty == Type::Bool => {
-                Shape::Bool { slot: usize::from(field.0), wanted: true, absent }
-            }
-            ExprKind::Present(inner) => match &inner.kind {
-                ExprKind::Field(field) if inner.ty != Type::Json => {
-                    Shape::Present { slot: usize::from(field.0) }
-                }
-                _ => Shape::Called,
-            },
-            ExprKind::In(x, xs) => match (slot_of(x), &xs.kind) {
-                (Some(slot), ExprKind::Const(Const::List(values)))
-                    if x.ty == Type::String && values.len() <= INLINE_TEXTS =>
-                {
-                    let mut texts: Vec<u32> = values.iter().filter_map(|value| self.text(value)).collect();
-                    texts.sort_unstable();
-                    texts.dedup();
-                    Shape::Texts {
-                        slot,
-                        texts,
-                        absent: if values.is_empty() { Truth::False } else { absent },
-                    }
-                }
-                _ => Shape::Called,
-            },
-            ExprKind::Has(test, xs, x) => match (&xs.kind, &x.kind) {
-                (ExprKind::Field(field), ExprKind::Const(wanted))
-                    if xs.ty == Type::STRINGS && !field.def().optional =>
-                {
-                    self.mask(*field, *test, wanted).unwrap_or(Shape::Called)
-                }
-                _ => Shape::Called,
-            },
-            ExprKind::Compare(comparison, left, right) => match (slot_of(left), slot_of(right)) {
-                (Some(slot), None) => self.comparison(slot, left.ty, *comparison, right, absent),
-                (None, Some(slot)) => self.comparison(slot, right.ty, mirrored(*comparison), left, absent),
-                _ => Shape::Called,
-            },
-            _ => Shape::Called,
-        }
-    }
-
-    fn comparison(
-        &mut self,
-        slot: usize,
-        ty: Type,
-        comparison: Comparison,
-        other: &Expr,
-        absent: Truth,
-    ) -> Shape {
-        match (ty, &other.kind, comparison) {
-            (Type::String, ExprKind::Const(value), Comparison::Equal) => {
-                Shape::Texts { slot, texts: self.text(value).into_iter().collect(), absent }
-            }
-            (Type::Bool, ExprKind::Const(Const::Bool(wanted)), Comparison::Equal) => {
-                Shape::Bool { slot, wanted: *wanted, absent }
-            }
-            (Type::Number, ExprKind::Const(Const::Number(number)), _) if comparison != Comparison::Same => {
-                Shape::Number { slot, comparison, operand: Operand::Const(number.billionths()), absent }
-            }
-            (Type::Time, ExprKind::Const(Const::Time(micros)), _) if comparison != Comparison::Same => {
-                Shape::Number { slot, comparison, operand: Operand::Const(i128::from(*micros)), absent }
-            }
-            (Type::Number, ExprKind::Param(name), _) if comparison != Comparison::Same => match self
-                .places
-                .get(name)
-            {
-                Some(place) => Shape::Number { slot, comparison, operand: Operand::Param(*place), absent },
-                None => Shape::Called,
-            },
-            _ => Shape::Called,
-        }
-    }
-
-    /// Gives each text that is asked of a list field a bit; none where the bits run out.
-    fn mask(&mut self, field: FieldId, test: HasTest, wanted: &Const) -> Option<Shape> {
-        let wanted = match (test, wanted) {
-            (HasTest::One, one) => std::slice::from_ref(one),
-            (_, Const::List(wanted)) => wanted,
-            _ => return None,
-        };
-        let bits = self.plan.bits.entry(field).or_default();
-        let mut mask = 0i128;
-        for text in wanted {
-            let Const::Text(text) = text else { return None };
-            let next = u32::try_from(bits.len()).ok()?;
-            let bit = bits.get(text).copied().or_else(|| (next < i128::BITS).then_some(next))?;
-            bits.entry(text.clone()).or_insert(bit);
-            mask |= 1 << bit;
-        }
-        Some(Shape::Mask { slot: usize::from(field.0), mask, all: test == HasTest::All })
-    }
-
-    fn text(&mut self, value: &Const) -> Option<u32> {
-        let Const::Text(text) = value else { return None };
-        let next = u32::try_from(self.plan.texts.len() + 1).ok()?;
-        Some(*self.plan.texts.entry(text.clone()).or_insert(next))
     }
 
     /// The memories that a rule's condition asks.
@@ -414,7 +314,10 @@ fn finish(plan: &mut Plan, set: &hir::PolicySet) {
             concerned.iter().map(|(number, condition)| (*number, condition)).collect();
         let index = Index::new(plan, &judging);
         let memories = Index::new(plan, &remembering);
-        let slots = slots(plan, judging.iter().chain(&remembering).map(|(_, condition)| *condition));
+        // Some memories take in every event of a kind, and evaluate what they ask of it all the same.
+        let filters = plan.memories.all.iter().flat_map(MemoryPlan::all_parts);
+        let filters = filters.filter(|part| part.kinds.contains(&kind)).map(|part| &part.filter);
+        let slots = slots(plan, judging.iter().map(|(_, condition)| *condition).chain(filters));
         let rules = judging.into_iter().map(|(number, _)| number).collect();
         if let Some(place) = plan.kinds.get_mut(kind as usize) {
             *place = KindPlan { rules, slots, defaults, index, memories };
@@ -436,33 +339,10 @@ fn slots<'c>(plan: &Plan, conditions: impl Iterator<Item = &'c Cond>) -> Vec<Fie
             | Shape::Present { slot } => {
                 (slot != RISK_SLOT).then(|| u16::try_from(slot).ok().map(FieldId)).flatten()
             }
-            Shape::Called => None,
+            Shape::Answer { .. } | Shape::Happened { .. } | Shape::Called => None,
         })
         .collect();
     slots.sort_unstable();
     slots.dedup();
     slots
-}
-
-/// The slot that holds this expression, if it is a field or the risk.
-fn slot_of(expr: &Expr) -> Option<usize> {
-    match &expr.kind {
-        ExprKind::Field(field)
-            if matches!(expr.ty, Type::Bool | Type::Number | Type::String | Type::Time) =>
-        {
-            Some(usize::from(field.0))
-        }
-        ExprKind::Risk => Some(RISK_SLOT),
-        _ => None,
-    }
-}
-
-fn mirrored(comparison: Comparison) -> Comparison {
-    match comparison {
-        Comparison::Less => Comparison::Greater,
-        Comparison::LessOrEqual => Comparison::GreaterOrEqual,
-        Comparison::Greater => Comparison::Less,
-        Comparison::GreaterOrEqual => Comparison::LessOrEqual,
-        same => same,
-    }
 }

@@ -144,7 +144,7 @@ pub(crate) struct AskPlan {
 }
 
 /// How far back is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Window {
     Always,
     /// So many microseconds.

@@ -4,9 +4,10 @@ mod lower;
 pub(crate) mod memory;
 pub(crate) mod node;
 mod schema;
+mod shape;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use lictor_dsl::events::{EventKind, FIELD_COUNT, FieldId};
 use lictor_dsl::hir::{self, Comparison, Const, Effect};
@@ -14,8 +15,10 @@ use lictor_dsl::number::Number;
 use serde_json::{Value, json};
 
 use crate::index::Index;
+use crate::interpret::blame::Suspect;
 use crate::truth::Truth;
 use node::{Lowering, Node, lower as lower_expr};
+pub(crate) use shape::fixed;
 
 /// Everything that judging needs, without code.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Plan {
     /// For list fields the bits of the texts that rules ask for.
     pub(crate) bits: HashMap<FieldId, HashMap<String, u32>>,
     pub(crate) predicates: Vec<Predicate>,
+    /// What machine code asks memories itself, each once.
+    pub(crate) questions: Vec<memory::AskPlan>,
     pub(crate) memories: memory::Memories,
     pub(crate) rules: Vec<RulePlan>,
     pub(crate) kinds: Vec<KindPlan>,
@@ -57,6 +62,8 @@ pub(crate) struct Predicate {
     pub expr: hir::Expr,
     pub node: Node,
     pub shape: Shape,
+    /// What may be to blame where it is unknown.
+    pub suspect: OnceLock<Suspect>,
 }
 
 /// How machine code answers a predicate.
@@ -72,6 +79,10 @@ pub(crate) enum Shape {
     Mask { slot: usize, mask: i128, all: bool },
     /// A field is there.
     Present { slot: usize },
+    /// The answer to a question compares so with what is fixed.
+    Answer { question: usize, comparison: Comparison, operand: Operand },
+    /// The answer to a question is yes.
+    Happened { question: usize },
     /// By calling the evaluator.
     Called,
 }

@@ -139,6 +139,11 @@ impl<'p> Lowering<'p> {
         self.memories.number(ask, self)
     }
 
+    /// A question to a memory as it is evaluated.
+    pub(crate) fn ask(&self, ask: &hir::Ask) -> Result<AskPlan, String> {
+        self.memories.ask(ask, self)
+    }
+
     /// The value of a parameter.
     pub(crate) fn value(&self, name: &str) -> Option<&'p Const> {
         self.values.get(self.place(name))
@@ -247,7 +252,7 @@ pub(crate) fn lower(expr: &hir::Expr, with: &Lowering<'_>) -> Result<Node, Strin
                 }
             }
         }
-        ExprKind::Memory(ask) => Node::Memory(Box::new(with.memories.ask(ask, with)?)),
+        ExprKind::Memory(ask) => Node::Memory(Box::new(with.ask(ask)?)),
         // The zone only matters to the parts of a time, which hold it themselves.
         ExprKind::Zoned(time, _) => go(time)?,
         ExprKind::TimePart(part, time, zone) => {

@@ -1,0 +1,194 @@
+//! Which predicates machine code answers itself: comparisons of a field, or of a memory's answer, with what is fixed.
+
+use lictor_dsl::events::FieldId;
+use lictor_dsl::hir::{Ask, Comparison, Const, Expr, ExprKind, HasTest};
+use lictor_dsl::number::Number;
+use lictor_dsl::types::Type;
+
+use super::lower::Builder;
+use super::memory::AskPlan;
+use super::{Operand, RISK_SLOT, Shape};
+use crate::limits::INLINE_TEXTS;
+use crate::truth::Truth;
+
+impl Builder<'_> {
+    /// How machine code answers this; `absent` is the truth where the field is absent.
+    pub(super) fn shape(&mut self, expr: &Expr, absent: Truth) -> Shape {
+        match &expr.kind {
+            ExprKind::Lenient { soft, test, .. } if soft.iter().all(|operand| slot_of(operand).is_some()) => {
+                self.shape(test, Truth::False)
+            }
+            ExprKind::Field(field) if expr.ty == Type::Bool => {
+                Shape::Bool { slot: usize::from(field.0), wanted: true, absent }
+            }
+            ExprKind::Present(inner) => match &inner.kind {
+                ExprKind::Field(field) if inner.ty != Type::Json => {
+                    Shape::Present { slot: usize::from(field.0) }
+                }
+                _ => Shape::Called,
+            },
+            ExprKind::In(x, xs) => match (slot_of(x), &xs.kind) {
+                (Some(slot), ExprKind::Const(Const::List(values)))
+                    if x.ty == Type::String && values.len() <= INLINE_TEXTS =>
+                {
+                    let mut texts: Vec<u32> = values.iter().filter_map(|value| self.text(value)).collect();
+                    texts.sort_unstable();
+                    texts.dedup();
+                    Shape::Texts {
+                        slot,
+                        texts,
+                        absent: if values.is_empty() { Truth::False } else { absent },
+                    }
+                }
+                _ => Shape::Called,
+            },
+            ExprKind::Has(test, xs, x) => match (&xs.kind, &x.kind) {
+                (ExprKind::Field(field), ExprKind::Const(wanted))
+                    if xs.ty == Type::STRINGS && !field.def().optional =>
+                {
+                    self.mask(*field, *test, wanted).unwrap_or(Shape::Called)
+                }
+                _ => Shape::Called,
+            },
+            ExprKind::Compare(comparison, left, right) => match (slot_of(left), slot_of(right)) {
+                (Some(slot), None) => self.comparison(slot, left.ty, *comparison, right, absent),
+                (None, Some(slot)) => self.comparison(slot, right.ty, mirrored(*comparison), left, absent),
+                _ if absent != Truth::Unknown => Shape::Called,
+                _ => match (&left.kind, &right.kind) {
+                    (ExprKind::Memory(ask), _) => self.answer(ask, *comparison, right),
+                    (_, ExprKind::Memory(ask)) => self.answer(ask, mirrored(*comparison), left),
+                    _ => Shape::Called,
+                },
+            },
+            ExprKind::Memory(ask) if expr.ty == Type::Bool && absent == Truth::Unknown => {
+                self.question(ask).map_or(Shape::Called, |question| Shape::Happened { question })
+            }
+            _ => Shape::Called,
+        }
+    }
+
+    /// A memory's answer compared with what is fixed.
+    fn answer(&mut self, ask: &Ask, comparison: Comparison, other: &Expr) -> Shape {
+        let Some(operand) = self.operand(other) else { return Shape::Called };
+        // What is asked here may stop at a bound; machine code sees all of the answer. Both tell the same where the
+        // bound settles the comparison.
+        let fixed = match operand {
+            Operand::Const(value) => Some(value),
+            Operand::Param(place) => self.plan.values.get(place).and_then(fixed),
+        };
+        let bound = ask.bound.map(|bound| Number::whole(i64::from(bound)).billionths());
+        let settles = |bound: i128| match comparison {
+            Comparison::GreaterOrEqual | Comparison::Less => fixed.is_some_and(|fixed| bound >= fixed),
+            _ => fixed.is_some_and(|fixed| bound > fixed),
+        };
+        if comparison == Comparison::Same || !bound.is_none_or(settles) {
+            return Shape::Called;
+        }
+        self.question(ask).map_or(Shape::Called, |question| Shape::Answer { question, comparison, operand })
+    }
+
+    /// What a comparison holds a value against, if that is the same for every event.
+    fn operand(&self, expr: &Expr) -> Option<Operand> {
+        match &expr.kind {
+            ExprKind::Const(value) => fixed(value).map(Operand::Const),
+            ExprKind::Param(name) => {
+                let place = *self.places.get(name)?;
+                self.plan.values.get(place).and_then(fixed)?;
+                Some(Operand::Param(place))
+            }
+            _ => None,
+        }
+    }
+
+    /// The number of a question to a memory; none if it depends on more than the event.
+    fn question(&mut self, ask: &Ask) -> Option<usize> {
+        let asked = self.lowering.ask(ask).ok()?;
+        let same = (asked.memory, asked.list?, asked.window);
+        let next = self.plan.questions.len();
+        let number = *self.questions.entry(same).or_insert(next);
+        if number == next {
+            self.plan.questions.push(AskPlan { bound: None, ..asked });
+        }
+        Some(number)
+    }
+
+    fn comparison(
+        &mut self,
+        slot: usize,
+        ty: Type,
+        comparison: Comparison,
+        other: &Expr,
+        absent: Truth,
+    ) -> Shape {
+        match (ty, &other.kind, comparison) {
+            (Type::String, ExprKind::Const(value), Comparison::Equal) => {
+                Shape::Texts { slot, texts: self.text(value).into_iter().collect(), absent }
+            }
+            (Type::Bool, ExprKind::Const(Const::Bool(wanted)), Comparison::Equal) => {
+                Shape::Bool { slot, wanted: *wanted, absent }
+            }
+            (Type::Number | Type::Time, ..) if comparison != Comparison::Same => match self.operand(other) {
+                Some(operand) => Shape::Number { slot, comparison, operand, absent },
+                None => Shape::Called,
+            },
+            _ => Shape::Called,
+        }
+    }
+
+    /// Gives each text that is asked of a list field a bit; none where the bits run out.
+    fn mask(&mut self, field: FieldId, test: HasTest, wanted: &Const) -> Option<Shape> {
+        let wanted = match (test, wanted) {
+            (HasTest::One, one) => std::slice::from_ref(one),
+            (_, Const::List(wanted)) => wanted,
+            _ => return None,
+        };
+        let bits = self.plan.bits.entry(field).or_default();
+        let mut mask = 0i128;
+        for text in wanted {
+            let Const::Text(text) = text else { return None };
+            let next = u32::try_from(bits.len()).ok()?;
+            let bit = bits.get(text).copied().or_else(|| (next < i128::BITS).then_some(next))?;
+            bits.entry(text.clone()).or_insert(bit);
+            mask |= 1 << bit;
+        }
+        Some(Shape::Mask { slot: usize::from(field.0), mask, all: test == HasTest::All })
+    }
+
+    fn text(&mut self, value: &Const) -> Option<u32> {
+        let Const::Text(text) = value else { return None };
+        let next = u32::try_from(self.plan.texts.len() + 1).ok()?;
+        Some(*self.plan.texts.entry(text.clone()).or_insert(next))
+    }
+}
+
+/// A number, a time or a span of time as one integer, as slots and answers hold it.
+pub(crate) fn fixed(value: &Const) -> Option<i128> {
+    match value {
+        Const::Number(number) => Some(number.billionths()),
+        Const::Time(micros) | Const::Duration(micros) => Some(i128::from(*micros)),
+        _ => None,
+    }
+}
+
+/// The slot that holds this expression, if it is a field or the risk.
+pub(super) fn slot_of(expr: &Expr) -> Option<usize> {
+    match &expr.kind {
+        ExprKind::Field(field)
+            if matches!(expr.ty, Type::Bool | Type::Number | Type::String | Type::Time) =>
+        {
+            Some(usize::from(field.0))
+        }
+        ExprKind::Risk => Some(RISK_SLOT),
+        _ => None,
+    }
+}
+
+fn mirrored(comparison: Comparison) -> Comparison {
+    match comparison {
+        Comparison::Less => Comparison::Greater,
+        Comparison::LessOrEqual => Comparison::GreaterOrEqual,
+        Comparison::Greater => Comparison::Less,
+        Comparison::GreaterOrEqual => Comparison::LessOrEqual,
+        same => same,
+    }
+}
