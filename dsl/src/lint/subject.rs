@@ -122,8 +122,16 @@ impl Subject {
             ExprKind::Memory(ask) => match ask.memory.operator {
                 MemoryOperator::Count | MemoryOperator::Distinct | MemoryOperator::Streak => {
                     (self.least, self.whole) = (whole(0), true);
+                    if let Some(Within::Events(events)) = ask.memory.within {
+                        self.most = whole(i64::from(events));
+                    }
                 }
-                MemoryOperator::Age => self.least = Some(Const::Duration(0)),
+                MemoryOperator::Age => {
+                    self.least = Some(Const::Duration(0));
+                    // What is as old as the window is outside.
+                    let window = ask.memory.within.as_ref().and_then(Within::longest_us);
+                    self.most = window.map(|window| Const::Duration(window.saturating_sub(1)));
+                }
                 _ => {}
             },
             _ => {}

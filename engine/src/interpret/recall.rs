@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use lictor_dsl::number::Number;
+
 use super::expr::{Scene, cut, differ};
 use crate::limits::BYTES_A_STEP;
 use crate::memory::Asked;
@@ -60,11 +62,17 @@ impl<'e> Scene<'e> {
         if let Some(list) = self.asked.borrow_mut().as_mut()
             && list.len() < TOLD
         {
-            let certain = match &answer.value {
-                Some((least, most)) if !differ(least, most) => Some(cut(&least.to_string())),
-                Some((least, most)) => Some(format!("{least} to {most}")),
-                None => None,
+            // No more is kept than decides: what reaches the bound may be more.
+            let bound = ask.bound.map(|bound| Number::whole(i64::from(bound)));
+            let or_more = |value: &Value<'_>| match (value, bound) {
+                (Value::Number(number), Some(bound)) if *number >= bound => " or more",
+                _ => "",
             };
+            let certain = answer.value.as_ref().map(|(least, most)| {
+                let least_text = cut(&least.to_string());
+                let from = if differ(least, most) { format!("{least_text} to ") } else { String::new() };
+                format!("{from}{}{}", cut(&most.to_string()), or_more(most))
+            });
             let recollection = Recollection {
                 memory: ask.memory,
                 keys: ask.keys.iter().map(|key| self.shown(key)).collect(),
