@@ -126,12 +126,12 @@ fn built_in(kind: EventKind) -> Effect {
     }
 }
 
-/// Combines the hits. `candidates` are the rules that the index could not rule out.
+/// Combines the hits. `permits` are the rules that allow and whose texts are met.
 pub(crate) fn decide<'e>(
     plan: &'e Plan,
     scene: &Scene<'e>,
     hits: &[Hit],
-    candidates: impl Fn() -> Vec<usize>,
+    permits: impl FnOnce() -> Vec<usize>,
 ) -> Decision {
     let mut parts: Vec<Part> = hits
         .iter()
@@ -209,7 +209,7 @@ pub(crate) fn decide<'e>(
             Some(approval(if effects.is_empty() { defaults.iter().collect() } else { effects }));
     }
     if decision.class == Class::NotPermitted {
-        decision.nearest = nearest(plan, scene, candidates());
+        decision.nearest = nearest(plan, scene, permits());
     }
     decision
 }
@@ -324,9 +324,9 @@ pub(crate) fn obligation(obligation: &hir::Obligation, shadow: bool) -> Obligati
 }
 
 /// Of the `allow` rules that could match, the one with the most true parts, then by name.
-fn nearest<'e>(plan: &'e Plan, scene: &Scene<'e>, candidates: Vec<usize>) -> Option<Nearest> {
+fn nearest<'e>(plan: &'e Plan, scene: &Scene<'e>, permits: Vec<usize>) -> Option<Nearest> {
     let mut best: Option<(usize, Nearest)> = None;
-    for rule in candidates.into_iter().filter_map(|number| plan.rules.get(number)) {
+    for rule in permits.into_iter().filter_map(|number| plan.rules.get(number)) {
         if rule.effect != Some(Effect::Allow)
             || rule.shadow
             || filling(rule, scene)

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use crate::event::{Event, FieldValue};
+use crate::index::Seen;
 use crate::memory::answer::Answer;
 use crate::plan::{Plan, RISK_SLOT, SLOTS};
 use crate::truth::Truth;
@@ -73,6 +74,8 @@ pub(crate) struct Frame {
     /// this event cost, not what all policies could ask.
     evaluated: RefCell<Vec<usize>>,
     asked: RefCell<Vec<usize>>,
+    /// What the index found already.
+    seen: RefCell<Seen>,
 }
 
 impl Default for Frame {
@@ -83,6 +86,7 @@ impl Default for Frame {
             answers: Vec::new(),
             evaluated: RefCell::default(),
             asked: RefCell::default(),
+            seen: RefCell::default(),
         }
     }
 }
@@ -163,6 +167,16 @@ impl Frame {
         if let Some(slot) = self.slots.get_mut(RISK_SLOT) {
             *slot = Slot { present: 1, value: risk.billionths() };
         }
+    }
+
+    /// What the index found already.
+    pub(crate) fn seen(&self) -> &RefCell<Seen> {
+        &self.seen
+    }
+
+    /// The bits of the texts in the slot of a list; none if the field is absent.
+    pub(crate) fn bits(&self, slot: usize) -> u128 {
+        self.slots.get(slot).filter(|slot| slot.present != 0).map_or(0, |slot| slot.value as u128)
     }
 
     /// The number of the text in a slot; none if the field is absent.

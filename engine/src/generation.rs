@@ -1,12 +1,10 @@
 //! One compiled policy set and its digest; reading and replacing the one in force.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use lictor_dsl::events::EventKind;
 use lictor_dsl::hir::PolicySet;
 
 use crate::combine::{self, Hit};
@@ -16,10 +14,7 @@ use crate::event::{Event, InvalidEvent};
 use crate::frame::Frame;
 use crate::interpret::{self, expr::Scene};
 use crate::jit;
-use crate::jit::abi::Call;
-use crate::jit::code::Code;
-use crate::jit::unit::Unit;
-use crate::limits::RULES_PER_UNIT;
+use crate::jit::machine::Machine;
 use crate::memory::history::{History, Replayed};
 use crate::memory::store::Folded;
 use crate::memory::{self, Memories, Recall};
@@ -52,24 +47,16 @@ pub enum NoCode {
     Failed(jit::CompileError),
 }
 
-/// The machine code of all rules.
+/// What judging needs room for, reused so that it allocates nothing.
 #[derive(Debug, Default)]
-struct Machine {
-    units: Vec<CompiledUnit>,
-    /// For each rule its unit and its number there.
-    places: Vec<(usize, usize)>,
-}
-
-#[derive(Debug)]
-struct CompiledUnit {
-    unit: Unit,
-    identity: [u8; 32],
-    code: Arc<Code>,
+struct Scratch {
+    frame: Frame,
+    candidates: Vec<usize>,
+    hits: Vec<Hit>,
 }
 
 thread_local! {
-    /// Slots and predicate bytes, reused so that judging does not allocate them.
-    static FRAME: RefCell<Frame> = RefCell::default();
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 impl Generation {
@@ -144,15 +131,16 @@ impl Generation {
         scene: &Scene<'e>,
         mut each: impl FnMut(&'e MemoryPlan, usize, Evaluator<'_, 'e>),
     ) {
-        let kind = scene.event.kind();
-        FRAME.with_borrow_mut(|frame| {
+        let index = &self.plan.kind(scene.event.kind()).memories;
+        SCRATCH.with_borrow_mut(|Scratch { frame, candidates, .. }| {
             frame.fill(&self.plan, scene.event);
+            index.candidates(frame, scene, candidates);
             let evaluator = Evaluator { plan: &self.plan, frame, scene };
-            self.plan.kind(kind).memories.candidates(frame, |number| {
-                if let Some(memory) = self.plan.memories.all.get(number) {
-                    each(memory, number, evaluator);
+            for number in index.always.iter().chain(candidates.iter()) {
+                if let Some(memory) = self.plan.memories.all.get(*number) {
+                    each(memory, *number, evaluator);
                 }
-            });
+            }
         });
     }
 
@@ -161,65 +149,42 @@ impl Generation {
         if !faults.is_empty() {
             return combine::invalid(&self.plan.digest, faults);
         }
-        FRAME.with_borrow_mut(|frame| {
+        let kind = self.plan.kind(event.kind());
+        SCRATCH.with_borrow_mut(|Scratch { frame, candidates, hits }| {
             frame.fill(&self.plan, event);
             let scene = Scene::after(event, &self.plan.values, memory);
-            let mut hits = Vec::new();
-            for after_risk in [false, true] {
-                match (engine, &self.code) {
-                    (Engine::Jit, Ok(machine)) => self.run(machine, frame, &scene, after_risk, &mut hits),
-                    _ => self.interpret(&scene, after_risk, &mut hits),
-                }
-                if !after_risk {
-                    let risk = combine::risk(&self.plan, &scene, &hits);
-                    scene.risk.set(risk);
-                    frame.set_risk(risk);
-                }
+            let machine = self.code.as_ref().ok().filter(|_| engine == Engine::Jit);
+            if machine.is_some() {
+                kind.index.candidates(frame, &scene, candidates);
+            }
+            hits.clear();
+            let run = |frame: &Frame, after_risk: bool, hits: &mut Vec<Hit>| match machine {
+                Some(machine) => machine.run(&self.plan, frame, &scene, candidates, after_risk, hits),
+                None => self.interpret(&scene, after_risk, hits),
+            };
+            run(frame, false, hits);
+            let risk = combine::risk(&self.plan, &scene, hits);
+            scene.risk.set(risk);
+            if kind.reads_risk {
+                frame.set_risk(risk);
+                run(frame, true, hits);
             }
             if scene.faulted.get() {
                 return combine::fault(&self.plan.digest);
             }
             hits.sort_unstable();
-            combine::decide(&self.plan, &scene, &hits, || self.candidates(event.kind(), frame))
+            combine::decide(&self.plan, &scene, hits, || {
+                let mut permits = Vec::new();
+                kind.permits.candidates(frame, &scene, &mut permits);
+                permits.extend(&kind.permits.always);
+                permits
+            })
         })
     }
 
     /// The decision about bytes that are no event.
     pub fn invalid(&self, error: InvalidEvent) -> Decision {
         combine::invalid(&self.plan.digest, error.errors)
-    }
-
-    fn candidates(&self, kind: EventKind, frame: &Frame) -> Vec<usize> {
-        let mut candidates = Vec::new();
-        self.plan.kind(kind).index.candidates(frame, |rule| candidates.push(rule));
-        candidates
-    }
-
-    fn run<'e>(
-        &'e self,
-        machine: &Machine,
-        frame: &Frame,
-        scene: &Scene<'e>,
-        after_risk: bool,
-        hits: &mut Vec<Hit>,
-    ) {
-        let (slots, memo, answers) = (frame.slots.as_ptr(), frame.memo(), frame.answers());
-        let call = Call { slots, memo, answers, frame, plan: &self.plan, scene };
-        let at = scene.event.at();
-        self.plan.kind(scene.event.kind()).index.candidates(frame, |number| {
-            let (Some(rule), Some((unit, place))) = (self.plan.rules.get(number), machine.places.get(number))
-            else {
-                return;
-            };
-            if rule.reads_risk != after_risk || !rule.in_force(at) {
-                return;
-            }
-            let Some(compiled) = machine.units.get(*unit) else { return };
-            let truth = compiled.code.call(*place, &call, &compiled.unit.tables());
-            if truth != Truth::False {
-                hits.push(Hit { rule: number, truth });
-            }
-        });
     }
 
     fn interpret<'e>(&'e self, scene: &Scene<'e>, after_risk: bool, hits: &mut Vec<Hit>) {
@@ -233,32 +198,6 @@ impl Generation {
                 hits.push(Hit { rule: *number, truth });
             }
         }
-    }
-}
-
-impl Machine {
-    fn new(plan: &Plan, previous: Option<&Machine>) -> Result<Machine, jit::CompileError> {
-        let mut known: HashMap<[u8; 32], Arc<Code>> = previous
-            .into_iter()
-            .flat_map(|machine| &machine.units)
-            .map(|unit| (unit.identity, Arc::clone(&unit.code)))
-            .collect();
-        let mut machine = Machine::default();
-        let numbered: Vec<_> = plan.rules.iter().enumerate().collect();
-        for of_policy in numbered.chunk_by(|(_, a), (_, b)| a.policy == b.policy) {
-            for rules in of_policy.chunks(RULES_PER_UNIT) {
-                let unit = Unit::new(plan, rules);
-                let identity = unit.identity();
-                let code = match known.get(&identity) {
-                    Some(code) => Arc::clone(code),
-                    None => jit::compile(&unit)?,
-                };
-                known.insert(identity, Arc::clone(&code));
-                machine.places.extend((0..rules.len()).map(|number| (machine.units.len(), number)));
-                machine.units.push(CompiledUnit { unit, identity, code });
-            }
-        }
-        Ok(machine)
     }
 }
 

@@ -39,6 +39,10 @@ pub(crate) struct Tables {
 /// A compiled rule: the truth of its condition, as a byte.
 pub(crate) type Entry = unsafe extern "C" fn(*const Call<'_, '_>, *const Tables) -> u8;
 
+/// The truths of the rules of a unit that nothing rules out, a byte each. Of the bits of the number only those rules
+/// that cost more than a few comparisons are evaluated whose bit is set.
+pub(crate) type Sweep = unsafe extern "C" fn(*const Call<'_, '_>, *const Tables, u64, *mut u8);
+
 pub(crate) const CALL_SLOTS: i32 = 0;
 pub(crate) const CALL_MEMO: i32 = 8;
 pub(crate) const CALL_ANSWERS: i32 = 16;

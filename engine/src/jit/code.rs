@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cranelift_jit::JITModule;
 
-use super::abi::{Call, Entry, Tables};
+use super::abi::{Call, Entry, Sweep, Tables};
+use crate::limits::RULES_PER_UNIT;
 use crate::truth::Truth;
 
 /// Modules of machine code that are mapped now, in the whole process.
@@ -19,7 +20,16 @@ pub fn live_modules() -> usize {
 /// The machine code of one unit. Freed when the last generation that uses it is gone.
 pub(crate) struct Code {
     module: Mutex<Option<JITModule>>,
-    entries: Vec<Entry>,
+    /// For each rule that is called alone its function.
+    entries: Vec<Option<Entry>>,
+    sweep: Option<Sweep>,
+}
+
+/// Where the functions of a unit are.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses {
+    pub entries: Vec<Option<*const u8>>,
+    pub sweep: Option<*const u8>,
 }
 
 impl std::fmt::Debug for Code {
@@ -31,24 +41,53 @@ impl std::fmt::Debug for Code {
 impl Code {
     /// Takes a finished module and the addresses of its functions.
     #[expect(unsafe_code, reason = "an address becomes a function")]
-    pub(crate) fn new(module: JITModule, addresses: &[*const u8]) -> Code {
+    pub(crate) fn new(module: JITModule, addresses: &Addresses) -> Code {
         LIVE.fetch_add(1, Ordering::Relaxed);
         // SAFETY: each address is that of a finalized function with the signature of `Entry` (see `jit::compile`),
         // in memory that lives until the module is freed in `drop`.
-        let entries = addresses
-            .iter()
-            .map(|address| unsafe { std::mem::transmute::<*const u8, Entry>(*address) })
-            .collect();
-        Code { module: Mutex::new(Some(module)), entries }
+        let entry = |address: *const u8| unsafe { std::mem::transmute::<*const u8, Entry>(address) };
+        // SAFETY: the same with the signature of `Sweep`.
+        let sweep = |address: *const u8| unsafe { std::mem::transmute::<*const u8, Sweep>(address) };
+        let entries = addresses.entries.iter().map(|address| address.map(entry)).collect();
+        Code { module: Mutex::new(Some(module)), entries, sweep: addresses.sweep.map(sweep) }
     }
 
     /// The truth of the condition of the unit's n-th rule.
     #[expect(unsafe_code, reason = "machine code is called")]
     pub(crate) fn call(&self, rule: usize, call: &Call<'_, '_>, tables: &Tables) -> Truth {
-        let Some(entry) = self.entries.get(rule) else { return Truth::Unknown };
+        let Some(Some(entry)) = self.entries.get(rule) else { return Truth::Unknown };
         // SAFETY: `entry` is code of this module, alive as long as `self`; `call` and `tables` are borrowed for the whole
         // call and hold the slots, bytes and tables that the code of this unit reads.
         Truth::from_byte(unsafe { entry(call, tables) })
+    }
+
+    /// The truths of the swept rules whose bit is set, where they are not false.
+    #[expect(unsafe_code, reason = "machine code is called")]
+    pub(crate) fn sweep(
+        &self,
+        wanted: u64,
+        call: &Call<'_, '_>,
+        tables: &Tables,
+        mut each: impl FnMut(usize, Truth),
+    ) {
+        let mut truths = [0u8; RULES_PER_UNIT];
+        match self.sweep {
+            // SAFETY: as in `call`; the code writes one byte for a rule of its unit, of which there are at most so many.
+            Some(sweep) => unsafe { sweep(call, tables, wanted, truths.as_mut_ptr()) },
+            None => truths = [Truth::Unknown as u8; RULES_PER_UNIT],
+        }
+        // Mostly nothing matches: eight rules are passed over at once.
+        for (group, eight) in truths.chunks_exact(8).enumerate() {
+            if eight.iter().all(|truth| *truth == Truth::False as u8) {
+                continue;
+            }
+            for (place, truth) in eight.iter().enumerate() {
+                let rule = group * 8 + place;
+                if *truth != Truth::False as u8 && wanted >> rule & 1 == 1 {
+                    each(rule, Truth::from_byte(*truth));
+                }
+            }
+        }
     }
 }
 

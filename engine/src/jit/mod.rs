@@ -2,22 +2,23 @@
 
 pub(crate) mod abi;
 pub(crate) mod code;
+pub(crate) mod machine;
 mod runtime;
 mod translate;
 pub(crate) mod unit;
 
 use std::sync::{Arc, LazyLock};
 
-use cranelift_codegen::ir::{AbiParam, InstBuilder, types};
+use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, Value, types};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{Linkage, Module, ModuleError, default_libcall_names};
+use cranelift_module::{FuncId, Linkage, Module, ModuleError, default_libcall_names};
 
-use code::Code;
+use code::{Addresses, Code};
 use translate::Translator;
-use unit::Unit;
+use unit::{LocalCond, Unit};
 
 /// Why a unit could not be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -57,47 +58,92 @@ pub(crate) fn compile(unit: &Unit) -> Result<Arc<Code>, CompileError> {
         Ok(addresses) => Ok(Arc::new(Code::new(module, &addresses))),
         Err(error) => {
             // Dropping it as code frees its memory.
-            drop(Code::new(module, &[]));
+            drop(Code::new(module, &Addresses::default()));
             Err(CompileError::Generate(Box::new(error)))
         }
     }
 }
 
-fn define(module: &mut JITModule, unit: &Unit) -> Result<Vec<*const u8>, ModuleError> {
+/// The functions that compiled code calls.
+#[derive(Clone, Copy)]
+struct Imports {
+    predicate: FuncId,
+    ask: FuncId,
+}
+
+fn define(module: &mut JITModule, unit: &Unit) -> Result<Addresses, ModuleError> {
     let pointer = module.target_config().pointer_type();
     let mut evaluator = module.make_signature();
     evaluator.params.extend([AbiParam::new(pointer), AbiParam::new(types::I64)]);
+    let mut asking = evaluator.clone();
+    asking.returns.clear();
     evaluator.returns.push(AbiParam::new(types::I8).uext());
-    let evaluator = module.declare_function(runtime::PREDICATE, Linkage::Import, &evaluator)?;
-    let mut asking = module.make_signature();
-    asking.params.extend([AbiParam::new(pointer), AbiParam::new(types::I64)]);
-    let asking = module.declare_function(runtime::ASK, Linkage::Import, &asking)?;
-    let mut signature = module.make_signature();
-    signature.params.extend([AbiParam::new(pointer), AbiParam::new(pointer)]);
-    signature.returns.push(AbiParam::new(types::I8).uext());
-    let mut context = module.make_context();
+    let imports = Imports {
+        predicate: module.declare_function(runtime::PREDICATE, Linkage::Import, &evaluator)?,
+        ask: module.declare_function(runtime::ASK, Linkage::Import, &asking)?,
+    };
+    let mut alone = module.make_signature();
+    alone.params.extend([AbiParam::new(pointer), AbiParam::new(pointer)]);
+    let mut sweep = alone.clone();
+    alone.returns.push(AbiParam::new(types::I8).uext());
+    sweep.params.extend([AbiParam::new(types::I64), AbiParam::new(pointer)]);
+    let mut entries = Vec::new();
     let mut functions = FunctionBuilderContext::new();
-    let mut ids = Vec::new();
-    for (number, condition) in unit.conditions.iter().enumerate() {
-        let id = module.declare_function(&format!("rule_{number}"), Linkage::Local, &signature)?;
-        context.func.signature = signature.clone();
-        let predicate = module.declare_func_in_func(evaluator, &mut context.func);
-        let ask = module.declare_func_in_func(asking, &mut context.func);
-        let mut builder = FunctionBuilder::new(&mut context.func, &mut functions);
-        let entry = builder.create_block();
-        builder.append_block_params_for_function_params(entry);
-        builder.switch_to_block(entry);
-        if let [call, tables] = *builder.block_params(entry) {
-            let mut translator = Translator { builder: &mut builder, call, tables, predicate, ask };
-            let answer = translator.condition(condition);
-            builder.ins().return_(&[answer]);
+    let rules = || unit.conditions.iter().zip(&unit.calls).enumerate();
+    for (number, (condition, calls)) in rules() {
+        if !calls.alone {
+            entries.push(None);
+            continue;
         }
-        builder.seal_all_blocks();
-        builder.finalize(module.target_config());
-        module.define_function(id, &mut context)?;
-        module.clear_context(&mut context);
-        ids.push(id);
+        let name = format!("rule_{number}");
+        entries.push(Some(function(module, &mut functions, imports, &name, &alone, |translator, _| {
+            let answer = translator.condition(condition);
+            translator.builder.ins().return_(&[answer]);
+        })?));
     }
+    let swept: Vec<(usize, &LocalCond)> =
+        rules().filter(|(_, (_, calls))| calls.swept).map(|(number, (cond, _))| (number, cond)).collect();
+    let sweep = match swept.as_slice() {
+        [] => None,
+        swept => Some(function(module, &mut functions, imports, "sweep", &sweep, |translator, rest| {
+            if let [wanted, truths] = *rest {
+                translator.sweep(swept, wanted, truths);
+            }
+            translator.builder.ins().return_(&[]);
+        })?),
+    };
     module.finalize_definitions()?;
-    Ok(ids.into_iter().map(|id| module.get_finalized_function(id)).collect())
+    let address = |id: FuncId| module.get_finalized_function(id);
+    Ok(Addresses {
+        entries: entries.into_iter().map(|id| id.map(address)).collect(),
+        sweep: sweep.map(address),
+    })
+}
+
+/// Defines a function; `body` gets the parameters behind the `Call` and the `Tables`.
+fn function(
+    module: &mut JITModule,
+    functions: &mut FunctionBuilderContext,
+    imports: Imports,
+    name: &str,
+    signature: &Signature,
+    body: impl FnOnce(&mut Translator<'_, '_>, &[Value]),
+) -> Result<FuncId, ModuleError> {
+    let id = module.declare_function(name, Linkage::Local, signature)?;
+    let mut context = module.make_context();
+    context.func.signature = signature.clone();
+    let predicate = module.declare_func_in_func(imports.predicate, &mut context.func);
+    let ask = module.declare_func_in_func(imports.ask, &mut context.func);
+    let mut builder = FunctionBuilder::new(&mut context.func, functions);
+    let entry = builder.create_block();
+    builder.append_block_params_for_function_params(entry);
+    builder.switch_to_block(entry);
+    let parameters = builder.block_params(entry).to_vec();
+    if let [call, tables, ref rest @ ..] = parameters[..] {
+        body(&mut Translator::new(&mut builder, call, tables, predicate, ask), rest);
+    }
+    builder.seal_all_blocks();
+    builder.finalize(module.target_config());
+    module.define_function(id, &mut context)?;
+    Ok(id)
 }

@@ -3,8 +3,10 @@
 //! A truth is a byte: false 0, unknown 1, true 2. So `and` is the least, `or` the greatest, `not` 2 − x, and inline
 //! tests need no branch. What must call the evaluator stands behind one branch that skips it once the answer is settled.
 
+use std::collections::HashMap;
+
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{FuncRef, InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{Block, FuncRef, InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use lictor_dsl::hir::Comparison;
 
@@ -14,17 +16,21 @@ use crate::frame::{ANSWERED, NOT_ASKED, NOT_YET};
 use crate::plan::{Operand, Shape};
 use crate::truth::Truth;
 
-/// Translates one condition into the body of a function.
+/// Translates conditions into the body of a function.
 pub(crate) struct Translator<'f, 'b> {
     pub builder: &'f mut FunctionBuilder<'b>,
     /// The `Call`.
-    pub call: Value,
+    call: Value,
     /// The `Tables`.
-    pub tables: Value,
+    tables: Value,
     /// The evaluator.
-    pub predicate: FuncRef,
+    predicate: FuncRef,
     /// What asks a memory.
-    pub ask: FuncRef,
+    ask: FuncRef,
+    /// What was loaded in the entry block, and so is known everywhere.
+    loaded: HashMap<(Value, i32, Type), Value>,
+    /// Whether that block is still being written.
+    in_entry: bool,
 }
 
 /// Loads from slots and tables can't fault and are aligned.
@@ -32,7 +38,59 @@ fn plain() -> MemFlagsData {
     MemFlagsData::trusted()
 }
 
-impl Translator<'_, '_> {
+impl<'f, 'b> Translator<'f, 'b> {
+    pub(crate) fn new(
+        builder: &'f mut FunctionBuilder<'b>,
+        call: Value,
+        tables: Value,
+        predicate: FuncRef,
+        ask: FuncRef,
+    ) -> Translator<'f, 'b> {
+        Translator { builder, call, tables, predicate, ask, loaded: HashMap::new(), in_entry: true }
+    }
+
+    /// The conditions of several rules, each as a byte at its place. First those that need no branch; then the others,
+    /// if they are wanted.
+    pub(crate) fn sweep(&mut self, rules: &[(usize, &LocalCond)], wanted: Value, truths: Value) {
+        let (quick, slow): (Vec<_>, Vec<_>) = rules.iter().partition(|(_, condition)| is_quick(condition));
+        for (place, condition) in quick {
+            let truth = self.condition(condition);
+            self.builder.ins().store(plain(), truth, truths, place as i32);
+        }
+        for (place, condition) in slow {
+            let bit = self.builder.ins().band_imm_u(wanted, 1i64 << place);
+            let (evaluate, next) = (self.block(), self.block());
+            self.builder.ins().brif(bit, evaluate, &[], next, &[]);
+            self.enter(evaluate);
+            let truth = self.condition(condition);
+            self.builder.ins().store(plain(), truth, truths, place as i32);
+            self.builder.ins().jump(next, &[]);
+            self.enter(next);
+        }
+    }
+
+    fn block(&mut self) -> Block {
+        self.builder.create_block()
+    }
+
+    /// Goes on in another block than the entry.
+    fn enter(&mut self, block: Block) {
+        self.builder.switch_to_block(block);
+        self.in_entry = false;
+    }
+
+    /// A value that no call changes, loaded once.
+    fn load(&mut self, ty: Type, from: Value, offset: i32) -> Value {
+        if let Some(known) = self.loaded.get(&(from, offset, ty)) {
+            return *known;
+        }
+        let value = self.builder.ins().load(ty, plain(), from, offset);
+        if self.in_entry {
+            self.loaded.insert((from, offset, ty), value);
+        }
+        value
+    }
+
     /// A condition as a byte.
     pub(crate) fn condition(&mut self, condition: &LocalCond) -> Value {
         match condition {
@@ -64,18 +122,18 @@ impl Translator<'_, '_> {
         if slow.is_empty() {
             return answer;
         }
-        let done = self.builder.create_block();
+        let done = self.block();
         self.builder.append_block_param(done, types::I8);
         for part in slow {
             let settled = self.builder.ins().icmp_imm_s(IntCC::Equal, answer, if is_and { 0 } else { 2 });
-            let next = self.builder.create_block();
+            let next = self.block();
             self.builder.ins().brif(settled, done, &[answer.into()], next, &[]);
-            self.builder.switch_to_block(next);
+            self.enter(next);
             let part = self.condition(part);
             answer = self.combine(answer, part, is_and);
         }
         self.builder.ins().jump(done, &[answer.into()]);
-        self.builder.switch_to_block(done);
+        self.enter(done);
         self.builder.block_params(done).first().copied().unwrap_or(answer)
     }
 
@@ -87,10 +145,10 @@ impl Translator<'_, '_> {
         match shape {
             Shape::Texts { slot, texts, absent } => {
                 let found = self.slot(*slot, types::I64);
-                let table = self.builder.ins().load(types::I64, plain(), self.tables, abi::TABLE_TEXTS);
+                let table = self.load(types::I64, self.tables, abi::TABLE_TEXTS);
                 let mut any = self.truth(Truth::False);
                 for text in texts {
-                    let wanted = self.builder.ins().load(types::I64, plain(), table, *text as i32 * 8);
+                    let wanted = self.load(types::I64, table, *text as i32 * 8);
                     let equal = self.builder.ins().icmp(IntCC::Equal, found, wanted);
                     any = self.builder.ins().bor(any, equal);
                 }
@@ -108,8 +166,8 @@ impl Translator<'_, '_> {
                 self.if_present(*slot, holds, *absent)
             }
             Shape::Mask { slot, mask, all } => {
-                let table = self.builder.ins().load(types::I64, plain(), self.tables, abi::TABLE_MASKS);
-                let wanted = self.builder.ins().load(types::I128, plain(), table, *mask as i32 * 16);
+                let table = self.load(types::I64, self.tables, abi::TABLE_MASKS);
+                let wanted = self.load(types::I128, table, *mask as i32 * 16);
                 let found = self.slot(*slot, types::I128);
                 let common = self.builder.ins().band(found, wanted);
                 let holds = if *all {
@@ -139,15 +197,15 @@ impl Translator<'_, '_> {
         }
     }
 
-    fn slot(&mut self, slot: usize, ty: types::Type) -> Value {
-        let slots = self.builder.ins().load(types::I64, plain(), self.call, abi::CALL_SLOTS);
-        self.builder.ins().load(ty, plain(), slots, slot as i32 * abi::SLOT_SIZE + abi::SLOT_VALUE)
+    fn slot(&mut self, slot: usize, ty: Type) -> Value {
+        let slots = self.load(types::I64, self.call, abi::CALL_SLOTS);
+        self.load(ty, slots, slot as i32 * abi::SLOT_SIZE + abi::SLOT_VALUE)
     }
 
     /// 1 where the field is there, else 0.
     fn present(&mut self, slot: usize) -> Value {
-        let slots = self.builder.ins().load(types::I64, plain(), self.call, abi::CALL_SLOTS);
-        self.builder.ins().load(types::I8, plain(), slots, slot as i32 * abi::SLOT_SIZE + abi::SLOT_PRESENT)
+        let slots = self.load(types::I64, self.call, abi::CALL_SLOTS);
+        self.load(types::I8, slots, slot as i32 * abi::SLOT_SIZE + abi::SLOT_PRESENT)
     }
 
     /// A comparison's 0 or 1 as a truth; another truth where the field is absent.
@@ -170,27 +228,27 @@ impl Translator<'_, '_> {
                 self.builder.ins().iconcat(low, high)
             }
             Operand::Param(place) => {
-                let params = self.builder.ins().load(types::I64, plain(), self.tables, abi::TABLE_PARAMS);
-                self.builder.ins().load(types::I128, plain(), params, *place as i32 * 16)
+                let params = self.load(types::I64, self.tables, abi::TABLE_PARAMS);
+                self.load(types::I128, params, *place as i32 * 16)
             }
         }
     }
 
     /// What a memory answers, asked where that was not done yet; unknown where there is no answer.
     fn answer(&mut self, question: usize, truth: impl FnOnce(&mut Self, Value, Value) -> Value) -> Value {
-        let table = self.builder.ins().load(types::I64, plain(), self.tables, abi::TABLE_QUESTIONS);
+        let table = self.load(types::I64, self.tables, abi::TABLE_QUESTIONS);
         let number = self.builder.ins().load(types::I64, plain(), table, question as i32 * 8);
-        let answers = self.builder.ins().load(types::I64, plain(), self.call, abi::CALL_ANSWERS);
+        let answers = self.load(types::I64, self.call, abi::CALL_ANSWERS);
         let offset = self.builder.ins().imul_imm_u(number, abi::HELD_SIZE);
         let held = self.builder.ins().iadd(answers, offset);
         let known = self.builder.ins().load(types::I64, plain(), held, abi::HELD_KNOWN);
-        let (ask, done) = (self.builder.create_block(), self.builder.create_block());
+        let (ask, done) = (self.block(), self.block());
         let not_asked = self.builder.ins().icmp_imm_u(IntCC::Equal, known, NOT_ASKED as i64);
         self.builder.ins().brif(not_asked, ask, &[], done, &[]);
-        self.builder.switch_to_block(ask);
+        self.enter(ask);
         self.builder.ins().call(self.ask, &[self.call, number]);
         self.builder.ins().jump(done, &[]);
-        self.builder.switch_to_block(done);
+        self.enter(done);
         let known = self.builder.ins().load(types::I64, plain(), held, abi::HELD_KNOWN);
         let least = self.builder.ins().load(types::I128, plain(), held, abi::HELD_LEAST);
         let most = self.builder.ins().load(types::I128, plain(), held, abi::HELD_MOST);
@@ -219,21 +277,21 @@ impl Translator<'_, '_> {
 
     /// The remembered answer of a predicate, or a call to the evaluator.
     fn called(&mut self, place: usize) -> Value {
-        let table = self.builder.ins().load(types::I64, plain(), self.tables, abi::TABLE_PREDICATES);
+        let table = self.load(types::I64, self.tables, abi::TABLE_PREDICATES);
         let number = self.builder.ins().load(types::I64, plain(), table, place as i32 * 8);
-        let memo = self.builder.ins().load(types::I64, plain(), self.call, abi::CALL_MEMO);
+        let memo = self.load(types::I64, self.call, abi::CALL_MEMO);
         let address = self.builder.ins().iadd(memo, number);
         // The evaluator writes this byte, so it is no constant to the optimiser.
         let known = self.builder.ins().load(types::I8, plain(), address, 0);
-        let (call, done) = (self.builder.create_block(), self.builder.create_block());
+        let (call, done) = (self.block(), self.block());
         self.builder.append_block_param(done, types::I8);
         let not_yet = self.builder.ins().icmp_imm_u(IntCC::Equal, known, i64::from(NOT_YET));
         self.builder.ins().brif(not_yet, call, &[], done, &[known.into()]);
-        self.builder.switch_to_block(call);
+        self.enter(call);
         let result = self.builder.ins().call(self.predicate, &[self.call, number]);
         let answer = self.builder.inst_results(result).first().copied().unwrap_or(known);
         self.builder.ins().jump(done, &[answer.into()]);
-        self.builder.switch_to_block(done);
+        self.enter(done);
         self.builder.block_params(done).first().copied().unwrap_or(answer)
     }
 }

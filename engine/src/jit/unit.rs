@@ -12,6 +12,8 @@ pub(crate) struct Unit {
     pub rules: Vec<usize>,
     /// One condition for each rule.
     pub conditions: Vec<LocalCond>,
+    /// How each rule is called.
+    pub calls: Vec<Calls>,
     /// The plan's numbers of the texts.
     pub texts: Vec<u64>,
     /// The plan's numbers of the called predicates.
@@ -23,6 +25,13 @@ pub(crate) struct Unit {
     places: Vec<usize>,
     /// The plan's bits of the texts that are asked of lists.
     masks: Vec<i128>,
+}
+
+/// How a rule is called: by itself, where the index finds it, or together with those that nothing rules out.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Calls {
+    pub alone: bool,
+    pub swept: bool,
 }
 
 // The tables point into the unit's own vectors, which live and die with it.
@@ -53,10 +62,11 @@ pub(crate) enum LocalCond {
 }
 
 impl Unit {
-    pub(crate) fn new(plan: &Plan, rules: &[(usize, &RulePlan)]) -> Unit {
+    pub(crate) fn new(plan: &Plan, rules: &[(usize, &RulePlan)], calls: impl Fn(usize) -> Calls) -> Unit {
         let mut unit = Unit::default();
         for (number, rule) in rules {
             unit.rules.push(*number);
+            unit.calls.push(calls(*number));
             let condition = unit.localize(plan, &rule.condition);
             unit.conditions.push(condition);
         }
@@ -65,7 +75,7 @@ impl Unit {
 
     /// What the code of this unit depends on, and nothing else.
     pub(crate) fn identity(&self) -> [u8; 32] {
-        Sha256::digest(format!("{:?}", self.conditions)).into()
+        Sha256::digest(format!("{:?}{:?}", self.conditions, self.calls)).into()
     }
 
     fn localize(&mut self, plan: &Plan, condition: &Cond) -> LocalCond {

@@ -1,6 +1,6 @@
 //! The checked form to the plan: conditions are split into predicates, and equal predicates become one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
 
 use lictor_dsl::events::{EventKind, FieldId};
@@ -12,7 +12,7 @@ use super::node::{Lowering, Node, lower as lower_expr};
 use super::shape::slot_of;
 use super::{
     Cond, ExemptionPlan, IncidentPlan, KindPlan, Plan, PlanError, Predicate, RISK_SLOT, RulePlan, Shape,
-    predicates_of,
+    Texts, predicates_of,
 };
 use crate::index::Index;
 use crate::truth::Truth;
@@ -128,8 +128,8 @@ impl<'p> Builder<'p> {
             digest: digest(set).into(),
             params,
             values,
-            texts: HashMap::new(),
-            bits: HashMap::new(),
+            texts: Texts::default(),
+            bits: BTreeMap::new(),
             predicates: Vec::new(),
             questions: Vec::new(),
             rules: Vec::new(),
@@ -314,13 +314,20 @@ fn finish(plan: &mut Plan, set: &hir::PolicySet) {
             concerned.iter().map(|(number, condition)| (*number, condition)).collect();
         let index = Index::new(plan, &judging);
         let memories = Index::new(plan, &remembering);
+        let rule = |number: &usize| plan.rules.get(*number);
+        let reads_risk = judging.iter().any(|(number, _)| rule(number).is_some_and(|rule| rule.reads_risk));
+        let allows =
+            |number: &usize| rule(number).is_some_and(|rule| rule.effect == Some(hir::Effect::Allow));
+        let allowing: Vec<(usize, &Cond)> =
+            judging.iter().filter(|(number, _)| allows(number)).copied().collect();
+        let permits = Index::by_texts(plan, &allowing);
         // Some memories take in every event of a kind, and evaluate what they ask of it all the same.
         let filters = plan.memories.all.iter().flat_map(MemoryPlan::all_parts);
         let filters = filters.filter(|part| part.kinds.contains(&kind)).map(|part| &part.filter);
         let slots = slots(plan, judging.iter().map(|(_, condition)| *condition).chain(filters));
         let rules = judging.into_iter().map(|(number, _)| number).collect();
         if let Some(place) = plan.kinds.get_mut(kind as usize) {
-            *place = KindPlan { rules, slots, defaults, index, memories };
+            *place = KindPlan { rules, slots, defaults, index, reads_risk, permits, memories };
         }
     }
 }

@@ -6,7 +6,7 @@ pub(crate) mod node;
 mod schema;
 mod shape;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use lictor_dsl::events::{EventKind, FIELD_COUNT, FieldId};
@@ -28,9 +28,9 @@ pub struct Plan {
     pub(crate) params: Vec<(String, Const)>,
     pub(crate) values: Vec<Const>,
     /// Texts that inline comparisons test, by number from 1. Nought is any other text.
-    pub(crate) texts: HashMap<String, u32>,
+    pub(crate) texts: Texts,
     /// For list fields the bits of the texts that rules ask for.
-    pub(crate) bits: HashMap<FieldId, HashMap<String, u32>>,
+    pub(crate) bits: BTreeMap<FieldId, Texts>,
     pub(crate) predicates: Vec<Predicate>,
     /// What machine code asks memories itself, each once.
     pub(crate) questions: Vec<memory::AskPlan>,
@@ -39,6 +39,9 @@ pub struct Plan {
     pub(crate) kinds: Vec<KindPlan>,
     pub(crate) schemas: schema::Schemas,
 }
+
+/// Numbers of texts. Looked up several times an event: SipHash would take as long as all the rest of a small decision.
+pub(crate) type Texts = HashMap<String, u32, foldhash::fast::RandomState>;
 
 /// What concerns one kind of event.
 #[derive(Debug, Default)]
@@ -50,6 +53,10 @@ pub(crate) struct KindPlan {
     /// The strongest defaults that policies set: several only where several ask for an approval.
     pub defaults: Vec<Effect>,
     pub index: Index,
+    /// Whether some of them read the risk, so that they come after the others.
+    pub reads_risk: bool,
+    /// The rules that allow, by the texts that they need: of these the nearest is told where none applies.
+    pub permits: Index,
     /// The memories that an event of this kind could change.
     pub memories: Index,
 }
@@ -136,6 +143,11 @@ pub(crate) struct RulePlan {
 }
 
 impl RulePlan {
+    /// Whether it is in force between dates only.
+    pub(crate) fn has_dates(&self) -> bool {
+        self.from_us.is_some() || self.until_us.is_some()
+    }
+
     /// Whether it applies at this time at all.
     pub(crate) fn in_force(&self, at_us: i64) -> bool {
         self.from_us.is_none_or(|from| at_us >= from) && self.until_us.is_none_or(|until| at_us < until)

@@ -1,0 +1,323 @@
+//! Which rules could match an event: cost follows them, not all the rules that exist.
+//!
+//! A rule whose condition needs a value is found by that value: a text that a field must be equal to, one that a list
+//! must have, a piece that a text must contain. Where it can't be known whether the value is there, the need is unknown
+//! rather than unmet, so the rule stays a candidate then.
+
+mod need;
+
+use std::collections::{BTreeMap, HashMap};
+
+use aho_corasick::AhoCorasick;
+use lictor_dsl::events::FieldId;
+use lictor_dsl::hir::Expr;
+use serde_json::{Value, json};
+
+use crate::frame::Frame;
+use crate::interpret::expr::Scene;
+use crate::plan::node::Node;
+use crate::plan::{Cond, Plan};
+use crate::value::Value as Known;
+use need::{By, Need, Spread, Wanted, needs};
+
+/// The index of one kind of event.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// Rules that nothing rules out beforehand.
+    pub always: Vec<usize>,
+    texts: Vec<TextIndex>,
+    lists: Vec<ListIndex>,
+    parts: Vec<PartIndex>,
+}
+
+/// Rules by the text that a field must be equal to.
+#[derive(Debug)]
+struct TextIndex {
+    slot: usize,
+    by_text: HashMap<u32, Vec<usize>, foldhash::fast::RandomState>,
+    absent: Vec<usize>,
+}
+
+/// Rules by a text that a list must have.
+#[derive(Debug)]
+struct ListIndex {
+    slot: usize,
+    /// By the bit of the text.
+    by_bit: Vec<Vec<usize>>,
+}
+
+/// Rules by a piece that a text must contain: all pieces are looked for at once.
+#[derive(Debug)]
+struct PartIndex {
+    expr: String,
+    text: Node,
+    pieces: Vec<String>,
+    search: AhoCorasick,
+    /// For each piece its rules.
+    by_piece: Vec<Vec<usize>>,
+    /// Every rule that is found so: where there is no text, all are candidates.
+    all: Vec<usize>,
+}
+
+/// Pieces found in one text after which all its rules are candidates: texts may be made so that each letter ends
+/// many pieces.
+const MOST_FOUND: usize = 10_000;
+/// With fewer rules than this, evaluating them costs less than looking for what they need.
+const WORTH_A_SEARCH: usize = 4;
+
+/// What was found already, so that a rule is a candidate once.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    rules: Bits,
+    pieces: Bits,
+}
+
+#[derive(Debug, Default)]
+struct Bits {
+    words: Vec<u64>,
+    touched: Vec<usize>,
+}
+
+impl Bits {
+    /// Notes a number; whether it is new.
+    fn add(&mut self, number: usize) -> bool {
+        let (word, bit) = (number / 64, 1u64 << (number % 64));
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        let Some(found) = self.words.get_mut(word) else { return true };
+        if *found == 0 {
+            self.touched.push(word);
+        }
+        let new = *found & bit == 0;
+        *found |= bit;
+        new
+    }
+
+    /// Costs what was noted.
+    fn clear(&mut self) {
+        for word in self.touched.drain(..) {
+            if let Some(found) = self.words.get_mut(word) {
+                *found = 0;
+            }
+        }
+    }
+}
+
+impl Index {
+    /// Indexes rules, or memories, by what they need.
+    pub(crate) fn new(plan: &Plan, numbered: &[(usize, &Cond)]) -> Index {
+        let mut spread = Spread::default();
+        for need in numbered.iter().flat_map(|(_, condition)| needs(plan, condition)) {
+            spread.add(&need);
+        }
+        Index::with(plan, numbered, &spread, |condition| needs(plan, condition))
+    }
+
+    /// Indexes them only by the texts that fields must be equal to.
+    pub(crate) fn by_texts(plan: &Plan, numbered: &[(usize, &Cond)]) -> Index {
+        // Which of several texts is taken must not depend on other rules.
+        let spread = Spread::default();
+        Index::with(plan, numbered, &spread, |condition| {
+            let needs = needs(plan, condition).into_iter();
+            needs.filter(|need| matches!(need.by, By::Text(_))).collect()
+        })
+    }
+
+    fn with<'p>(
+        plan: &'p Plan,
+        numbered: &[(usize, &Cond)],
+        spread: &Spread<'p>,
+        needs: impl Fn(&Cond) -> Vec<Need<'p>>,
+    ) -> Index {
+        let mut index = Index::default();
+        let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
+        let mut parts: Vec<(&Expr, Vec<(usize, Need<'_>)>)> = Vec::new();
+        for (number, condition) in numbered {
+            let number = *number;
+            let Some(need) = spread.best(needs(condition)) else {
+                index.always.push(number);
+                continue;
+            };
+            match need.by {
+                By::Text(slot) => texts.entry(slot).or_insert_with(|| TextIndex::new(slot)).add(number, need),
+                By::List(slot) => lists.entry(slot).or_insert_with(|| ListIndex::new(slot)).add(number, need),
+                By::Part(expr) => match parts.iter_mut().find(|(known, _)| *known == expr) {
+                    Some((_, found)) => found.push((number, need)),
+                    None => parts.push((expr, vec![(number, need)])),
+                },
+            }
+        }
+        index.texts = texts.into_values().collect();
+        index.lists = lists.into_values().collect();
+        for (expr, found) in parts {
+            match PartIndex::new(plan, expr, &found) {
+                Some(part) => index.parts.push(part),
+                None => index.always.extend(found.iter().map(|(number, _)| *number)),
+            }
+        }
+        index.always.sort_unstable();
+        index
+    }
+
+    /// The rules that could match, each once, but for those that nothing rules out.
+    pub(crate) fn candidates<'e>(&'e self, frame: &Frame, scene: &Scene<'e>, found: &mut Vec<usize>) {
+        found.clear();
+        for field in &self.texts {
+            match frame.text(field.slot) {
+                Some(text) => found.extend(field.by_text.get(&text).into_iter().flatten()),
+                None => found.extend(&field.absent),
+            }
+        }
+        if self.lists.is_empty() && self.parts.is_empty() {
+            return;
+        }
+        let seen = &mut *frame.seen().borrow_mut();
+        for field in &self.lists {
+            let mut bits = frame.bits(field.slot);
+            while bits != 0 {
+                let bit = bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let rules = field.by_bit.get(bit).into_iter().flatten();
+                found.extend(rules.filter(|rule| seen.rules.add(**rule)));
+            }
+        }
+        for part in &self.parts {
+            part.candidates(scene, seen, found);
+        }
+        seen.rules.clear();
+    }
+
+    /// The index for `lictor plan`.
+    pub(crate) fn describe(&self, plan: &Plan) -> Value {
+        let names = |rules: &[usize]| -> Vec<Option<String>> {
+            rules.iter().map(|number| plan.rules.get(*number).map(|rule| rule.name.to_string())).collect()
+        };
+        let field = |slot: usize| u16::try_from(slot).map_or("", |number| FieldId(number).def().name);
+        let sorted = |mut found: Vec<(String, Value)>| -> serde_json::Map<String, Value> {
+            found.sort_by(|a, b| a.0.cmp(&b.0));
+            found.into_iter().collect()
+        };
+        let text = |wanted: u32| {
+            let known = plan.texts.iter().find(|(_, number)| **number == wanted);
+            known.map_or_else(String::new, |(text, _)| text.clone())
+        };
+        let bit = |slot: usize, wanted: usize| {
+            let texts = u16::try_from(slot).ok().and_then(|number| plan.bits.get(&FieldId(number)));
+            let known = texts.into_iter().flatten().find(|(_, bit)| **bit as usize == wanted);
+            known.map_or_else(String::new, |(text, _)| text.clone())
+        };
+        let texts = self.texts.iter().map(|found| {
+            let by_text = found.by_text.iter().map(|(number, rules)| (text(*number), json!(names(rules))));
+            json!({"field": field(found.slot), "by_text": sorted(by_text.collect()), "when_absent": names(&found.absent)})
+        });
+        let lists = self.lists.iter().map(|found| {
+            let filled = found.by_bit.iter().enumerate().filter(|(_, rules)| !rules.is_empty());
+            let by_text = filled.map(|(number, rules)| (bit(found.slot, number), json!(names(rules))));
+            json!({"list": field(found.slot), "by_text": sorted(by_text.collect())})
+        });
+        let parts = self.parts.iter().map(|found| {
+            let pieces = found.pieces.iter().zip(&found.by_piece);
+            let by_piece = pieces.map(|(piece, rules)| (piece.clone(), json!(names(rules))));
+            json!({"text": found.expr, "by_piece": sorted(by_piece.collect())})
+        });
+        json!({
+            "always": names(&self.always),
+            "fields": texts.collect::<Vec<_>>(),
+            "lists": lists.collect::<Vec<_>>(),
+            "texts": parts.collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl TextIndex {
+    fn new(slot: usize) -> TextIndex {
+        TextIndex { slot, by_text: HashMap::default(), absent: Vec::new() }
+    }
+
+    fn add(&mut self, rule: usize, need: Need<'_>) {
+        for value in need.values {
+            if let Wanted::Number(text) = value {
+                self.by_text.entry(text).or_default().push(rule);
+            }
+        }
+        if need.absent_counts {
+            self.absent.push(rule);
+        }
+    }
+}
+
+impl ListIndex {
+    fn new(slot: usize) -> ListIndex {
+        ListIndex { slot, by_bit: Vec::new() }
+    }
+
+    fn add(&mut self, rule: usize, need: Need<'_>) {
+        for value in need.values {
+            let Wanted::Number(bit) = value else { continue };
+            let bit = bit as usize;
+            if self.by_bit.len() <= bit {
+                self.by_bit.resize(bit + 1, Vec::new());
+            }
+            if let Some(rules) = self.by_bit.get_mut(bit) {
+                rules.push(rule);
+            }
+        }
+    }
+}
+
+impl PartIndex {
+    /// None where a search is not worth it, or can't be had.
+    fn new(plan: &Plan, expr: &Expr, found: &[(usize, Need<'_>)]) -> Option<PartIndex> {
+        if found.len() < WORTH_A_SEARCH {
+            return None;
+        }
+        let mut numbers: HashMap<&str, usize> = HashMap::new();
+        let mut by_piece: Vec<Vec<usize>> = Vec::new();
+        for (rule, need) in found {
+            for value in &need.values {
+                let Wanted::Piece(piece) = value else { continue };
+                let number = *numbers.entry(piece).or_insert_with(|| {
+                    by_piece.push(Vec::new());
+                    by_piece.len() - 1
+                });
+                if let Some(rules) = by_piece.get_mut(number) {
+                    rules.push(*rule);
+                }
+            }
+        }
+        let mut pieces = vec![String::new(); by_piece.len()];
+        for (piece, number) in numbers {
+            if let Some(place) = pieces.get_mut(number) {
+                *place = piece.to_owned();
+            }
+        }
+        Some(PartIndex {
+            expr: expr.to_string(),
+            text: plan.lower(expr).ok()?,
+            search: AhoCorasick::new(&pieces).ok()?,
+            pieces,
+            by_piece,
+            all: found.iter().map(|(rule, _)| *rule).collect(),
+        })
+    }
+
+    fn candidates<'e>(&'e self, scene: &Scene<'e>, seen: &mut Seen, found: &mut Vec<usize>) {
+        let Some(Known::Text(text)) = scene.evaluate(&self.text) else {
+            found.extend(self.all.iter().filter(|rule| seen.rules.add(**rule)));
+            return;
+        };
+        for (number, piece) in self.search.find_overlapping_iter(text.as_ref()).enumerate() {
+            if number == MOST_FOUND {
+                found.extend(self.all.iter().filter(|rule| seen.rules.add(**rule)));
+                break;
+            }
+            let piece = piece.pattern().as_usize();
+            if seen.pieces.add(piece) {
+                let rules = self.by_piece.get(piece).into_iter().flatten();
+                found.extend(rules.filter(|rule| seen.rules.add(**rule)));
+            }
+        }
+        seen.pieces.clear();
+    }
+}

@@ -1,0 +1,146 @@
+//! What an event must have for a condition not to be false: what the index finds rules by.
+
+use std::collections::HashMap;
+
+use lictor_dsl::hir::{Const, Expr, ExprKind, TextTest};
+
+use crate::plan::{Cond, Plan, Shape};
+use crate::truth::Truth;
+
+/// A necessary condition: one of these values has to be there.
+#[derive(Debug, Clone)]
+pub(super) struct Need<'p> {
+    pub by: By<'p>,
+    pub values: Vec<Wanted>,
+    /// Whether an absent value leaves the condition undecided.
+    pub absent_counts: bool,
+}
+
+/// Where a value is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum By<'p> {
+    /// A text field has to be equal, by its slot.
+    Text(usize),
+    /// A list field has to have it, by its slot.
+    List(usize),
+    /// The text of an expression has to contain it.
+    Part(&'p Expr),
+}
+
+/// A value that is looked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Wanted {
+    /// The number of a known text, or the bit of one that is asked of a list.
+    Number(u32),
+    /// A piece of a text.
+    Piece(String),
+}
+
+/// Shorter pieces stand in too many texts to tell rules apart.
+const SHORTEST_PIECE: usize = 3;
+
+/// All needs of a condition; any one of them is enough to rule it out.
+pub(super) fn needs<'p>(plan: &'p Plan, condition: &Cond) -> Vec<Need<'p>> {
+    match condition {
+        Cond::Predicate(number) => of_predicate(plan, *number).into_iter().collect(),
+        Cond::And(parts) => parts.iter().flat_map(|part| needs(plan, part)).collect(),
+        Cond::Or(parts) => {
+            let mut all = parts.iter().map(|part| needs(plan, part));
+            let first = all.next().unwrap_or_default();
+            all.fold(first, |known, part| joined(known, &part))
+        }
+        Cond::Const(_) | Cond::Not(_) => Vec::new(),
+    }
+}
+
+/// What is needed where one of two conditions has to hold: what both look for in one place.
+fn joined<'p>(known: Vec<Need<'p>>, other: &[Need<'p>]) -> Vec<Need<'p>> {
+    let join = |mut need: Need<'p>| {
+        let same = other.iter().find(|other| other.by == need.by)?;
+        need.values.extend(same.values.iter().cloned());
+        need.values.sort_unstable();
+        need.values.dedup();
+        need.absent_counts |= same.absent_counts;
+        Some(need)
+    };
+    known.into_iter().filter_map(join).collect()
+}
+
+fn of_predicate(plan: &Plan, number: usize) -> Option<Need<'_>> {
+    let predicate = plan.predicate(number)?;
+    match &predicate.shape {
+        Shape::Texts { slot, texts, absent } => Some(Need {
+            by: By::Text(*slot),
+            values: texts.iter().copied().map(Wanted::Number).collect(),
+            absent_counts: *absent == Truth::Unknown,
+        }),
+        Shape::Mask { slot, mask, all } => {
+            let mut bits: Vec<Wanted> =
+                (0..i128::BITS).filter(|bit| mask >> bit & 1 == 1).map(Wanted::Number).collect();
+            if *all {
+                // Each of them has to be there, so looking for one is enough. None of them: it always holds.
+                bits.truncate(1);
+                if bits.is_empty() {
+                    return None;
+                }
+            }
+            Some(Need { by: By::List(*slot), values: bits, absent_counts: false })
+        }
+        Shape::Called => {
+            let (text, piece) = piece_of(&predicate.expr)?;
+            let values = vec![Wanted::Piece(piece.to_owned())];
+            // What is no text, or absent, leaves the test unknown.
+            (piece.len() >= SHORTEST_PIECE).then_some(Need { by: By::Part(text), values, absent_counts: true })
+        }
+        _ => None,
+    }
+}
+
+/// The text that a test is about, and a piece that it has to contain.
+fn piece_of(expr: &Expr) -> Option<(&Expr, &str)> {
+    match &expr.kind {
+        ExprKind::TextTest(TextTest::StartsWith | TextTest::EndsWith | TextTest::Contains, text, piece) => {
+            match &piece.kind {
+                ExprKind::Const(Const::Text(piece)) => Some((text, piece)),
+                _ => None,
+            }
+        }
+        ExprKind::Like(text, pattern) => {
+            let piece = pattern.split(['*', '?']).max_by_key(|piece| piece.len())?;
+            Some((text, piece))
+        }
+        _ => None,
+    }
+}
+
+/// How many different values are looked for in each place: the more, the fewer rules one value finds.
+#[derive(Debug, Default)]
+pub(super) struct Spread<'p>(HashMap<By<'p>, HashMap<Wanted, usize>>);
+
+impl<'p> Spread<'p> {
+    pub(super) fn add(&mut self, need: &Need<'p>) {
+        let wanted = self.0.entry(need.by).or_default();
+        for value in &need.values {
+            *wanted.entry(value.clone()).or_default() += 1;
+        }
+    }
+
+    /// The need that rules out most.
+    pub(super) fn best(&self, needs: Vec<Need<'p>>) -> Option<Need<'p>> {
+        needs.into_iter().min_by_key(|need| self.cost(need))
+    }
+
+    /// About how many of a million events have what is needed, as far as the rules tell.
+    fn cost(&self, need: &Need<'p>) -> usize {
+        /// A list has several values, and a text several pieces.
+        const VALUES_OF_A_LIST: usize = 4;
+        let different = self.0.get(&need.by).map_or(1, HashMap::len).max(1);
+        let chances = match need.by {
+            By::Text(_) => need.values.len(),
+            By::List(_) => need.values.len() * VALUES_OF_A_LIST,
+            // Looking through a text costs more than looking up a number.
+            By::Part(_) => need.values.len() * VALUES_OF_A_LIST + 1,
+        };
+        chances.saturating_mul(1_000_000) / different
+    }
+}
