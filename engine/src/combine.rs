@@ -147,6 +147,7 @@ pub(crate) fn decide<'e>(
     parts.sort_by(|a, b| b.outcome().cmp(&a.outcome()).then_with(|| a.rule.name.cmp(&b.rule.name)));
     let mut decision = bare(Outcome::Deny, Class::EngineFault, &plan.digest);
     decision.risk = scene.risk.get();
+    decision.rules.reserve_exact(parts.len());
     let mut overrun = None;
     for part in &parts {
         let (report, too_long) = report(plan, scene, part);
@@ -174,10 +175,9 @@ pub(crate) fn decide<'e>(
         [] => &fallback[..],
         set => set,
     };
-    let enforcing: Vec<&Part> =
-        parts.iter().filter(|part| part.enforces() && part.rule.effect.is_some()).collect();
-    let strongest = enforcing.first().and_then(|part| part.outcome());
-    let allows = enforcing.iter().any(|part| part.outcome() == Some(Outcome::Allow));
+    let enforcing = || parts.iter().filter(|part| part.enforces() && part.rule.effect.is_some());
+    let strongest = enforcing().next().and_then(Part::outcome);
+    let allows = || enforcing().any(|part| part.outcome() == Some(Outcome::Allow));
     let by_default = || match defaults.first().unwrap_or(&Effect::Deny) {
         Effect::Deny => (Outcome::Deny, Class::NotPermitted),
         Effect::RequireApproval { .. } => (Outcome::RequireApproval, Class::ApprovalRequired),
@@ -185,14 +185,14 @@ pub(crate) fn decide<'e>(
         Effect::Allow => (Outcome::Allow, Class::Allowed),
     };
     let undecided = |certain: Class| {
-        let carrying = enforcing.iter().filter(|part| part.outcome() == strongest);
-        if carrying.clone().all(|part| part.truth == Truth::Unknown) { Class::Undecided } else { certain }
+        let mut carrying = enforcing().filter(|part| part.outcome() == strongest);
+        if carrying.all(|part| part.truth == Truth::Unknown) { Class::Undecided } else { certain }
     };
     (decision.decision, decision.class) = match strongest {
         Some(Outcome::Deny) => (Outcome::Deny, undecided(Class::DeniedByRule)),
         Some(Outcome::RequireApproval) => (Outcome::RequireApproval, undecided(Class::ApprovalRequired)),
         // A warning grants nothing: whether it may happen is said by an `allow` or by the default.
-        Some(Outcome::Warn) if allows => (Outcome::Warn, Class::Allowed),
+        Some(Outcome::Warn) if allows() => (Outcome::Warn, Class::Allowed),
         Some(Outcome::Warn) => match by_default() {
             (Outcome::Allow, class) => (Outcome::Warn, class),
             other => other,
@@ -200,11 +200,13 @@ pub(crate) fn decide<'e>(
         Some(Outcome::Allow) => (Outcome::Allow, Class::Allowed),
         None => by_default(),
     };
-    let carriers: Vec<&&Part> =
-        enforcing.iter().filter(|part| part.outcome() == Some(decision.decision)).collect();
-    decision.reason = reason(&decision, &carriers);
+    let outcome = Some(decision.decision);
+    let carriers = || enforcing().filter(|part| part.outcome() == outcome);
+    // What is certain says more than what could not be ruled out.
+    let certain = carriers().find(|part| part.truth == Truth::True);
+    decision.reason = reason(&decision, certain.or_else(|| carriers().next()));
     if decision.decision == Outcome::RequireApproval {
-        let effects: Vec<&Effect> = carriers.iter().filter_map(|part| part.rule.effect.as_ref()).collect();
+        let effects: Vec<&Effect> = carriers().filter_map(|part| part.rule.effect.as_ref()).collect();
         decision.approval =
             Some(approval(if effects.is_empty() { defaults.iter().collect() } else { effects }));
     }
@@ -236,11 +238,9 @@ fn report<'e>(plan: &'e Plan, scene: &Scene<'e>, part: &Part<'e>) -> (RuleReport
     (report, found.overrun)
 }
 
-fn reason(decision: &Decision, carriers: &[&&Part]) -> Option<String> {
-    // What is certain says more than what could not be ruled out.
-    let certain = carriers.iter().find(|part| part.truth == Truth::True);
-    let first = certain.or(carriers.first()).map(|part| &part.rule.name);
-    let report = decision.rules.iter().find(|report| Some(&report.rule) == first);
+/// Why the outcome is what it is, by the first rule that carries it.
+fn reason(decision: &Decision, carrier: Option<&Part<'_>>) -> Option<String> {
+    let report = carrier.and_then(|part| decision.rules.iter().find(|report| report.rule == part.rule.name));
     match (report, decision.class) {
         (Some(RuleReport { because: Some(because), .. }), _) => Some(because.clone()),
         (Some(report), class) if class != Class::Allowed => Some(match report.truth {

@@ -47,6 +47,9 @@ impl Schemas {
     }
 
     fn schema_of(&self, event: &Event) -> Option<(&[SchemaField], lictor_dsl::events::FieldId)> {
+        if self.0.is_empty() {
+            return None;
+        }
         let of_kind = self.0.get(&event.kind())?;
         let (payload, selector) = event.kind().payload()?;
         match event.get(selector) {
