@@ -1,0 +1,201 @@
+//! Many rules at once: what the index leaves out, and what a sweep finds, is what the interpreter says of every rule.
+//!
+//! The generated policies of `differential.rs` are small; here hundreds of rules share fields, lists and pieces of texts,
+//! over unit boundaries, with dates and with rules that read the risk. `LICTOR_FUZZ` multiplies the number of cases.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that can't go on should say so"
+)]
+
+#[allow(dead_code, reason = "each test uses a part of the generators")]
+mod support;
+
+use std::fmt::Write;
+
+use lictor_dsl::Source;
+use lictor_engine::decision::Outcome;
+use lictor_engine::event::{Event, Origin};
+use lictor_engine::memory::Memories;
+use lictor_engine::{Engine, Generation};
+use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestRng, TestRunner};
+use support::Choices;
+
+const SETS: u32 = 24;
+const EVENTS: usize = 250;
+/// Around the edges of units, which hold 64.
+const RULES: [usize; 8] = [1, 63, 64, 65, 127, 129, 200, 320];
+
+const ACTIONS: [&str; 6] = ["refund", "payout", "note", "transfer", "", "Refund"];
+const TAGS: [&str; 7] = ["pci", "eu", "vip", "test", "beta", "", "hr"];
+const PIECES: [&str; 9] =
+    [".example", "api.", "evil", "aaa", "aaaa", "a", "Straße", "https://evil.example/", "pay"];
+const HOSTS: [&str; 8] = [
+    "api.bank.example",
+    "evil.example",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "",
+    "pay https://evil.example/x now",
+    "Straße 5",
+    "api.",
+    "nothing of the kind",
+];
+
+fn runner(seed: u64) -> TestRng {
+    let bytes: Vec<u8> = (0..32).map(|place| (seed >> (place % 8 * 8)) as u8 ^ place as u8).collect();
+    TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
+}
+
+fn choices(random: &mut TestRng, count: usize) -> Vec<u16> {
+    use proptest::prelude::Rng;
+    (0..count).map(|_| random.next_u32() as u16).collect()
+}
+
+/// A test that all kinds of events understand, or one of intents.
+fn part(c: &mut Choices<'_>, of_all: bool) -> String {
+    if of_all {
+        return match c.below(5) {
+            0 => format!("task contains {:?}", c.one(&PIECES)),
+            1 => format!("agent.tags has any [{:?}, {:?}]", c.one(&TAGS), c.one(&TAGS)),
+            2 => format!("task == {:?}", c.one(&HOSTS)),
+            3 => format!("agent.tags has {:?}", c.one(&TAGS)),
+            _ => format!("agent.trust < 0.{}", c.below(10)),
+        };
+    }
+    match c.below(14) {
+        0 | 1 => format!("action == {:?}", c.one(&ACTIONS)),
+        2 => format!("action in [{:?}, {:?}]", c.one(&ACTIONS), c.one(&ACTIONS)),
+        3 => format!("agent.tags has {:?}", c.one(&TAGS)),
+        4 => format!("agent.tags has any [{:?}, {:?}, {:?}]", c.one(&TAGS), c.one(&TAGS), c.one(&TAGS)),
+        5 => format!("agent.tags has all [{:?}, {:?}]", c.one(&TAGS), c.one(&TAGS)),
+        6 => format!("payload.host endswith {:?}", c.one(&PIECES)),
+        7 => format!("payload.host contains {:?}", c.one(&PIECES)),
+        8 => format!("payload.host like \"*{}*{}\"", c.one(&PIECES), c.one(&PIECES)),
+        9 => format!("target.host? startswith {:?}", c.one(&PIECES)),
+        10 => format!("task contains {:?}", c.one(&PIECES)),
+        11 => format!("amount > {}", c.below(10)),
+        12 => format!("agent.trust < 0.{}", c.below(10)),
+        _ => format!("payload.n == {}", c.below(3)),
+    }
+}
+
+fn condition(c: &mut Choices<'_>, of_all: bool) -> String {
+    let part = |c: &mut Choices<'_>| part(c, of_all);
+    match c.below(8) {
+        0 => part(c),
+        1 => format!("not ({})", part(c)),
+        2 => format!("({} or {})", part(c), part(c)),
+        3 => format!("({} or {}) and {}", part(c), part(c), part(c)),
+        4 => format!("{} and not ({} and {})", part(c), part(c), part(c)),
+        5 => format!("{} and {} and {}", part(c), part(c), part(c)),
+        _ => format!("{} and {}", part(c), part(c)),
+    }
+}
+
+fn policy(c: &mut Choices<'_>, rules: usize) -> String {
+    let mut text = String::from("policy p {}\ndefault on intent allow\ndefault on action deny\n");
+    for rule in 0..rules {
+        let (kinds, of_all) = [("intent", false), ("intent, action", true), ("action", true)][c.below(3)];
+        let risk = if c.chance(10) { "risk >= 0.3 and " } else { "" };
+        let effect = ["deny", "warn", "require approval from \"ops\"", "score +0.1"];
+        let effect = effect[c.below(if risk.is_empty() { 4 } else { 3 })];
+        let dates = if c.chance(10) { "applies from 2026-01-01 until 2026-03-01\n" } else { "" };
+        writeln!(
+            text,
+            "rule r{rule} on {kinds} {{\n{dates}when {risk}{}\n{effect}\n}}",
+            condition(c, of_all)
+        )
+        .expect("text");
+    }
+    text
+}
+
+fn event(c: &mut Choices<'_>) -> String {
+    let kind = ["intent", "action"][c.below(2)];
+    let mut members = vec![
+        format!("\"event\":\"{kind}\",\"at\":\"2026-0{}-01T00:00:00Z\",\"org\":\"o\"", 1 + c.below(4)),
+        format!("\"task\":{:?}", c.one(&HOSTS)),
+    ];
+    let tags: Vec<String> = (0..c.below(5)).map(|_| format!("{:?}", c.one(&TAGS))).collect();
+    members.push(format!(
+        "\"agent\":{{\"id\":\"a\",\"tags\":[{}],\"trust\":0.{}}}",
+        tags.join(","),
+        c.below(10)
+    ));
+    if kind == "action" {
+        members.push("\"kind\":\"http\",\"tool\":\"get\",\"target\":\"x\",\"publisher\":\"p\"".to_owned());
+        return format!("{{{}}}", members.join(","));
+    }
+    members.push(format!("\"action\":{:?}", c.one(&ACTIONS)));
+    if c.chance(80) {
+        members.push(format!("\"amount\":{}", c.below(12)));
+    }
+    if c.chance(60) {
+        members.push(format!("\"target\":{{\"host\":{:?}}}", c.one(&HOSTS)));
+    }
+    match c.below(5) {
+        0 => {}
+        1 => members.push(format!("\"payload\":{{\"host\":{},\"n\":1}}", c.below(5))),
+        2 => members.push("\"payload\":{\"n\":\"x\"}".to_owned()),
+        _ => members.push(format!("\"payload\":{{\"host\":{:?},\"n\":{}}}", c.one(&HOSTS), c.below(3))),
+    }
+    format!("{{{}}}", members.join(","))
+}
+
+#[test]
+fn with_and_without_index_the_same() {
+    let seed = match TestRunner::new(Config::default()).config().rng_seed {
+        RngSeed::Fixed(seed) => seed,
+        RngSeed::Random => std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64),
+    };
+    println!("PROPTEST_RNG_SEED={seed}");
+    let mut random = runner(seed);
+    let (mut judged, mut matched, mut denied) = (0, 0, 0);
+    for set in 0..SETS * support::factor() {
+        let rules = RULES[set as usize % RULES.len()];
+        let data = choices(&mut random, rules * 24);
+        let text = policy(&mut Choices::new(&data), rules);
+        let checked = support::checked(&text);
+        let generation = Generation::compile(&checked).expect("compiles");
+        assert!(generation.no_code().is_none());
+        for _ in 0..EVENTS {
+            let data = choices(&mut random, 40);
+            let json = event(&mut Choices::new(&data));
+            let event = Event::decode(json.as_bytes(), Origin::Event).expect("valid");
+            let indexed = generation.judge(&event);
+            let walked = generation.judge_with(&event, &Memories::default(), Engine::Interpreter);
+            assert_eq!(indexed, walked, "policy:\n{text}\nevent: {json}");
+            judged += 1;
+            matched += usize::from(!indexed.rules.is_empty());
+            denied += usize::from(indexed.decision == Outcome::Deny);
+        }
+    }
+    println!("{judged} events judged, {matched} matched, {denied} denied");
+    assert!(matched * 2 > judged && denied * 10 > judged, "hardly anything matched");
+}
+
+/// A text whose every letter ends many pieces makes all its rules candidates, and no more work than that.
+#[test]
+fn a_text_made_of_pieces_finds_every_rule() {
+    let mut text = String::from("policy p {}\ndefault on intent allow\n");
+    for length in 3..200 {
+        writeln!(
+            text,
+            "rule r{length} on intent {{ when payload.host contains \"{}\" warn }}",
+            "a".repeat(length)
+        )
+        .expect("text");
+    }
+    let set = lictor_dsl::check(vec![Source::new("p", text)]).into_set().expect("clean");
+    let generation = Generation::compile(&set).expect("compiles");
+    for (letters, expected) in [(2, 0), (3, 1), (100, 98), (199, 197), (60_000, 197)] {
+        let json = format!(
+            "{{\"event\":\"intent\",\"at\":\"2026-01-01T00:00:00Z\",\"org\":\"o\",\"agent\":{{\"id\":\"a\"}},\"action\":\"x\",\"payload\":{{\"host\":\"{}\"}}}}",
+            "a".repeat(letters)
+        );
+        let event = Event::decode(json.as_bytes(), Origin::Event).expect("valid");
+        assert_eq!(generation.judge(&event).rules.len(), expected, "{letters} letters");
+    }
+}
