@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help check test bless bench fuzz run
+.PHONY: help check test bless bench bench-peers fuzz run
 
 # nextest is faster and says more about a failure; plain cargo runs the same tests.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 help: ## say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / — /'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / — /'
 
 check: ## format, lints and documentation, warnings denied
 	cargo fmt --all --check
@@ -28,6 +28,9 @@ bless: ## rewrite what tests expect (.expected files); read the diff
 
 bench: ## measure; benches/README.md says what
 	cargo bench --workspace
+
+bench-peers: ## the same rules through other engines; a wrong answer fails; rewrites the tables in benches/README.md
+	cd benches/peers && cargo run --release --locked
 
 # How long each target is fuzzed. An input that fails is written to tests/fuzz/found/<target>, where `make test` finds it;
 # FUZZ_INPUT=<file> cargo test -p lictor-engine --test fuzz <target> runs it alone.
