@@ -3,21 +3,20 @@
 use std::net::Ipv4Addr;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use hashbrown::HashMap;
 
 use crate::peer::{Fields, Matched, Peer, Verdict, verdict_of};
 use crate::workload::{Place, Rule};
 
 pub struct ByHand {
-    rules: Vec<Hand>,
     /// Tags by their bit.
     tags: HashMap<String, u64>,
-    by_tool: HashMap<String, Vec<u32>>,
+    by_tool: HashMap<String, Vec<Hand>>,
     /// Of rules without a tool: those that need a text in the path, by the number of that text.
     texts: Option<AhoCorasick>,
-    by_text: Vec<Vec<u32>>,
-    by_network: HashMap<u32, Vec<u32>>,
+    by_text: Vec<Vec<Hand>>,
+    by_network: HashMap<u32, Vec<Hand>>,
 }
 
 struct Hand {
@@ -62,7 +61,6 @@ impl Peer for ByHand {
 
     fn load(_: Vec<String>, rules: &[Rule]) -> Result<ByHand> {
         let mut hand = ByHand {
-            rules: Vec::new(),
             tags: HashMap::new(),
             by_tool: HashMap::new(),
             texts: None,
@@ -71,41 +69,23 @@ impl Peer for ByHand {
         };
         let mut numbers: HashMap<&str, usize> = HashMap::new();
         let mut texts: Vec<&str> = Vec::new();
-        for (number, rule) in (0u32..).zip(rules) {
-            let place = match &rule.place {
-                Place::Suffix(suffix) => Test::Suffix(suffix.clone()),
-                Place::Contains(_) => Test::Contains,
-                Place::Regex { prefix, suffix } => {
-                    Test::Regex { prefix: prefix.clone(), suffix: suffix.clone() }
-                }
-                Place::Network(network) => Test::Network(network_of(&format!("{network}0"))?),
-            };
-            match (&rule.tool, &rule.place, &place) {
-                (Some(tool), _, _) => hand.by_tool.entry_ref(tool.as_str()).or_default().push(number),
-                (None, _, Test::Network(network)) => {
-                    hand.by_network.entry(*network).or_default().push(number)
-                }
+        for rule in rules {
+            let compiled = hand.compile(rule)?;
+            let group = match (&rule.tool, &rule.place, &compiled.place) {
+                (Some(tool), _, _) => hand.by_tool.entry_ref(tool.as_str()).or_default(),
+                (None, _, Test::Network(network)) => hand.by_network.entry(*network).or_default(),
                 (None, Place::Contains(text) | Place::Regex { prefix: text, .. }, _) => {
-                    let at = *numbers.entry(text).or_insert_with(|| {
+                    let number = *numbers.entry(text).or_insert_with(|| {
                         texts.push(text);
                         hand.by_text.push(Vec::new());
                         texts.len() - 1
                     });
-                    hand.by_text[at].push(number);
+                    &mut hand.by_text[number]
                 }
-                (None, Place::Suffix(_) | Place::Network(_), _) => {
-                    anyhow::bail!("nothing finds {}", rule.name)
-                }
-            }
-            let mut tags = 0;
-            for tag in &rule.tags {
-                let next = 1 << hand.tags.len();
-                tags |= *hand.tags.entry_ref(tag.as_str()).or_insert(next);
-            }
-            let (name, amount, trust) = (rule.name.clone(), rule.amount, rule.trust.unwrap_or(i64::MAX));
-            hand.rules.push(Hand { name, amount, trust, tags, place });
+                (None, Place::Suffix(_) | Place::Network(_), _) => bail!("nothing finds {}", rule.name),
+            };
+            group.push(compiled);
         }
-        anyhow::ensure!(hand.tags.len() <= 64, "a bit for each tag");
         if !texts.is_empty() {
             let mut builder = AhoCorasick::builder();
             hand.texts = Some(builder.kind(Some(AhoCorasickKind::DFA)).build(&texts)?);
@@ -144,33 +124,44 @@ impl ByHand {
     /// The rules that match; all of them forbid.
     pub fn judge(&self, event: &Event<'_>) -> Matched<'_> {
         let mut matched = Matched::new();
-        self.try_all(self.by_tool.get(event.tool), event, &mut matched);
+        try_all(self.by_tool.get(event.tool), event, &mut matched);
         if let Some(texts) = &self.texts {
             for found in texts.find_overlapping_iter(event.path) {
-                self.try_all(self.by_text.get(found.pattern().as_usize()), event, &mut matched);
+                try_all(self.by_text.get(found.pattern().as_usize()), event, &mut matched);
             }
-            self.try_all(self.by_network.get(&event.network), event, &mut matched);
+            try_all(self.by_network.get(&event.network), event, &mut matched);
         }
         matched
     }
 
-    fn try_all<'peer>(
-        &'peer self,
-        rules: Option<&Vec<u32>>,
-        event: &Event<'_>,
-        matched: &mut Matched<'peer>,
-    ) {
-        for number in rules.into_iter().flatten() {
-            let rule = &self.rules[*number as usize];
-            if event.amount > rule.amount
-                && event.trust < rule.trust
-                && event.tags & rule.tags != 0
-                && rule.place.holds(event)
-                // A path may have the same text in it twice.
-                && !matched.contains(&rule.name.as_str())
-            {
-                matched.push(&rule.name);
-            }
+    fn compile(&mut self, rule: &Rule) -> Result<Hand> {
+        let mut tags = 0;
+        for tag in &rule.tags {
+            let next = self.tags.len();
+            ensure!(next < 64, "a bit for each tag");
+            tags |= *self.tags.entry_ref(tag.as_str()).or_insert(1 << next);
+        }
+        let place = match &rule.place {
+            Place::Suffix(suffix) => Test::Suffix(suffix.clone()),
+            Place::Contains(_) => Test::Contains,
+            Place::Regex { prefix, suffix } => Test::Regex { prefix: prefix.clone(), suffix: suffix.clone() },
+            Place::Network(network) => Test::Network(network_of(&format!("{network}0"))?),
+        };
+        let trust = rule.trust.unwrap_or(i64::MAX);
+        Ok(Hand { name: rule.name.clone(), amount: rule.amount, trust, tags, place })
+    }
+}
+
+fn try_all<'peer>(rules: Option<&'peer Vec<Hand>>, event: &Event<'_>, matched: &mut Matched<'peer>) {
+    for rule in rules.into_iter().flatten() {
+        if event.amount > rule.amount
+            && event.trust < rule.trust
+            && event.tags & rule.tags != 0
+            && rule.place.holds(event)
+            // A path may have the same text in it twice.
+            && !matched.contains(&rule.name.as_str())
+        {
+            matched.push(&rule.name);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::measure::{Entry, Outcome, Suite};
-use crate::table::{grouped, time};
+use crate::numbers::{grouped, time};
 use crate::workload::Shape;
 
 /// Colours of the lines, by light and by dark; the first one is drawn dashed, the second one bold.

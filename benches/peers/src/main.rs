@@ -1,24 +1,27 @@
 //! The same rules and events through Lictor, other engines and hand-written Rust.
 //!
 //! All must give the same decision and the same names for 1,000 random events of each rule set: a wrong answer
-//! ends the run. Without arguments, the tables and the chart are written into `benches/README.md` and
-//! `docs/images/peers.svg`; with some, these are the numbers of rules, and nothing is written.
+//! ends the run.
+//!
+//! - without arguments: tables into `benches/README.md`, the chart into `docs/images/peers.svg`
+//! - with numbers of rules: these only, and nothing is written
 
 mod by_hand;
 mod cedar;
 mod cel_rust;
 mod chart;
 mod lictor;
+mod lictor_text;
 mod measure;
+mod numbers;
 mod peer;
 mod rego;
+mod report;
 mod table;
 mod wirefilter_engine;
 mod workload;
 mod zen;
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -32,71 +35,44 @@ const ENTRIES: [Entry; 8] = [
     Entry::of::<wirefilter_engine::Wirefilter>(),
     Entry::of::<zen::Zen>(),
     Entry::of::<cel_rust::Cel>(),
-    Entry::of::<rego::Machine>(),
     Entry::of::<cedar::Cedar>(),
+    Entry::of::<rego::Machine>(),
     Entry::of::<rego::Interpreter>(),
 ];
 
 fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => {
+            let suites = run(&[10, 100, 1_000, 10_000])?;
+            let mut crates = ENTRIES.map(|entry| entry.crate_name).to_vec();
+            crates.dedup();
+            report::write("engines", &table::render(&ENTRIES, &suites), &crates)?;
+            report::write_image("peers.svg", &chart::render(&ENTRIES, &suites))
+        }
+        ref sizes => {
+            let sizes = sizes.iter().map(|size| size.parse().context("a number of rules"));
+            print!("{}", table::render(&ENTRIES, &run(&sizes.collect::<Result<Vec<usize>>>()?)?));
+            Ok(())
+        }
+    }
+}
+
+fn run(sizes: &[usize]) -> Result<Vec<measure::Suite>> {
     let start = Instant::now();
-    let asked: Vec<usize> = std::env::args()
-        .skip(1)
-        .map(|size| size.parse().context("a number of rules"))
-        .collect::<Result<_>>()?;
-    let sizes = if asked.is_empty() { vec![10, 100, 1_000, 10_000] } else { asked.clone() };
     let mut suites = Vec::new();
     for shape in Shape::ALL {
-        for rules in &sizes {
+        for rules in sizes {
             let suite = measure::run(&ENTRIES, shape, *rules)?;
             let [none, few, many] = suite.matches;
             eprintln!(
-                "{}, {rules} rules: all agree; of the events {none} match no rule, {few} 1 to 3, {many} more ({:.0} s)",
+                "{}, {rules} rules: all agree; {none} events match no rule, {few} 1 to 3, {many} more ({:.0} s)",
                 shape.name(),
                 start.elapsed().as_secs_f64()
             );
             suites.push(suite);
         }
     }
-    let text = format!("{}\n{}", circumstances(), table::render(&ENTRIES, &suites));
-    println!("{text}");
-    if asked.is_empty() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        std::fs::write(root.join("docs/images/peers.svg"), chart::render(&ENTRIES, &suites))?;
-        write_between_marks(&root.join("benches/README.md"), &text)?;
-    }
-    Ok(())
+    Ok(suites)
 }
-
-/// What the figures depend on: the machine, the compiler, the engines' versions.
-fn circumstances() -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let cpu = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("?", |line| line.1);
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let rustc =
-        Command::new("rustc").arg("--version").output().map(|output| output.stdout).unwrap_or_default();
-    let rustc = String::from_utf8_lossy(&rustc);
-    let mut versions: Vec<String> =
-        ENTRIES.iter().map(|entry| format!("{} {}", entry.crate_name, locked(entry.crate_name))).collect();
-    versions.dedup();
-    format!("{cpu}, {cores} cores; {}; {}.\n", rustc.trim(), versions.join(", "))
-}
-
-/// The version that `Cargo.lock` names.
-fn locked(name: &str) -> &'static str {
-    let package = format!("name = \"{name}\"\nversion = \"");
-    let (_, rest) = include_str!("../Cargo.lock").split_once(&package).unwrap_or_default();
-    rest.split('"').next().unwrap_or_default()
-}
-
-fn write_between_marks(path: &Path, text: &str) -> Result<()> {
-    let page = std::fs::read_to_string(path)?;
-    let (before, rest) = page.split_once(BEGIN).context("benches/README.md has no mark to write behind")?;
-    let (_, after) = rest.split_once(END).context("benches/README.md has no mark to write up to")?;
-    Ok(std::fs::write(path, format!("{before}{BEGIN}\n\n{text}\n{END}{after}"))?)
-}
-
-const BEGIN: &str = "<!-- peers: written by make bench-peers -->";
-const END: &str = "<!-- peers: end -->";

@@ -1,18 +1,33 @@
 //! The same decisions over HTTP: Lictor's server, Cerbos, and axum with the hand-written rules, in turns.
 
-pub mod bare;
+mod bare;
+#[path = "../../src/by_hand.rs"]
+mod by_hand;
+#[path = "../../src/lictor_text.rs"]
+mod lictor_text;
+#[path = "../../src/numbers.rs"]
+mod numbers;
+#[path = "../../src/peer.rs"]
+#[allow(dead_code, reason = "engines need more of it")]
+mod peer;
+#[path = "../../src/report.rs"]
+#[allow(dead_code, reason = "engines have an image too")]
+mod report;
 mod servers;
+#[path = "../../src/workload.rs"]
+#[allow(dead_code, reason = "engines get both shapes")]
+mod workload;
 mod wrk;
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::by_hand::ByHand;
-use crate::peer::{Peer, Verdict};
-use crate::table::{grouped, ratio, time};
-use crate::workload::{self, Shape};
+use by_hand::ByHand;
+use numbers::{grouped, ratio, time};
+use peer::{Peer, Verdict};
 use servers::Server;
+use workload::{self, Shape};
 use wrk::Round;
 
 const RULES: usize = 100;
@@ -22,8 +37,15 @@ const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(4);
 const CONNECTIONS: usize = 32;
 
+fn main() -> Result<()> {
+    match std::env::args().nth(1).as_deref() {
+        Some(bare::COMMAND) => bare::serve(),
+        _ => report::write("servers", &run()?, &["axum"]),
+    }
+}
+
 /// The table, after every server gave the right answer to every body.
-pub fn run() -> Result<String> {
+fn run() -> Result<String> {
     let rules = workload::rules(Shape::Indexable, RULES);
     let events = workload::events(RULES, BODIES);
     let folder = tempfile::tempdir()?;
@@ -76,5 +98,5 @@ fn table(servers: &[Server], rounds: &[Vec<Round>]) -> String {
 
 fn median(rounds: &[Round], figure: fn(&Round) -> f64) -> f64 {
     let mut values: Vec<f64> = rounds.iter().map(figure).collect();
-    crate::measure::median(&mut values)
+    numbers::median(&mut values)
 }

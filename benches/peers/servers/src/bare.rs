@@ -30,9 +30,12 @@ struct Answer {
     rules: Vec<String>,
 }
 
+/// The argument by which this very program becomes it.
+pub const COMMAND: &str = "serve-bare";
+
 /// Serves until it is killed; says where it listens.
-pub fn serve(rules: usize) -> Result<()> {
-    let rules = ByHand::load(Vec::new(), &workload::rules(Shape::Indexable, rules))?;
+pub fn serve() -> Result<()> {
+    let rules = ByHand::load(Vec::new(), &workload::rules(Shape::Indexable, crate::RULES))?;
     let keys = HashMap::from([(Sha256::digest(KEY).into(), "acme")]);
     let app = Router::new().route("/decide", post(decide)).with_state(Arc::new(App { keys, rules }));
     tokio::runtime::Runtime::new()?.block_on(async {

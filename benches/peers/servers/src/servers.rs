@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{RULES, bare};
-use crate::lictor::Lictor;
-use crate::peer::{Fields, Peer};
+use crate::bare;
+use crate::lictor_text;
+use crate::peer::Fields;
 use crate::workload::{Place, Rule};
 
 /// A running server and what it is asked.
@@ -71,7 +71,7 @@ impl Server {
 
 fn start_bare(events: &[Vec<u8>]) -> Result<Server> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["serve-bare", &RULES.to_string()]);
+    command.arg(bare::COMMAND);
     let (process, base) = until_it_says(command, "listens on ")?;
     Ok(Server {
         name: "axum, rules by hand",
@@ -120,7 +120,7 @@ fn set_up_lictor(base: &str, rules: &[Rule], events: &[Vec<u8>]) -> Result<Strin
     let token = post(&format!("{base}/api/v1/auth/login"), None, &login)?;
     let owner = format!("Bearer {}", token["access_token"].as_str().context("no token")?);
     let as_owner = |path: &str, body: Value| post(&format!("{base}{path}"), Some(&owner), &body.to_string());
-    for source in Lictor::text(rules) {
+    for source in lictor_text::policies(rules) {
         as_owner("/api/v1/policies", json!({"source": source}))?;
     }
     for event in events {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::CONNECTIONS;
-use super::servers::Server;
+use crate::CONNECTIONS;
+use crate::servers::Server;
 
 /// One round.
 pub struct Round {
