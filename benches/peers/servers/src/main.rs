@@ -6,6 +6,7 @@ mod by_hand;
 #[path = "../../src/lictor_text.rs"]
 mod lictor_text;
 #[path = "../../src/numbers.rs"]
+#[allow(dead_code, reason = "engines show multiples")]
 mod numbers;
 #[path = "../../src/peer.rs"]
 #[allow(dead_code, reason = "engines need more of it")]
@@ -24,10 +25,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use by_hand::ByHand;
-use numbers::{grouped, ratio, time};
+use numbers::{grouped, time};
 use peer::{Peer, Verdict};
 use servers::Server;
-use workload::{self, Shape};
+use workload::Shape;
 use wrk::Round;
 
 const RULES: usize = 100;
@@ -64,7 +65,7 @@ fn run() -> Result<String> {
             let allowed = server.ask(body)?;
             ensure!(allowed == expected.allowed, "{} says {allowed} to {body}", server.name);
         }
-        server.load(folder.path(), Duration::from_secs(1)).with_context(|| server.name)?;
+        server.load(folder.path(), Duration::from_secs(1)).with_context(|| server.name.clone())?;
         rounds.push(Vec::new());
     }
     for _ in 0..ROUNDS {
@@ -84,10 +85,10 @@ fn table(servers: &[Server], rounds: &[Vec<Round>]) -> String {
     for (server, rounds) in servers.iter().zip(rounds) {
         let rate = median(rounds, |round| round.rate);
         text.push_str(&format!(
-            "| {} | {} ({}) | {} | {} | {} |\n",
+            "| {} | {} ({:.2}) | {} | {} | {} |\n",
             server.name,
             grouped(rate as usize),
-            ratio(rate / first),
+            rate / first,
             time(median(rounds, |round| round.p50_us) * 1e3),
             time(median(rounds, |round| round.p99_us) * 1e3),
             time(median(rounds, |round| round.cpu_us) * 1e3),

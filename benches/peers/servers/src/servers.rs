@@ -16,7 +16,7 @@ use crate::workload::{Place, Rule};
 
 /// A running server and what it is asked.
 pub struct Server {
-    pub name: &'static str,
+    pub name: String,
     process: Process,
     /// `http://host:port`.
     pub base: String,
@@ -74,7 +74,7 @@ fn start_bare(events: &[Vec<u8>]) -> Result<Server> {
     command.arg(bare::COMMAND);
     let (process, base) = until_it_says(command, "listens on ")?;
     Ok(Server {
-        name: "axum, rules by hand",
+        name: "axum, rules by hand".to_owned(),
         process,
         base: format!("http://{base}"),
         path: "/decide",
@@ -155,7 +155,7 @@ fn start_cerbos(
     let mut command = Command::new(binary);
     command.args(["server", "--log-level=error", "--config"]).arg(folder.join("config.json"));
     let server = Server {
-        name: if audited { "Cerbos, with its audit file" } else { "Cerbos" },
+        name: format!("Cerbos {}{}", version(binary)?, if audited { ", with its audit file" } else { "" }),
         process: Process(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?),
         base: format!("http://{http}"),
         path: "/api/check/resources",
@@ -174,6 +174,12 @@ fn start_cerbos(
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(server)
+}
+
+/// The first line of what it says of its version.
+fn version(binary: &Path) -> Result<String> {
+    let said = Command::new(binary).arg("--version").output()?.stdout;
+    Ok(String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned())
 }
 
 fn cerbos_policy(rules: &[Rule]) -> Value {
