@@ -98,7 +98,7 @@ fn start_lictor(folder: &Path, rules: &[Rule], events: &[Vec<u8>]) -> Result<Vec
         let bodies = events.iter().map(|event| lictor_body(text(event), dry_run)).collect();
         let allows = |answer: &Value| Some(answer["decision"].as_str()? == "allow");
         servers.push(Server {
-            name,
+            name: name.to_owned(),
             process,
             base,
             path: "/api/v1/decisions",
