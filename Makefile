@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help check test bless bench bench-instructions fuzz run
+.PHONY: help check test bless bench bench-instructions bench-peers fuzz run
 
 # nextest is faster and says more about a failure; plain cargo runs the same tests.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
@@ -31,6 +31,9 @@ bench: ## measure; benches/README.md says what
 
 bench-instructions: ## count instructions, and compare with what is recorded (needs valgrind)
 	benches/instructions.sh
+
+bench-peers: ## the same rules through other engines; a wrong answer fails; rewrites the tables in benches/README.md
+	cd benches/peers && cargo run --release --locked
 
 # How long each target is fuzzed. An input that fails is written to tests/fuzz/found/<target>, where `make test` finds it;
 # FUZZ_INPUT=<file> cargo test -p lictor-engine --test fuzz <target> runs it alone.
