@@ -9,15 +9,14 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::JsonError;
+use super::fault::Fault;
+use super::scan::{digest, end_of_plain, escape, unescaped};
 
 /// How deep lists and objects may nest.
 pub const DEPTH_LIMIT: usize = 128;
 
 /// An object with more members than this has its keys hashed instead of compared one by one.
 const FEW_KEYS: usize = 16;
-
-/// No path in an error is longer, whatever the keys.
-const PATH_LIMIT: usize = 128;
 
 /// What a value is, told by its first character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,27 +54,45 @@ impl Kind {
 pub struct Cursor<'a> {
     text: &'a str,
     at: usize,
-    open: Vec<Open<'a>>,
+    /// How many lists and objects are open.
+    depth: usize,
+    /// Whether the innermost one has an item or member yet. All others have: the one that is open in them.
+    begun: bool,
     /// The keys of all open objects, the innermost object's last.
-    keys: Vec<Key<'a>>,
+    keys: Vec<Seen<'a>>,
+    /// Where in `keys` those of the innermost object begin.
+    own: usize,
+    /// The keys of open objects that have many, with the depth of each.
+    many: Vec<(usize, HashSet<Cow<'a, str>>)>,
 }
 
-#[derive(Debug)]
-struct Key<'a> {
-    digest: u64,
-    text: Cow<'a, str>,
+/// A key as it stands in the text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key<'a> {
+    /// What stands between the quotes.
+    raw: &'a str,
+    escaped: bool,
+    /// The digest of what it says.
+    pub(crate) digest: u64,
 }
 
-/// A list or object that has begun and not ended.
+impl<'a> Key<'a> {
+    /// What the key says.
+    pub(crate) fn text(self) -> Cow<'a, str> {
+        if self.escaped { unescaped(self.raw) } else { Cow::Borrowed(self.raw) }
+    }
+
+    /// Whether it says this.
+    pub(crate) fn says(self, name: &str) -> bool {
+        if self.escaped { unescaped(self.raw) == name } else { self.raw == name }
+    }
+}
+
+/// A key of an open object; or, where an inner list or object begins, where the keys of the outer one began.
 #[derive(Debug)]
-struct Open<'a> {
-    is_object: bool,
-    /// Items or members begun.
-    count: usize,
-    /// Where in `keys` its own begin.
-    keys_from: usize,
-    /// Its keys, once they are many.
-    seen: Option<HashSet<Cow<'a, str>>>,
+enum Seen<'a> {
+    Key(Key<'a>),
+    Outer(usize),
 }
 
 impl<'a> Cursor<'a> {
@@ -93,79 +110,237 @@ impl<'a> Cursor<'a> {
 
     /// Before the first value of a text.
     pub fn over(text: &'a str) -> Cursor<'a> {
-        Cursor { text, at: 0, open: Vec::new(), keys: Vec::new() }
-    }
-
-    /// The whole text that it walks.
-    pub fn text(&self) -> &'a str {
-        self.text
+        Cursor { text, at: 0, depth: 0, begun: false, keys: Vec::new(), own: 0, many: Vec::new() }
     }
 
     /// What the next value is.
     pub fn kind(&mut self) -> Result<Kind, JsonError> {
-        self.space();
-        match self.byte() {
-            Some(b'{') => Ok(Kind::Object),
-            Some(b'[') => Ok(Kind::List),
-            Some(b'"') => Ok(Kind::Text),
-            Some(b't' | b'f') => Ok(Kind::Bool),
-            Some(b'n') => Ok(Kind::Null),
-            Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
-            Some(_) => Err(self.error("a value should stand here")),
-            None => Err(self.error("the text ends too early")),
-        }
+        self.value_kind().map_err(|fault| self.error(fault))
     }
 
     /// Enters an object; then [`Cursor::next_key`] until there is none.
     pub fn open_object(&mut self) -> Result<(), JsonError> {
-        self.expect(b'{', "an object should stand here")?;
-        self.opened(true)
+        self.enter_object().map_err(|fault| self.error(fault))
     }
 
     /// The next key of the object entered last, its value to follow; at none the object is left.
     pub fn next_key(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
-        if !self.next_part(b'}', "a comma or `}` should stand here")? {
-            return Ok(None);
+        match self.member() {
+            Ok(key) => Ok(key.map(Key::text)),
+            Err(fault) => Err(self.error(fault)),
         }
-        let start = self.at;
-        if self.byte() != Some(b'"') {
-            return Err(self.error("a key in double quotes should stand here"));
-        }
-        let key = self.string()?;
-        if !self.add_key(key.clone()) {
-            self.at = start;
-            return Err(self.error("the object has this key twice"));
-        }
-        self.space();
-        self.expect(b':', "a colon should stand here")?;
-        Ok(Some(key))
     }
 
     /// Enters a list; then [`Cursor::next_item`] until there is none.
     pub fn open_list(&mut self) -> Result<(), JsonError> {
-        self.expect(b'[', "a list should stand here")?;
-        self.opened(false)
+        self.enter_list().map_err(|fault| self.error(fault))
     }
 
     /// Whether the list entered last has another item, which then follows; if not the list is left.
     pub fn next_item(&mut self) -> Result<bool, JsonError> {
-        self.next_part(b']', "a comma or `]` should stand here")
+        self.item().map_err(|fault| self.error(fault))
     }
 
     /// A string, its escapes read.
     pub fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
-        let (raw, escaped) = self.raw_string()?;
-        Ok(if escaped { Cow::Owned(unescaped(raw)) } else { Cow::Borrowed(raw) })
+        match self.raw_string() {
+            Ok((raw, true)) => Ok(unescaped(raw)),
+            Ok((raw, false)) => Ok(Cow::Borrowed(raw)),
+            Err(fault) => Err(self.error(fault)),
+        }
     }
 
     /// The text of a number.
     pub fn number(&mut self) -> Result<&'a str, JsonError> {
         self.space();
         let start = self.at;
+        match self.pass_number() {
+            Ok(()) => Ok(self.slice(start, self.at)),
+            Err(fault) => Err(self.error(fault)),
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&mut self) -> Result<bool, JsonError> {
+        self.space();
+        let is_true = self.byte() == Some(b't');
+        self.pass_word(if is_true { "true" } else { "false" }).map_err(|fault| self.error(fault))?;
+        Ok(is_true)
+    }
+
+    /// `null`.
+    pub fn null(&mut self) -> Result<(), JsonError> {
+        self.space();
+        self.pass_word("null").map_err(|fault| self.error(fault))
+    }
+
+    /// Passes a value, checking all of it; where in the text it stands.
+    pub fn skip(&mut self) -> Result<Range<usize>, JsonError> {
+        self.space();
+        let start = self.at;
+        match self.pass() {
+            Ok(_) => Ok(start..self.at),
+            Err(fault) => Err(self.error(fault)),
+        }
+    }
+
+    /// Makes sure that nothing follows.
+    pub fn end(&mut self) -> Result<(), JsonError> {
+        self.space();
+        if self.byte().is_some() { Err(self.error(Fault::Follows)) } else { Ok(()) }
+    }
+
+    /// The error for a fault that was just met.
+    pub(crate) fn error(&self, fault: Fault) -> JsonError {
+        fault.at(self.text, self.at)
+    }
+
+    /// The whole text that it walks.
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Where it is.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn value_kind(&mut self) -> Result<Kind, Fault> {
+        self.space();
+        match self.byte() {
+            Some(b'"') => Ok(Kind::Text),
+            Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
+            Some(b'{') => Ok(Kind::Object),
+            Some(b'[') => Ok(Kind::List),
+            Some(b't' | b'f') => Ok(Kind::Bool),
+            Some(b'n') => Ok(Kind::Null),
+            Some(_) => Err(Fault::NoValue),
+            None => Err(Fault::EndsEarly),
+        }
+    }
+
+    /// Passes a value, checking all of it. Recursion is bounded by [`DEPTH_LIMIT`].
+    pub(crate) fn pass(&mut self) -> Result<Kind, Fault> {
+        let kind = self.value_kind()?;
+        match kind {
+            Kind::Text => drop(self.raw_string()?),
+            Kind::Number => self.pass_number()?,
+            Kind::Null => self.pass_word("null")?,
+            Kind::Bool => self.pass_word(if self.byte() == Some(b't') { "true" } else { "false" })?,
+            Kind::List => {
+                self.enter_list()?;
+                while self.item()? {
+                    self.pass()?;
+                }
+            }
+            Kind::Object => {
+                self.enter_object()?;
+                while self.member()?.is_some() {
+                    self.pass()?;
+                }
+            }
+        }
+        Ok(kind)
+    }
+
+    pub(crate) fn enter_object(&mut self) -> Result<(), Fault> {
+        self.expect(b'{', Fault::NoObject)?;
+        self.enter()
+    }
+
+    fn enter_list(&mut self) -> Result<(), Fault> {
+        self.expect(b'[', Fault::NoList)?;
+        self.enter()
+    }
+
+    fn item(&mut self) -> Result<bool, Fault> {
+        self.part(b']', Fault::NoItem)
+    }
+
+    /// The next key, shown to be new, and its colon.
+    fn member(&mut self) -> Result<Option<Key<'a>>, Fault> {
+        let Some(key) = self.key()? else { return Ok(None) };
+        self.note(key)?;
+        self.colon()?;
+        Ok(Some(key))
+    }
+
+    /// The next key, which may have come before; then either [`Cursor::note`] or [`Cursor::twice`], and
+    /// [`Cursor::colon`].
+    pub(crate) fn key(&mut self) -> Result<Option<Key<'a>>, Fault> {
+        if !self.part(b'}', Fault::NoMember)? {
+            return Ok(None);
+        }
+        if self.byte() != Some(b'"') {
+            return Err(Fault::NoKey);
+        }
+        let (raw, escaped) = self.raw_string()?;
+        let digest = if escaped { digest(&unescaped(raw)) } else { digest(raw) };
+        Ok(Some(Key { raw, escaped, digest }))
+    }
+
+    /// Notes a key of the innermost object, which it may not have yet.
+    pub(crate) fn note(&mut self, key: Key<'a>) -> Result<(), Fault> {
+        let own = self.keys.get(self.own..).unwrap_or_default();
+        let is_new = if own.len() < FEW_KEYS {
+            !own.iter().any(
+                |seen| matches!(seen, Seen::Key(seen) if seen.digest == key.digest && key.says(&seen.text())),
+            )
+        } else {
+            if !self.many.last().is_some_and(|(depth, _)| *depth == self.depth) {
+                let texts = own.iter().filter_map(|seen| match seen {
+                    Seen::Key(key) => Some(key.text()),
+                    Seen::Outer(_) => None,
+                });
+                self.many.push((self.depth, texts.collect()));
+            }
+            self.many.last_mut().is_some_and(|(_, seen)| seen.insert(key.text()))
+        };
+        if !is_new {
+            return Err(self.twice(key));
+        }
+        self.keys.push(Seen::Key(key));
+        Ok(())
+    }
+
+    /// The fault of a key that was just read, and came before.
+    pub(crate) fn twice(&mut self, key: Key<'a>) -> Fault {
+        // Back to its opening quote.
+        self.at = self.at.saturating_sub(key.raw.len() + 2);
+        Fault::KeyTwice
+    }
+
+    pub(crate) fn colon(&mut self) -> Result<(), Fault> {
+        self.expect(b':', Fault::NoColon)
+    }
+
+    /// What stands between the quotes, checked, and whether it has escapes.
+    pub(crate) fn raw_string(&mut self) -> Result<(&'a str, bool), Fault> {
+        self.expect(b'"', Fault::NoString)?;
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            self.at = end_of_plain(self.text.as_bytes(), self.at);
+            match self.byte() {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    (_, self.at) = escape(self.text.as_bytes(), self.at)?;
+                }
+                Some(_) => return Err(Fault::Control),
+                None => return Err(Fault::EndsInString),
+            }
+        }
+        let raw = self.slice(start, self.at);
+        self.at += 1;
+        Ok((raw, escaped))
+    }
+
+    fn pass_number(&mut self) -> Result<(), Fault> {
         self.take(b'-');
         if self.take(b'0') {
             if matches!(self.byte(), Some(b'0'..=b'9')) {
-                return Err(self.error("a number does not begin with a nought"));
+                return Err(Fault::LeadingNought);
             }
         } else {
             self.digits()?;
@@ -177,54 +352,23 @@ impl<'a> Cursor<'a> {
             let _ = self.take(b'+') || self.take(b'-');
             self.digits()?;
         }
-        Ok(self.slice(start, self.at))
+        Ok(())
     }
 
-    /// `true` or `false`.
-    pub fn boolean(&mut self) -> Result<bool, JsonError> {
-        self.space();
-        if self.byte() == Some(b't') {
-            self.word("true").map(|()| true)
-        } else {
-            self.word("false").map(|()| false)
+    fn pass_word(&mut self, word: &str) -> Result<(), Fault> {
+        if !self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
+            return Err(Fault::NoValue);
         }
+        self.at += word.len();
+        Ok(())
     }
 
-    /// `null`.
-    pub fn null(&mut self) -> Result<(), JsonError> {
-        self.space();
-        self.word("null")
-    }
-
-    /// Passes a value, checking all of it; where in the text it stands.
-    pub fn skip(&mut self) -> Result<Range<usize>, JsonError> {
-        let kind = self.kind()?;
+    fn digits(&mut self) -> Result<(), Fault> {
         let start = self.at;
-        match kind {
-            Kind::Null => self.null()?,
-            Kind::Bool => drop(self.boolean()?),
-            Kind::Number => drop(self.number()?),
-            Kind::Text => drop(self.raw_string()?),
-            Kind::List => {
-                self.open_list()?;
-                while self.next_item()? {
-                    self.skip()?;
-                }
-            }
-            Kind::Object => {
-                self.open_object()?;
-                while self.next_key()?.is_some() {
-                    self.skip()?;
-                }
-            }
+        while matches!(self.byte(), Some(b'0'..=b'9')) {
+            self.at += 1;
         }
-        Ok(start..self.at)
-    }
-
-    /// Makes sure that nothing follows.
-    pub fn end(&mut self) -> Result<(), JsonError> {
-        self.space();
-        if self.byte().is_some() { Err(self.error("something follows the value")) } else { Ok(()) }
+        if self.at == start { Err(Fault::NoDigit) } else { Ok(()) }
     }
 
     fn byte(&self) -> Option<u8> {
@@ -247,185 +391,48 @@ impl<'a> Cursor<'a> {
         there
     }
 
-    fn expect(&mut self, byte: u8, message: &str) -> Result<(), JsonError> {
+    fn expect(&mut self, byte: u8, otherwise: Fault) -> Result<(), Fault> {
         self.space();
-        if self.take(byte) { Ok(()) } else { Err(self.error(message)) }
+        if self.take(byte) { Ok(()) } else { Err(otherwise) }
     }
 
-    fn word(&mut self, word: &str) -> Result<(), JsonError> {
-        if !self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
-            return Err(self.error("a value should stand here"));
+    fn enter(&mut self) -> Result<(), Fault> {
+        if self.depth == DEPTH_LIMIT {
+            return Err(Fault::TooDeep);
         }
-        self.at += word.len();
+        self.depth += 1;
+        self.begun = false;
+        self.keys.push(Seen::Outer(self.own));
+        self.own = self.keys.len();
         Ok(())
     }
 
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
-        while matches!(self.byte(), Some(b'0'..=b'9')) {
-            self.at += 1;
+    fn leave(&mut self) {
+        if self.many.last().is_some_and(|(depth, _)| *depth == self.depth) {
+            self.many.pop();
         }
-        if self.at == start { Err(self.error("a digit should stand here")) } else { Ok(()) }
-    }
-
-    fn opened(&mut self, is_object: bool) -> Result<(), JsonError> {
-        if self.open.len() == DEPTH_LIMIT {
-            return Err(self.error(&format!("values nest deeper than {DEPTH_LIMIT}")));
+        self.depth = self.depth.saturating_sub(1);
+        self.begun = true;
+        self.keys.truncate(self.own);
+        if let Some(Seen::Outer(own)) = self.keys.pop() {
+            self.own = own;
         }
-        self.open.push(Open { is_object, count: 0, keys_from: self.keys.len(), seen: None });
-        Ok(())
     }
 
     /// Moves past the comma to the next item or key, or past the end, which leaves the value.
-    fn next_part(&mut self, end: u8, message: &str) -> Result<bool, JsonError> {
+    fn part(&mut self, end: u8, otherwise: Fault) -> Result<bool, Fault> {
         self.space();
-        let count = self.open.last().map_or(0, |open| open.count);
         if self.take(end) {
-            if let Some(closed) = self.open.pop() {
-                self.keys.truncate(closed.keys_from);
-            }
+            self.leave();
             return Ok(false);
         }
-        if count > 0 {
-            self.expect(b',', message)?;
+        if self.begun {
+            if !self.take(b',') {
+                return Err(otherwise);
+            }
             self.space();
         }
-        if let Some(open) = self.open.last_mut() {
-            open.count += 1;
-        }
+        self.begun = true;
         Ok(true)
     }
-
-    /// Adds a key to the innermost object; false if it has it already.
-    fn add_key(&mut self, text: Cow<'a, str>) -> bool {
-        let Some(open) = self.open.last_mut() else { return true };
-        let own = self.keys.get(open.keys_from..).unwrap_or_default();
-        let digest = digest(&text);
-        let is_new = if own.len() < FEW_KEYS {
-            !own.iter().any(|key| key.digest == digest && key.text == text)
-        } else {
-            let seen = open.seen.get_or_insert_with(|| own.iter().map(|key| key.text.clone()).collect());
-            seen.insert(text.clone())
-        };
-        self.keys.push(Key { digest, text });
-        is_new
-    }
-
-    /// What stands between the quotes, checked, and whether it has escapes.
-    fn raw_string(&mut self) -> Result<(&'a str, bool), JsonError> {
-        self.expect(b'"', "a string should stand here")?;
-        let start = self.at;
-        let mut escaped = false;
-        loop {
-            self.at = end_of_plain(self.text.as_bytes(), self.at);
-            match self.byte() {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    match escape(self.text.as_bytes(), self.at) {
-                        Ok((_, next)) => self.at = next,
-                        Err(message) => return Err(self.error(message)),
-                    }
-                }
-                Some(_) => return Err(self.error("a control character stands bare in a string")),
-                None => return Err(self.error("the text ends inside a string")),
-            }
-        }
-        let raw = self.slice(start, self.at);
-        self.at += 1;
-        Ok((raw, escaped))
-    }
-
-    fn error(&self, message: &str) -> JsonError {
-        JsonError { offset: self.at, path: self.path(), message: message.to_owned() }
-    }
-
-    /// The keys and item numbers that lead here, with dots between.
-    fn path(&self) -> String {
-        let mut parts = Vec::new();
-        for (level, open) in self.open.iter().enumerate() {
-            if !open.is_object {
-                parts.push(open.count.saturating_sub(1).to_string());
-                continue;
-            }
-            let until = self.open.get(level + 1).map_or(self.keys.len(), |inner| inner.keys_from);
-            match self.keys.get(open.keys_from..until).and_then(<[_]>::last) {
-                Some(key) => parts.push(key.text.chars().take(PATH_LIMIT).collect()),
-                None => break,
-            }
-        }
-        parts.join(".").chars().take(PATH_LIMIT).collect()
-    }
-}
-
-/// Where the bytes end that a string may hold as they are.
-fn end_of_plain(bytes: &[u8], mut at: usize) -> usize {
-    while bytes.get(at).is_some_and(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\') {
-        at += 1;
-    }
-    at
-}
-
-/// A number that tells most keys apart without looking at their texts: the length and the first characters.
-pub(crate) fn digest(key: &str) -> u64 {
-    key.bytes().take(7).fold(key.len() as u64, |digest, byte| (digest << 8) | u64::from(byte))
-}
-
-/// The character of the escape that begins at a backslash, and where it ends.
-fn escape(bytes: &[u8], at: usize) -> Result<(char, usize), &'static str> {
-    let plain = |c| Ok((c, at + 2));
-    match bytes.get(at + 1) {
-        Some(b'"') => plain('"'),
-        Some(b'\\') => plain('\\'),
-        Some(b'/') => plain('/'),
-        Some(b'b') => plain('\u{8}'),
-        Some(b'f') => plain('\u{c}'),
-        Some(b'n') => plain('\n'),
-        Some(b'r') => plain('\r'),
-        Some(b't') => plain('\t'),
-        Some(b'u') => unicode_escape(bytes, at),
-        _ => Err("a string has an unknown escape"),
-    }
-}
-
-fn unicode_escape(bytes: &[u8], at: usize) -> Result<(char, usize), &'static str> {
-    const LONE: &str = "a string has half a surrogate pair";
-    let first = hex(bytes, at + 2)?;
-    if let Some(c) = char::from_u32(first) {
-        return Ok((c, at + 6));
-    }
-    // What is not a character is a surrogate: the high one must come first, the low one right after it.
-    if first >= 0xdc00 || bytes.get(at + 6) != Some(&b'\\') || bytes.get(at + 7) != Some(&b'u') {
-        return Err(LONE);
-    }
-    let second = hex(bytes, at + 8)?;
-    if !(0xdc00..=0xdfff).contains(&second) {
-        return Err(LONE);
-    }
-    let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-    char::from_u32(code).map(|c| (c, at + 12)).ok_or(LONE)
-}
-
-fn hex(bytes: &[u8], at: usize) -> Result<u32, &'static str> {
-    let digits = bytes.get(at..at + 4).ok_or("the text ends inside a string")?;
-    digits.iter().try_fold(0, |value, digit| {
-        char::from(*digit)
-            .to_digit(16)
-            .map(|digit| value * 16 + digit)
-            .ok_or("a `\\u` needs four hexadecimal digits")
-    })
-}
-
-/// What a checked string with escapes says.
-fn unescaped(raw: &str) -> String {
-    let mut text = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((before, after)) = rest.find('\\').and_then(|at| rest.split_at_checked(at)) {
-        text.push_str(before);
-        let Ok((c, end)) = escape(after.as_bytes(), 0) else { break };
-        text.push(c);
-        rest = after.get(end..).unwrap_or_default();
-    }
-    text.push_str(rest);
-    text
 }

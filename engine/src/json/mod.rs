@@ -1,14 +1,18 @@
 //! JSON as events carry it: strict (RFC 8259, no key twice, no lone surrogates), with exact numbers.
 
 mod cursor;
+mod fault;
+mod scan;
 
 use std::collections::HashMap;
 use std::fmt;
 
 use lictor_dsl::number::Number;
 
-pub(crate) use cursor::digest;
 pub use cursor::{Cursor, DEPTH_LIMIT, Kind};
+pub(crate) use cursor::Key;
+pub(crate) use fault::Fault;
+pub(crate) use scan::{digest, unescaped};
 
 /// A JSON value.
 #[derive(Debug, Clone)]
