@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use lictor_dsl::events::Field;
 use lictor_dsl::number::Number;
 use lictor_dsl::text::moment;
-use lictor_dsl::types::{Element, Type};
+use lictor_dsl::types::Type;
 
 use crate::json::{self, Cursor, Json, Kind};
 
@@ -48,7 +48,7 @@ struct Lazy {
 
 impl JsonField {
     /// Takes text that a [`Cursor`] has passed.
-    fn new(checked: &str) -> JsonField {
+    pub(super) fn new(checked: &str) -> JsonField {
         JsonField(Arc::new(Lazy { text: checked.into(), value: OnceLock::new() }))
     }
 
@@ -72,53 +72,35 @@ impl PartialEq for JsonField {
 }
 
 impl FieldValue {
-    /// Reads the text of a value that a [`Cursor`] has passed as a value of this field; the error is what the
-    /// field must be.
-    pub(super) fn read(field: &Field, kind: Kind, text: &str) -> Result<FieldValue, String> {
-        match (field.ty, kind) {
-            (Type::Bool, Kind::Bool) => Ok(FieldValue::Bool(text == "true")),
-            (Type::Number, Kind::Number) => number(field, text),
-            (Type::String, Kind::Text) => {
-                let (value, limit) =
-                    (string(text)?, if field.name == "task" { TASK_LIMIT } else { TEXT_LIMIT });
-                if value.len() > limit {
-                    return Err(format!("must not be longer than {limit} bytes"));
-                }
-                Ok(FieldValue::Text(value))
-            }
-            (Type::Time, Kind::Text) => moment::rfc3339(&string(text)?)
-                .map(FieldValue::Time)
-                .ok_or_else(|| "must be a time such as `2026-01-31T12:00:00Z` (RFC 3339)".to_owned()),
-            (Type::Ip, Kind::Text) => match string(text)?.parse::<IpAddr>() {
-                Ok(address) => Ok(FieldValue::Ip(address.to_canonical())),
-                Err(_) => Err("must be an IPv4 or IPv6 address".to_owned()),
-            },
-            (Type::List(_), _) if text.len() > PAYLOAD_LIMIT => {
-                Err(format!("must not be larger than {} KiB", PAYLOAD_LIMIT / 1024))
-            }
-            (Type::List(Element::String), Kind::List) => strings(text).map(FieldValue::Texts),
-            (Type::Json, _) if text.len() > PAYLOAD_LIMIT => {
-                Err(format!("must not be larger than {} KiB", PAYLOAD_LIMIT / 1024))
-            }
-            (Type::Json, _) => Ok(FieldValue::Json(JsonField::new(text))),
-            (wanted, found) => Err(format!("must be {}, not {}", named(wanted), found.named())),
-        }
-    }
-
     /// Json text that somebody else than the event brings; none for `null`.
     pub(super) fn read_json(field: &Field, text: &str) -> Result<Option<FieldValue>, String> {
         let mut cursor = Cursor::over(text);
         let checked = cursor.kind().and_then(|kind| {
             let range = cursor.skip()?;
             cursor.end()?;
-            Ok((kind, range))
+            Ok((kind, text.get(range).unwrap_or_default()))
         });
         match checked {
             Ok((Kind::Null, _)) => Ok(None),
-            Ok((kind, range)) => FieldValue::read(field, kind, text.get(range).unwrap_or_default()).map(Some),
+            Ok((_, text)) if is_too_large(text) => Err(too_large()),
+            Ok((kind, _)) if field.ty != Type::Json => Err(not_a(field.ty, kind)),
+            Ok((_, text)) => Ok(Some(FieldValue::Json(JsonField::new(text)))),
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+/// Whether this is more json than a field may have.
+pub(super) fn is_too_large(text: &str) -> bool {
+    text.len() > PAYLOAD_LIMIT
+}
+
+pub(super) fn too_large() -> String {
+    format!("must not be larger than {} KiB", PAYLOAD_LIMIT / 1024)
+}
+
+pub(super) fn not_a(wanted: Type, found: Kind) -> String {
+    format!("must be {}, not {}", named(wanted), found.named())
 }
 
 fn named(ty: Type) -> &'static str {
@@ -135,31 +117,41 @@ fn named(ty: Type) -> &'static str {
     }
 }
 
-fn number(field: &Field, text: &str) -> Result<FieldValue, String> {
-    let number: Number = text.parse().map_err(|error| format!("is {error}"))?;
+pub(super) fn number(field: &Field, text: &str) -> Result<FieldValue, String> {
+    let number = json::number(text).map_err(|error| format!("is {error}"))?;
     if field.name == "agent.trust" && !(Number::ZERO..=Number::ONE).contains(&number) {
         return Err("must be in 0..1".to_owned());
     }
     Ok(FieldValue::Number(number))
 }
 
-fn string(text: &str) -> Result<String, String> {
-    Cursor::over(text).string().map(Into::into).map_err(|error| error.to_string())
+pub(super) fn time(text: &str) -> Result<FieldValue, String> {
+    match moment::rfc3339(text) {
+        Some(micros) => Ok(FieldValue::Time(micros)),
+        None => Err("must be a time such as `2026-01-31T12:00:00Z` (RFC 3339)".to_owned()),
+    }
 }
 
-fn strings(text: &str) -> Result<Vec<String>, String> {
-    let mut cursor = Cursor::over(text);
-    let mut texts = Vec::new();
-    cursor.open_list().map_err(|error| error.to_string())?;
+pub(super) fn address(text: &str) -> Result<FieldValue, String> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Ok(FieldValue::Ip(address.to_canonical())),
+        Err(_) => Err("must be an IPv4 or IPv6 address".to_owned()),
+    }
+}
+
+/// Each string of a checked list.
+pub(super) fn each_string(text: &str, mut each: impl FnMut(&str)) -> Result<(), String> {
+    let mut cursor = Cursor::inside(text);
+    let mut place = 0;
     while cursor.next_item().map_err(|error| error.to_string())? {
+        place += 1;
         match cursor.kind() {
-            Ok(Kind::Text) => texts.push(cursor.string().map_err(|error| error.to_string())?.into_owned()),
+            Ok(Kind::Text) => each(&cursor.string().map_err(|error| error.to_string())?),
             Ok(kind) => {
-                let place = texts.len() + 1;
                 return Err(format!("must be a list of strings, and its item {place} is {}", kind.named()));
             }
             Err(error) => return Err(error.to_string()),
         }
     }
-    Ok(texts)
+    Ok(())
 }

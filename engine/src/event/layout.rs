@@ -1,15 +1,19 @@
 //! Where the fields of the table stand in an event's JSON: one pass finds and checks them all.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::LazyLock;
 
-use lictor_dsl::events::{FIELDS, FieldId};
+use lictor_dsl::events::{FIELD_COUNT, FIELDS, FieldId};
 
-use crate::json::{Cursor, JsonError, Kind, digest};
+use super::names::Names;
+use crate::json::{Cursor, Fault, JsonError, Key, Kind, unescaped};
 
 /// The member that names the kind.
 const KIND: &str = "event";
+
+/// One for each name of the table, and one for the kind.
+const PLACES: usize = FIELD_COUNT + 1;
 
 /// The members that an event may have, for all kinds together: which fields they are is told by the kind, and
 /// that may come last.
@@ -17,8 +21,6 @@ static LAYOUT: LazyLock<Layout> = LazyLock::new(Layout::of_table);
 
 struct Layout {
     root: Group,
-    /// How many places there are.
-    places: usize,
     /// The place of `event`.
     kind: usize,
     /// The place of each field. Fields of different kinds with the same name share one.
@@ -30,14 +32,9 @@ struct Layout {
 struct Group {
     /// Its name, with dots.
     name: String,
-    /// Sorted by the digest of the name, then by the name.
-    members: Vec<Named>,
-}
-
-struct Named {
-    digest: u64,
-    name: &'static str,
-    member: Member,
+    /// At most 64: those that were met are noted as bits.
+    members: Vec<Member>,
+    names: Names,
 }
 
 enum Member {
@@ -57,58 +54,71 @@ impl Layout {
         };
         let kind = place_of(KIND);
         let of_field = FIELDS.iter().map(|field| place_of(field.name)).collect();
-        Layout { root, places: places.len(), kind, of_field }
+        Layout { root, kind, of_field }
     }
 }
 
 impl Group {
     fn add(&mut self, name: &'static str, place: usize) {
-        let Some((first, rest)) = name.split_once('.') else {
-            if let Err(at) = self.find(name) {
-                self.insert(at, name, Member::Place(place));
-            }
-            return;
-        };
-        let at = match self.find(first) {
-            Ok(at) => at,
-            Err(at) => {
-                let dot = if self.name.is_empty() { "" } else { "." };
-                let group = Group { name: format!("{}{dot}{first}", self.name), members: Vec::new() };
-                self.insert(at, first, Member::Group(group));
-                at
-            }
-        };
-        if let Some(Named { member: Member::Group(group), .. }) = self.members.get_mut(at) {
+        let (first, rest) = name.split_once('.').unwrap_or((name, ""));
+        let number = self.names.add(first);
+        if number == self.members.len() {
+            let dot = if self.name.is_empty() { "" } else { "." };
+            self.members.push(match rest {
+                "" => Member::Place(place),
+                _ => Member::Group(Group { name: format!("{}{dot}{first}", self.name), ..Group::default() }),
+            });
+        }
+        if let Some(Member::Group(group)) = self.members.get_mut(number) {
             group.add(rest, place);
         }
     }
 
-    fn insert(&mut self, at: usize, name: &'static str, member: Member) {
-        self.members.insert(at, Named { digest: digest(name), name, member });
-    }
-
-    fn find(&self, name: &str) -> Result<usize, usize> {
-        let digest = digest(name);
-        self.members.binary_search_by(|known| known.digest.cmp(&digest).then_with(|| known.name.cmp(name)))
-    }
-
-    fn member(&self, name: &str) -> Option<&Member> {
-        self.find(name).ok().and_then(|at| self.members.get(at)).map(|known| &known.member)
+    /// The member of this name, and its bit.
+    fn member(&self, key: Key<'_>) -> Option<(u64, &Member)> {
+        let number = self.names.find(key)?;
+        Some((1 << number, self.members.get(number)?))
     }
 }
 
-/// A value of the table as it stands in the text; never `null`.
-#[derive(Debug, Clone)]
+/// A value of the table as it stands in the text. There is none where it is null.
+#[derive(Debug, Clone, Copy)]
 struct Place {
     kind: Kind,
-    range: Range<usize>,
+    /// Whether it is a string with escapes.
+    escaped: bool,
+    start: u32,
+    end: u32,
+}
+
+/// The text of a value that was found and checked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub(super) kind: Kind,
+    pub(super) escaped: bool,
+    /// All of it, with the quotes of a string.
+    pub(super) whole: &'a str,
+}
+
+impl<'a> Text<'a> {
+    /// What stands between the quotes of a string.
+    pub(super) fn inner(self) -> &'a str {
+        self.whole.get(1..self.whole.len().saturating_sub(1)).unwrap_or_default()
+    }
+
+    /// What a string says.
+    pub(super) fn string(self) -> Cow<'a, str> {
+        if self.escaped { unescaped(self.inner()) } else { Cow::Borrowed(self.inner()) }
+    }
 }
 
 /// A well-formed event: where each field stands.
 #[derive(Debug)]
 pub(super) struct Found<'a> {
     text: &'a str,
-    places: Vec<Option<Place>>,
+    places: [Place; PLACES],
+    /// How long the texts of all of them are together.
+    pub(super) size: usize,
     /// Names that have fields below them but hold something else than an object.
     pub(super) not_objects: Vec<(&'static str, Kind)>,
 }
@@ -117,52 +127,86 @@ impl<'a> Found<'a> {
     /// Reads an event once, checking all of its text, that of unknown members too.
     pub(super) fn read(json: &'a [u8]) -> Result<Found<'a>, JsonError> {
         let mut cursor = Cursor::new(json)?;
-        let layout = &*LAYOUT;
+        let none = Place { kind: Kind::Null, escaped: false, start: 0, end: 0 };
         let mut found =
-            Found { text: cursor.text(), places: vec![None; layout.places], not_objects: Vec::new() };
-        found.group(&mut cursor, &layout.root)?;
-        cursor.end()?;
+            Found { text: cursor.text(), places: [none; PLACES], size: 0, not_objects: Vec::new() };
+        match found.group(&mut cursor, &LAYOUT.root) {
+            Ok(()) => cursor.end()?,
+            Err(fault) => return Err(cursor.error(fault)),
+        }
         Ok(found)
     }
 
-    fn group(&mut self, cursor: &mut Cursor<'a>, group: &'static Group) -> Result<(), JsonError> {
-        cursor.open_object()?;
-        while let Some(key) = cursor.next_key()? {
-            let member = group.member(&key);
-            let kind = cursor.kind()?;
-            if let (Some(Member::Group(inner)), Kind::Object) = (member, kind) {
-                self.group(cursor, inner)?;
+    fn group(&mut self, cursor: &mut Cursor<'a>, group: &'static Group) -> Result<(), Fault> {
+        cursor.enter_object()?;
+        let mut met = 0;
+        while let Some(key) = cursor.key()? {
+            let Some((bit, member)) = group.member(key) else {
+                cursor.note(key)?;
+                cursor.colon()?;
+                cursor.pass()?;
                 continue;
+            };
+            // A known key needs no list of what came before it.
+            if met & bit != 0 {
+                return Err(cursor.twice(key));
             }
-            let range = cursor.skip()?;
+            met |= bit;
+            cursor.colon()?;
             match member {
-                _ if kind == Kind::Null => {}
-                Some(Member::Place(place)) => {
-                    if let Some(slot) = self.places.get_mut(*place) {
-                        *slot = Some(Place { kind, range });
+                Member::Place(number) => {
+                    let place = found(cursor)?;
+                    self.size += (place.end - place.start) as usize;
+                    if let Some(slot) = self.places.get_mut(*number) {
+                        *slot = place;
                     }
                 }
-                Some(Member::Group(inner)) => self.not_objects.push((&inner.name, kind)),
-                None => {}
+                Member::Group(inner) => match cursor.value_kind()? {
+                    Kind::Object => self.group(cursor, inner)?,
+                    kind => {
+                        cursor.pass()?;
+                        if kind != Kind::Null {
+                            self.not_objects.push((&inner.name, kind));
+                        }
+                    }
+                },
             }
         }
         Ok(())
     }
 
     /// What the text has for a field; none also for `null`.
-    pub(super) fn field(&self, field: FieldId) -> Option<(Kind, &'a str)> {
+    pub(super) fn field(&self, field: FieldId) -> Option<Text<'a>> {
         self.place(*LAYOUT.of_field.get(usize::from(field.0))?)
     }
 
     /// What the text has as the kind of event.
-    pub(super) fn event_kind(&self) -> Option<(Kind, &'a str)> {
+    pub(super) fn event_kind(&self) -> Option<Text<'a>> {
         self.place(LAYOUT.kind)
     }
 
-    fn place(&self, place: usize) -> Option<(Kind, &'a str)> {
-        let place = self.places.get(place)?.as_ref()?;
-        Some((place.kind, self.text.get(place.range.clone())?))
+    fn place(&self, place: usize) -> Option<Text<'a>> {
+        let Place { kind, escaped, start, end } = *self.places.get(place)?;
+        if kind == Kind::Null {
+            return None;
+        }
+        Some(Text { kind, escaped, whole: self.text.get(start as usize..end as usize)? })
     }
+}
+
+/// Passes a value and says where it stands.
+fn found(cursor: &mut Cursor<'_>) -> Result<Place, Fault> {
+    let kind = cursor.value_kind()?;
+    let start = cursor.at();
+    let escaped = match kind {
+        Kind::Text => cursor.raw_string()?.1,
+        _ => {
+            cursor.pass()?;
+            false
+        }
+    };
+    let offset = |at: usize| u32::try_from(at).map_err(|_| Fault::TooLong);
+    Ok(Place { kind, escaped, start: offset(start)?, end: offset(cursor.at())? })
 }
 
 #[cfg(test)]
@@ -174,15 +218,18 @@ mod tests {
         for (field, place) in FIELDS.iter().zip(&LAYOUT.of_field) {
             let mut parts = field.name.split('.');
             let last = parts.next_back().expect("a name");
-            let group = parts.fold(&LAYOUT.root, |group, part| match group.member(part) {
-                Some(Member::Group(inner)) => inner,
-                _ => panic!("{}", field.name),
+            let member = |group: &'static Group, part: &str| {
+                let text = format!("{{\"{part}\":");
+                let mut cursor = Cursor::over(&text);
+                cursor.enter_object().expect("an object");
+                group.member(cursor.key().ok().flatten().expect("a key")).expect(part).1
+            };
+            let group = parts.fold(&LAYOUT.root, |group, part| match member(group, part) {
+                Member::Group(inner) => inner,
+                Member::Place(_) => panic!("{}", field.name),
             });
-            assert!(
-                matches!(group.member(last), Some(Member::Place(there)) if there == place),
-                "{}",
-                field.name
-            );
+            assert!(matches!(member(group, last), Member::Place(there) if there == place), "{}", field.name);
+            assert!(group.members.len() <= 64, "{}", group.name);
         }
     }
 }

@@ -113,6 +113,11 @@ impl<'a> Cursor<'a> {
         Cursor { text, at: 0, depth: 0, begun: false, keys: Vec::new(), own: 0, many: Vec::new() }
     }
 
+    /// Before the first item of a list that was passed before.
+    pub(crate) fn inside(list: &'a str) -> Cursor<'a> {
+        Cursor { at: 1, ..Cursor::over(list) }
+    }
+
     /// What the next value is.
     pub fn kind(&mut self) -> Result<Kind, JsonError> {
         self.value_kind().map_err(|fault| self.error(fault))

@@ -31,6 +31,7 @@ pub(crate) enum Fault {
     NotHex,
     HalfAPair,
     Follows,
+    TooLong,
 }
 
 impl Fault {
@@ -55,6 +56,7 @@ impl Fault {
             Fault::NotHex => "a `\\u` needs four hexadecimal digits",
             Fault::HalfAPair => "a string has half a surrogate pair",
             Fault::Follows => "something follows the value",
+            Fault::TooLong => "the text is longer than 4 GiB",
         };
         message.to_owned()
     }

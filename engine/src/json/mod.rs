@@ -2,6 +2,7 @@
 
 mod cursor;
 mod fault;
+mod number;
 mod scan;
 
 use std::collections::HashMap;
@@ -9,9 +10,10 @@ use std::fmt;
 
 use lictor_dsl::number::Number;
 
-pub use cursor::{Cursor, DEPTH_LIMIT, Kind};
 pub(crate) use cursor::Key;
+pub use cursor::{Cursor, DEPTH_LIMIT, Kind};
 pub(crate) use fault::Fault;
+pub(crate) use number::number;
 pub(crate) use scan::{digest, unescaped};
 
 /// A JSON value.
@@ -66,7 +68,7 @@ fn value(cursor: &mut Cursor<'_>) -> Result<Json, JsonError> {
             Json::Null
         }
         Kind::Bool => Json::Bool(cursor.boolean()?),
-        Kind::Number => Json::Number(cursor.number()?.parse().ok()),
+        Kind::Number => Json::Number(number(cursor.number()?).ok()),
         Kind::Text => Json::Text(cursor.string()?.into_owned()),
         Kind::List => {
             let mut items = Vec::new();
