@@ -18,7 +18,7 @@ pub(super) fn decode(json: &[u8], origin: Origin<'_>) -> Result<Event, InvalidEv
     let named = event_kind(&found);
     let (kind, own) = (named.as_ref().ok().copied(), matches!(origin, Origin::Event));
     let rows = Rows::of(kind);
-    let mut decoder = Decoder { rows, slots: Slots::new(rows.rows.len(), found.size), errors: Vec::new() };
+    let mut decoder = Decoder { rows, slots: Slots::new(rows.rows.len(), json.len()), errors: Vec::new() };
     if let Err(message) = named {
         decoder.fault("event", message);
     }

@@ -74,9 +74,12 @@ impl Group {
         }
     }
 
-    /// The member of this name, and its bit.
-    fn member(&self, key: Key<'_>) -> Option<(u64, &Member)> {
-        let number = self.names.find(key)?;
+    /// The member that a key names, and its bit.
+    fn member(&self, cursor: &Cursor<'_>, key: Key) -> Option<(u64, &Member)> {
+        let (number, name) = self.names.find(key.head)?;
+        if !cursor.says(key, name) {
+            return None;
+        }
         Some((1 << number, self.members.get(number)?))
     }
 }
@@ -130,49 +133,47 @@ impl<'a> Found<'a> {
         let none = Place { kind: Kind::Null, escaped: false, start: 0, end: 0 };
         let mut found =
             Found { text: cursor.text(), places: [none; PLACES], size: 0, not_objects: Vec::new() };
-        match found.group(&mut cursor, &LAYOUT.root) {
-            Ok(()) => cursor.end()?,
-            Err(fault) => return Err(cursor.error(fault)),
-        }
+        cursor.step(0, |cursor, at| found.group(cursor, at, &LAYOUT.root))?;
+        cursor.end()?;
         Ok(found)
     }
 
-    fn group(&mut self, cursor: &mut Cursor<'a>, group: &'static Group) -> Result<(), Fault> {
-        cursor.enter_object()?;
+    fn group(&mut self, cursor: &mut Cursor<'a>, at: usize, group: &'static Group) -> Result<usize, Fault> {
         let mut met = 0;
-        while let Some(key) = cursor.key()? {
-            let Some((bit, member)) = group.member(key) else {
+        cursor.members(at, |cursor, key, at| {
+            let Some((bit, member)) = group.member(cursor, key) else {
                 cursor.note(key)?;
-                cursor.colon()?;
-                cursor.pass()?;
-                continue;
+                let at = cursor.colon(at)?;
+                return cursor.pass(at);
             };
             // A known key needs no list of what came before it.
             if met & bit != 0 {
                 return Err(cursor.twice(key));
             }
             met |= bit;
-            cursor.colon()?;
+            let at = cursor.colon(at)?;
+            let start = cursor.space(at);
+            let kind = cursor.kind_at(start)?;
+            if let (Member::Group(inner), Kind::Object) = (member, kind) {
+                return self.group(cursor, start, inner);
+            }
+            let end = cursor.pass(start)?;
             match member {
+                _ if kind == Kind::Null => {}
                 Member::Place(number) => {
-                    let place = found(cursor)?;
-                    self.size += (place.end - place.start) as usize;
-                    if let Some(slot) = self.places.get_mut(*number) {
-                        *slot = place;
+                    let offset = |at: usize| u32::try_from(at).ok();
+                    let (Some(from), Some(to)) = (offset(start), offset(end)) else {
+                        return Err(cursor.fault(start, Fault::TooLong));
+                    };
+                    let escaped = kind == Kind::Text && cursor.was_escaped(end);
+                    if let Some(place) = self.places.get_mut(*number) {
+                        *place = Place { kind, escaped, start: from, end: to };
                     }
                 }
-                Member::Group(inner) => match cursor.value_kind()? {
-                    Kind::Object => self.group(cursor, inner)?,
-                    kind => {
-                        cursor.pass()?;
-                        if kind != Kind::Null {
-                            self.not_objects.push((&inner.name, kind));
-                        }
-                    }
-                },
+                Member::Group(inner) => self.not_objects.push((&inner.name, kind)),
             }
-        }
-        Ok(())
+            Ok(end)
+        })
     }
 
     /// What the text has for a field; none also for `null`.
@@ -194,21 +195,6 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Passes a value and says where it stands.
-fn found(cursor: &mut Cursor<'_>) -> Result<Place, Fault> {
-    let kind = cursor.value_kind()?;
-    let start = cursor.at();
-    let escaped = match kind {
-        Kind::Text => cursor.raw_string()?.1,
-        _ => {
-            cursor.pass()?;
-            false
-        }
-    };
-    let offset = |at: usize| u32::try_from(at).map_err(|_| Fault::TooLong);
-    Ok(Place { kind, escaped, start: offset(start)?, end: offset(cursor.at())? })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,10 +205,13 @@ mod tests {
             let mut parts = field.name.split('.');
             let last = parts.next_back().expect("a name");
             let member = |group: &'static Group, part: &str| {
-                let text = format!("{{\"{part}\":");
-                let mut cursor = Cursor::over(&text);
-                cursor.enter_object().expect("an object");
-                group.member(cursor.key().ok().flatten().expect("a key")).expect(part).1
+                let text = format!("{{\"{part}\":1}}");
+                let mut there = None;
+                let passed = Cursor::over(&text).members(0, |cursor, key, _| {
+                    there = group.member(cursor, key);
+                    Ok(text.len() - 1)
+                });
+                passed.ok().and(there).expect(part).1
             };
             let group = parts.fold(&LAYOUT.root, |group, part| match member(group, part) {
                 Member::Group(inner) => inner,

@@ -1,15 +1,15 @@
 //! The names of members that are known beforehand, found without hashing and without a search.
 
-use crate::json::{Key, digest};
+use crate::json::Head;
 
 /// Names and their numbers, in a table where no two of them share a place: one look tells which name a key can be, one
 /// comparison whether it is.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    names: Vec<(u64, &'static str)>,
+    names: Vec<(Head, &'static str)>,
     /// The number of the name of each place.
     places: Vec<Option<u8>>,
-    /// What a digest is multiplied by to find its place, for which there is a search when a name is added.
+    /// What a head is multiplied by to find its place. It is searched for when a name is added.
     factor: u64,
 }
 
@@ -19,9 +19,9 @@ impl Names {
         if let Some(number) = self.names.iter().position(|(_, known)| *known == name) {
             return number;
         }
-        self.names.push((digest(name), name));
+        self.names.push((Head::of(name), name));
         let mut size = self.names.len().next_power_of_two() * 2;
-        // Digests of names that are not alike are not alike either (the tests see to it), so some size will do.
+        // The heads of two names differ (the tests see to it), so some size will do.
         while !(1..200).any(|attempt| self.spread(size, attempt)) && size < 1 << 16 {
             size *= 2;
         }
@@ -32,8 +32,8 @@ impl Names {
     fn spread(&mut self, size: usize, attempt: u64) -> bool {
         self.factor = attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         self.places = vec![None; size];
-        for (number, (digest, _)) in (0..).zip(&self.names) {
-            let place = self.place(*digest);
+        for (number, (head, _)) in (0..).zip(&self.names) {
+            let place = self.place(*head);
             match self.places.get_mut(place) {
                 Some(free @ None) => *free = Some(number),
                 _ => return false,
@@ -42,16 +42,16 @@ impl Names {
         true
     }
 
-    /// The high bits of the product, which all bits of the digest have a say in.
-    fn place(&self, digest: u64) -> usize {
+    /// The high bits of the product, which all bits of the head have a say in.
+    fn place(&self, head: Head) -> usize {
         let bits = self.places.len().trailing_zeros();
-        (digest.wrapping_mul(self.factor) >> (64 - bits)) as usize
+        (head.mixed().wrapping_mul(self.factor) >> (64 - bits)) as usize
     }
 
-    /// The number of the name that this key says.
-    pub(super) fn find(&self, key: Key<'_>) -> Option<usize> {
-        let number = usize::from((*self.places.get(self.place(key.digest))?)?);
-        let (digest, name) = self.names.get(number)?;
-        (*digest == key.digest && key.says(name)).then_some(number)
+    /// The only name that a key with this head can be, and its number.
+    pub(super) fn find(&self, head: Head) -> Option<(usize, &'static str)> {
+        let number = usize::from((*self.places.get(self.place(head))?)?);
+        let (known, name) = self.names.get(number)?;
+        (*known == head).then_some((number, name))
     }
 }

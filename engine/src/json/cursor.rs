@@ -6,17 +6,21 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::mem;
 use std::ops::Range;
 
 use super::JsonError;
 use super::fault::Fault;
-use super::scan::{digest, end_of_plain, escape, unescaped};
+use super::scan::{Head, end_of_plain, escape, unescaped};
 
 /// How deep lists and objects may nest.
 pub const DEPTH_LIMIT: usize = 128;
 
 /// An object with more members than this has its keys hashed instead of compared one by one.
 const FEW_KEYS: usize = 16;
+
+/// Keys for which there is room at once: growing step by step costs more than all of it.
+const ROOM_FOR_KEYS: usize = 24;
 
 /// What a value is, told by its first character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,49 +54,38 @@ impl Kind {
 }
 
 /// A place in JSON text.
+///
+/// What is public walks from here to there and remembers where it is. Beneath it each step takes the place where it
+/// begins and returns the one where it ends: so that stays in a register, which halves the time.
 #[derive(Debug)]
 pub struct Cursor<'a> {
     text: &'a str,
+    /// Where it is, or where a fault was met.
     at: usize,
     /// How many lists and objects are open.
     depth: usize,
-    /// Whether the innermost one has an item or member yet. All others have: the one that is open in them.
-    begun: bool,
     /// The keys of all open objects, the innermost object's last.
-    keys: Vec<Seen<'a>>,
+    keys: Vec<Key>,
     /// Where in `keys` those of the innermost object begin.
     own: usize,
     /// The keys of open objects that have many, with the depth of each.
     many: Vec<(usize, HashSet<Cow<'a, str>>)>,
+    /// Where the last string ended that has escapes.
+    escaped: usize,
+    /// For each list or object that was entered and not left, where the keys of the outer one begin.
+    entered: Vec<usize>,
+    /// Whether the one entered last has an item or member yet. All others have: the next one in them.
+    begun: bool,
 }
 
-/// A key as it stands in the text.
+/// A key that was passed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Key<'a> {
-    /// What stands between the quotes.
-    raw: &'a str,
-    escaped: bool,
-    /// The digest of what it says.
-    pub(crate) digest: u64,
-}
-
-impl<'a> Key<'a> {
-    /// What the key says.
-    pub(crate) fn text(self) -> Cow<'a, str> {
-        if self.escaped { unescaped(self.raw) } else { Cow::Borrowed(self.raw) }
-    }
-
-    /// Whether it says this.
-    pub(crate) fn says(self, name: &str) -> bool {
-        if self.escaped { unescaped(self.raw) == name } else { self.raw == name }
-    }
-}
-
-/// A key of an open object; or, where an inner list or object begins, where the keys of the outer one began.
-#[derive(Debug)]
-enum Seen<'a> {
-    Key(Key<'a>),
-    Outer(usize),
+pub(crate) struct Key {
+    /// Where its text between the quotes stands.
+    start: usize,
+    end: usize,
+    /// What tells it from most other keys.
+    pub(crate) head: Head,
 }
 
 impl<'a> Cursor<'a> {
@@ -110,7 +103,17 @@ impl<'a> Cursor<'a> {
 
     /// Before the first value of a text.
     pub fn over(text: &'a str) -> Cursor<'a> {
-        Cursor { text, at: 0, depth: 0, begun: false, keys: Vec::new(), own: 0, many: Vec::new() }
+        Cursor {
+            text,
+            at: 0,
+            depth: 0,
+            keys: Vec::new(),
+            own: 0,
+            many: Vec::new(),
+            escaped: 0,
+            entered: Vec::new(),
+            begun: false,
+        }
     }
 
     /// Before the first item of a list that was passed before.
@@ -120,84 +123,129 @@ impl<'a> Cursor<'a> {
 
     /// What the next value is.
     pub fn kind(&mut self) -> Result<Kind, JsonError> {
-        self.value_kind().map_err(|fault| self.error(fault))
+        self.at = self.space(self.at);
+        self.kind_at(self.at).map_err(|fault| self.error(fault))
     }
 
     /// Enters an object; then [`Cursor::next_key`] until there is none.
     pub fn open_object(&mut self) -> Result<(), JsonError> {
-        self.enter_object().map_err(|fault| self.error(fault))
+        self.open(b'{', Fault::NoObject)
     }
 
     /// The next key of the object entered last, its value to follow; at none the object is left.
     pub fn next_key(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
-        match self.member() {
-            Ok(key) => Ok(key.map(Key::text)),
-            Err(fault) => Err(self.error(fault)),
+        if !self.next(b'}', Fault::NoMember)? {
+            return Ok(None);
         }
+        let key = self.key(self.at).and_then(|key| {
+            self.note(key)?;
+            self.at = self.colon(key.end + 1)?;
+            Ok(Some(self.said(key)))
+        });
+        key.map_err(|fault| self.error(fault))
     }
 
     /// Enters a list; then [`Cursor::next_item`] until there is none.
     pub fn open_list(&mut self) -> Result<(), JsonError> {
-        self.enter_list().map_err(|fault| self.error(fault))
+        self.open(b'[', Fault::NoList)
     }
 
     /// Whether the list entered last has another item, which then follows; if not the list is left.
     pub fn next_item(&mut self) -> Result<bool, JsonError> {
-        self.item().map_err(|fault| self.error(fault))
+        self.next(b']', Fault::NoItem)
     }
 
     /// A string, its escapes read.
     pub fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
-        match self.raw_string() {
-            Ok((raw, true)) => Ok(unescaped(raw)),
-            Ok((raw, false)) => Ok(Cow::Borrowed(raw)),
-            Err(fault) => Err(self.error(fault)),
-        }
+        let start = self.space(self.at);
+        self.step(start, Cursor::pass_string)?;
+        let raw = self.slice(start + 1, self.at - 1);
+        Ok(if self.escaped == self.at { unescaped(raw) } else { Cow::Borrowed(raw) })
     }
 
     /// The text of a number.
     pub fn number(&mut self) -> Result<&'a str, JsonError> {
-        self.space();
-        let start = self.at;
-        match self.pass_number() {
-            Ok(()) => Ok(self.slice(start, self.at)),
-            Err(fault) => Err(self.error(fault)),
-        }
+        let start = self.space(self.at);
+        self.step(start, Cursor::pass_number)?;
+        Ok(self.slice(start, self.at))
     }
 
     /// `true` or `false`.
     pub fn boolean(&mut self) -> Result<bool, JsonError> {
-        self.space();
-        let is_true = self.byte() == Some(b't');
-        self.pass_word(if is_true { "true" } else { "false" }).map_err(|fault| self.error(fault))?;
-        Ok(is_true)
+        let start = self.space(self.at);
+        self.step(start, Cursor::pass_bool)?;
+        Ok(self.byte(start) == Some(b't'))
     }
 
     /// `null`.
     pub fn null(&mut self) -> Result<(), JsonError> {
-        self.space();
-        self.pass_word("null").map_err(|fault| self.error(fault))
+        let start = self.space(self.at);
+        self.step(start, |cursor, at| cursor.pass_word(at, b"null"))
     }
 
     /// Passes a value, checking all of it; where in the text it stands.
     pub fn skip(&mut self) -> Result<Range<usize>, JsonError> {
-        self.space();
-        let start = self.at;
-        match self.pass() {
-            Ok(_) => Ok(start..self.at),
-            Err(fault) => Err(self.error(fault)),
-        }
+        let start = self.space(self.at);
+        self.step(start, Cursor::pass)?;
+        Ok(start..self.at)
     }
 
     /// Makes sure that nothing follows.
     pub fn end(&mut self) -> Result<(), JsonError> {
-        self.space();
-        if self.byte().is_some() { Err(self.error(Fault::Follows)) } else { Ok(()) }
+        self.at = self.space(self.at);
+        if self.byte(self.at).is_some() { Err(self.error(Fault::Follows)) } else { Ok(()) }
     }
 
-    /// The error for a fault that was just met.
-    pub(crate) fn error(&self, fault: Fault) -> JsonError {
+    fn open(&mut self, bracket: u8, otherwise: Fault) -> Result<(), JsonError> {
+        self.step(self.at, |cursor, at| {
+            let at = cursor.expect(at, bracket, otherwise)?;
+            let outer = cursor.enter(at)?;
+            cursor.entered.push(outer);
+            cursor.begun = false;
+            Ok(at)
+        })
+    }
+
+    /// Moves on to the next item or key, or past the end.
+    fn next(&mut self, end: u8, otherwise: Fault) -> Result<bool, JsonError> {
+        match self.part(self.at, end, otherwise, self.begun) {
+            Ok((more, at)) => {
+                self.at = at;
+                self.begun = true;
+                if !more {
+                    let outer = self.entered.pop().unwrap_or(0);
+                    self.leave(outer);
+                }
+                Ok(more)
+            }
+            Err(fault) => Err(self.error(fault)),
+        }
+    }
+
+    /// Takes a step and stays where it ends.
+    pub(crate) fn step(
+        &mut self,
+        from: usize,
+        step: impl FnOnce(&mut Cursor<'a>, usize) -> Result<usize, Fault>,
+    ) -> Result<(), JsonError> {
+        match step(self, from) {
+            Ok(at) => {
+                self.at = at;
+                Ok(())
+            }
+            Err(fault) => Err(self.error(fault)),
+        }
+    }
+
+    fn error(&self, fault: Fault) -> JsonError {
         fault.at(self.text, self.at)
+    }
+
+    /// A fault, noting where it is.
+    #[cold]
+    pub(crate) fn fault(&mut self, at: usize, fault: Fault) -> Fault {
+        self.at = at;
+        fault
     }
 
     /// The whole text that it walks.
@@ -205,239 +253,274 @@ impl<'a> Cursor<'a> {
         self.text
     }
 
-    /// Where it is.
-    pub(crate) fn at(&self) -> usize {
-        self.at
+    /// Passes a value, checking all of it. Recursion is bounded by [`DEPTH_LIMIT`].
+    pub(crate) fn pass(&mut self, at: usize) -> Result<usize, Fault> {
+        let at = self.space(at);
+        match self.kind_at(at)? {
+            Kind::Text => self.pass_string(at),
+            Kind::Number => self.pass_number(at),
+            Kind::Object => self.pass_object(at),
+            Kind::List => self.pass_list(at),
+            Kind::Bool => self.pass_bool(at),
+            Kind::Null => self.pass_word(at, b"null"),
+        }
     }
 
-    pub(crate) fn value_kind(&mut self) -> Result<Kind, Fault> {
-        self.space();
-        match self.byte() {
+    /// What the value is that begins here.
+    pub(crate) fn kind_at(&mut self, at: usize) -> Result<Kind, Fault> {
+        match self.byte(at) {
             Some(b'"') => Ok(Kind::Text),
             Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
             Some(b'{') => Ok(Kind::Object),
             Some(b'[') => Ok(Kind::List),
             Some(b't' | b'f') => Ok(Kind::Bool),
             Some(b'n') => Ok(Kind::Null),
-            Some(_) => Err(Fault::NoValue),
-            None => Err(Fault::EndsEarly),
+            Some(_) => Err(self.fault(at, Fault::NoValue)),
+            None => Err(self.fault(at, Fault::EndsEarly)),
         }
     }
 
-    /// Passes a value, checking all of it. Recursion is bounded by [`DEPTH_LIMIT`].
-    pub(crate) fn pass(&mut self) -> Result<Kind, Fault> {
-        let kind = self.value_kind()?;
-        match kind {
-            Kind::Text => drop(self.raw_string()?),
-            Kind::Number => self.pass_number()?,
-            Kind::Null => self.pass_word("null")?,
-            Kind::Bool => self.pass_word(if self.byte() == Some(b't') { "true" } else { "false" })?,
-            Kind::List => {
-                self.enter_list()?;
-                while self.item()? {
-                    self.pass()?;
-                }
+    fn pass_object(&mut self, at: usize) -> Result<usize, Fault> {
+        self.members(at, |cursor, key, at| {
+            cursor.note(key)?;
+            let at = cursor.colon(at)?;
+            cursor.pass(at)
+        })
+    }
+
+    fn pass_list(&mut self, at: usize) -> Result<usize, Fault> {
+        let mut at = self.expect(at, b'[', Fault::NoList)?;
+        let outer = self.enter(at)?;
+        let (mut more, mut begun) = (true, false);
+        while more {
+            (more, at) = self.part(at, b']', Fault::NoItem, begun)?;
+            if more {
+                at = self.pass(at)?;
             }
-            Kind::Object => {
-                self.enter_object()?;
-                while self.member()?.is_some() {
-                    self.pass()?;
-                }
+            begun = true;
+        }
+        self.leave(outer);
+        Ok(at)
+    }
+
+    /// Passes an object, of which `each` passes the members: it has the key and what follows it, which should be the
+    /// colon.
+    pub(crate) fn members(
+        &mut self,
+        at: usize,
+        mut each: impl FnMut(&mut Cursor<'a>, Key, usize) -> Result<usize, Fault>,
+    ) -> Result<usize, Fault> {
+        let mut at = self.expect(at, b'{', Fault::NoObject)?;
+        let outer = self.enter(at)?;
+        let (mut more, mut begun) = (true, false);
+        while more {
+            (more, at) = self.part(at, b'}', Fault::NoMember, begun)?;
+            if more {
+                let key = self.key(at)?;
+                at = each(self, key, key.end + 1)?;
             }
+            begun = true;
         }
-        Ok(kind)
+        self.leave(outer);
+        Ok(at)
     }
 
-    pub(crate) fn enter_object(&mut self) -> Result<(), Fault> {
-        self.expect(b'{', Fault::NoObject)?;
-        self.enter()
-    }
-
-    fn enter_list(&mut self) -> Result<(), Fault> {
-        self.expect(b'[', Fault::NoList)?;
-        self.enter()
-    }
-
-    fn item(&mut self) -> Result<bool, Fault> {
-        self.part(b']', Fault::NoItem)
-    }
-
-    /// The next key, shown to be new, and its colon.
-    fn member(&mut self) -> Result<Option<Key<'a>>, Fault> {
-        let Some(key) = self.key()? else { return Ok(None) };
-        self.note(key)?;
-        self.colon()?;
-        Ok(Some(key))
-    }
-
-    /// The next key, which may have come before; then either [`Cursor::note`] or [`Cursor::twice`], and
-    /// [`Cursor::colon`].
-    pub(crate) fn key(&mut self) -> Result<Option<Key<'a>>, Fault> {
-        if !self.part(b'}', Fault::NoMember)? {
-            return Ok(None);
+    /// A key, which may have come before.
+    fn key(&mut self, at: usize) -> Result<Key, Fault> {
+        if self.byte(at) != Some(b'"') {
+            return Err(self.fault(at, Fault::NoKey));
         }
-        if self.byte() != Some(b'"') {
-            return Err(Fault::NoKey);
-        }
-        let (raw, escaped) = self.raw_string()?;
-        let digest = if escaped { digest(&unescaped(raw)) } else { digest(raw) };
-        Ok(Some(Key { raw, escaped, digest }))
+        let after = self.pass_string(at)?;
+        let (start, end) = (at + 1, after - 1);
+        let head = match self.escaped == after {
+            false => Head::within(self.text.as_bytes(), start, end),
+            true => Head::of(&unescaped(self.slice(start, end))),
+        };
+        Ok(Key { start, end, head })
+    }
+
+    /// What a key says.
+    fn said(&self, key: Key) -> Cow<'a, str> {
+        let raw = self.slice(key.start, key.end);
+        // What an escape says is shorter than itself.
+        if key.head.len() < raw.len() { unescaped(raw) } else { Cow::Borrowed(raw) }
+    }
+
+    /// Whether a key with the head of this name says it.
+    pub(crate) fn says(&self, key: Key, name: &str) -> bool {
+        key.head.is_all() || self.said(key) == name
     }
 
     /// Notes a key of the innermost object, which it may not have yet.
-    pub(crate) fn note(&mut self, key: Key<'a>) -> Result<(), Fault> {
+    pub(crate) fn note(&mut self, key: Key) -> Result<(), Fault> {
         let own = self.keys.get(self.own..).unwrap_or_default();
         let is_new = if own.len() < FEW_KEYS {
-            !own.iter().any(
-                |seen| matches!(seen, Seen::Key(seen) if seen.digest == key.digest && key.says(&seen.text())),
-            )
+            !own.iter().any(|seen| {
+                seen.head == key.head && (key.head.is_all() || self.said(*seen) == self.said(key))
+            })
         } else {
-            if !self.many.last().is_some_and(|(depth, _)| *depth == self.depth) {
-                let texts = own.iter().filter_map(|seen| match seen {
-                    Seen::Key(key) => Some(key.text()),
-                    Seen::Outer(_) => None,
-                });
-                self.many.push((self.depth, texts.collect()));
-            }
-            self.many.last_mut().is_some_and(|(_, seen)| seen.insert(key.text()))
+            self.is_new_among_many(key)
         };
         if !is_new {
             return Err(self.twice(key));
         }
-        self.keys.push(Seen::Key(key));
+        if self.keys.capacity() == 0 {
+            self.keys.reserve(ROOM_FOR_KEYS);
+        }
+        self.keys.push(key);
         Ok(())
     }
 
-    /// The fault of a key that was just read, and came before.
-    pub(crate) fn twice(&mut self, key: Key<'a>) -> Fault {
-        // Back to its opening quote.
-        self.at = self.at.saturating_sub(key.raw.len() + 2);
-        Fault::KeyTwice
+    #[cold]
+    fn is_new_among_many(&mut self, key: Key) -> bool {
+        if !self.many.last().is_some_and(|(depth, _)| *depth == self.depth) {
+            let own = self.keys.get(self.own..).unwrap_or_default();
+            let texts = own.iter().map(|key| self.said(*key)).collect();
+            self.many.push((self.depth, texts));
+        }
+        let text = self.said(key);
+        self.many.last_mut().is_some_and(|(_, seen)| seen.insert(text))
     }
 
-    pub(crate) fn colon(&mut self) -> Result<(), Fault> {
-        self.expect(b':', Fault::NoColon)
+    /// The fault of a key that came before.
+    #[cold]
+    pub(crate) fn twice(&mut self, key: Key) -> Fault {
+        self.fault(key.start - 1, Fault::KeyTwice)
     }
 
-    /// What stands between the quotes, checked, and whether it has escapes.
-    pub(crate) fn raw_string(&mut self) -> Result<(&'a str, bool), Fault> {
-        self.expect(b'"', Fault::NoString)?;
-        let start = self.at;
-        let mut escaped = false;
+    pub(crate) fn colon(&mut self, at: usize) -> Result<usize, Fault> {
+        self.expect(at, b':', Fault::NoColon)
+    }
+
+    /// Passes a string, checking all of it. If it has escapes its end is where `escaped` says.
+    pub(crate) fn pass_string(&mut self, at: usize) -> Result<usize, Fault> {
+        if self.byte(at) != Some(b'"') {
+            return Err(self.fault(at, Fault::NoString));
+        }
+        let end = end_of_plain(self.text.as_bytes(), at + 1);
+        if self.byte(end) == Some(b'"') { Ok(end + 1) } else { self.pass_escapes(end) }
+    }
+
+    /// Whether the string that ends here has escapes. To be asked before the next one is passed.
+    pub(crate) fn was_escaped(&self, end: usize) -> bool {
+        self.escaped == end
+    }
+
+    /// Passes the rest of a string that is not plain.
+    #[cold]
+    fn pass_escapes(&mut self, mut at: usize) -> Result<usize, Fault> {
+        let bytes = self.text.as_bytes();
         loop {
-            self.at = end_of_plain(self.text.as_bytes(), self.at);
-            match self.byte() {
+            match self.byte(at) {
                 Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    (_, self.at) = escape(self.text.as_bytes(), self.at)?;
-                }
-                Some(_) => return Err(Fault::Control),
-                None => return Err(Fault::EndsInString),
+                Some(b'\\') => match escape(bytes, at) {
+                    Ok((_, next)) => at = end_of_plain(bytes, next),
+                    Err(fault) => return Err(self.fault(at, fault)),
+                },
+                Some(_) => return Err(self.fault(at, Fault::Control)),
+                None => return Err(self.fault(at, Fault::EndsInString)),
             }
         }
-        let raw = self.slice(start, self.at);
-        self.at += 1;
-        Ok((raw, escaped))
+        self.escaped = at + 1;
+        Ok(at + 1)
     }
 
-    fn pass_number(&mut self) -> Result<(), Fault> {
-        self.take(b'-');
-        if self.take(b'0') {
-            if matches!(self.byte(), Some(b'0'..=b'9')) {
-                return Err(Fault::LeadingNought);
+    fn pass_number(&mut self, at: usize) -> Result<usize, Fault> {
+        let is = |at, wanted: u8| self.byte(at) == Some(wanted);
+        let mut at = at + usize::from(is(at, b'-'));
+        if is(at, b'0') {
+            at += 1;
+            if self.byte(at).is_some_and(|byte| byte.is_ascii_digit()) {
+                return Err(self.fault(at, Fault::LeadingNought));
             }
         } else {
-            self.digits()?;
+            at = self.pass_digits(at)?;
         }
-        if self.take(b'.') {
-            self.digits()?;
+        if self.byte(at) == Some(b'.') {
+            at = self.pass_digits(at + 1)?;
         }
-        if self.take(b'e') || self.take(b'E') {
-            let _ = self.take(b'+') || self.take(b'-');
-            self.digits()?;
+        if matches!(self.byte(at), Some(b'e' | b'E')) {
+            let signed = matches!(self.byte(at + 1), Some(b'+' | b'-'));
+            at = self.pass_digits(at + 1 + usize::from(signed))?;
         }
-        Ok(())
+        Ok(at)
     }
 
-    fn pass_word(&mut self, word: &str) -> Result<(), Fault> {
-        if !self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
-            return Err(Fault::NoValue);
+    fn pass_digits(&mut self, start: usize) -> Result<usize, Fault> {
+        let mut at = start;
+        while self.byte(at).is_some_and(|byte| byte.is_ascii_digit()) {
+            at += 1;
         }
-        self.at += word.len();
-        Ok(())
+        if at == start { Err(self.fault(at, Fault::NoDigit)) } else { Ok(at) }
     }
 
-    fn digits(&mut self) -> Result<(), Fault> {
-        let start = self.at;
-        while matches!(self.byte(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == start { Err(Fault::NoDigit) } else { Ok(()) }
+    fn pass_bool(&mut self, at: usize) -> Result<usize, Fault> {
+        self.pass_word(at, if self.byte(at) == Some(b't') { b"true" } else { b"false" })
     }
 
-    fn byte(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+    fn pass_word(&mut self, at: usize, word: &[u8]) -> Result<usize, Fault> {
+        if !self.text.as_bytes().get(at..).is_some_and(|rest| rest.starts_with(word)) {
+            return Err(self.fault(at, Fault::NoValue));
+        }
+        Ok(at + word.len())
+    }
+
+    #[inline(always)]
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.text.as_bytes().get(at).copied()
     }
 
     fn slice(&self, start: usize, end: usize) -> &'a str {
         self.text.get(start..end).unwrap_or_default()
     }
 
-    fn space(&mut self) {
-        while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
+    /// Where what is not space begins.
+    #[inline(always)]
+    pub(crate) fn space(&self, at: usize) -> usize {
+        // Events are seldom written with space in them.
+        if self.byte(at).is_some_and(|byte| byte > b' ') { at } else { self.pass_space(at) }
+    }
+
+    fn pass_space(&self, mut at: usize) -> usize {
+        while matches!(self.byte(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            at += 1;
+        }
+        at
+    }
+
+    #[inline(always)]
+    fn expect(&mut self, at: usize, byte: u8, otherwise: Fault) -> Result<usize, Fault> {
+        let at = self.space(at);
+        if self.byte(at) == Some(byte) { Ok(at + 1) } else { Err(self.fault(at, otherwise)) }
+    }
+
+    /// Moves on to the next item or key, past the comma if one has begun; or past the end.
+    #[inline(always)]
+    fn part(&mut self, at: usize, end: u8, otherwise: Fault, begun: bool) -> Result<(bool, usize), Fault> {
+        let at = self.space(at);
+        match self.byte(at) {
+            Some(byte) if byte == end => Ok((false, at + 1)),
+            _ if !begun => Ok((true, at)),
+            Some(b',') => Ok((true, self.space(at + 1))),
+            _ => Err(self.fault(at, otherwise)),
         }
     }
 
-    fn take(&mut self, byte: u8) -> bool {
-        let there = self.byte() == Some(byte);
-        self.at += usize::from(there);
-        there
-    }
-
-    fn expect(&mut self, byte: u8, otherwise: Fault) -> Result<(), Fault> {
-        self.space();
-        if self.take(byte) { Ok(()) } else { Err(otherwise) }
-    }
-
-    fn enter(&mut self) -> Result<(), Fault> {
+    /// Enters a list or an object; what [`Cursor::leave`] takes.
+    fn enter(&mut self, at: usize) -> Result<usize, Fault> {
         if self.depth == DEPTH_LIMIT {
-            return Err(Fault::TooDeep);
+            return Err(self.fault(at, Fault::TooDeep));
         }
         self.depth += 1;
-        self.begun = false;
-        self.keys.push(Seen::Outer(self.own));
-        self.own = self.keys.len();
-        Ok(())
+        Ok(mem::replace(&mut self.own, self.keys.len()))
     }
 
-    fn leave(&mut self) {
-        if self.many.last().is_some_and(|(depth, _)| *depth == self.depth) {
-            self.many.pop();
+    fn leave(&mut self, outer: usize) {
+        if !self.many.is_empty() {
+            self.many.retain(|(depth, _)| *depth < self.depth);
         }
         self.depth = self.depth.saturating_sub(1);
-        self.begun = true;
         self.keys.truncate(self.own);
-        if let Some(Seen::Outer(own)) = self.keys.pop() {
-            self.own = own;
-        }
-    }
-
-    /// Moves past the comma to the next item or key, or past the end, which leaves the value.
-    fn part(&mut self, end: u8, otherwise: Fault) -> Result<bool, Fault> {
-        self.space();
-        if self.take(end) {
-            self.leave();
-            return Ok(false);
-        }
-        if self.begun {
-            if !self.take(b',') {
-                return Err(otherwise);
-            }
-            self.space();
-        }
-        self.begun = true;
-        Ok(true)
+        self.own = outer;
     }
 }

@@ -14,7 +14,7 @@ pub(crate) use cursor::Key;
 pub use cursor::{Cursor, DEPTH_LIMIT, Kind};
 pub(crate) use fault::Fault;
 pub(crate) use number::number;
-pub(crate) use scan::{digest, unescaped};
+pub(crate) use scan::{Head, unescaped};
 
 /// A JSON value.
 #[derive(Debug, Clone)]

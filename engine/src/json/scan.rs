@@ -32,26 +32,56 @@ pub(super) fn end_of_plain(bytes: &[u8], mut at: usize) -> usize {
 /// mark counts.
 fn ends_plain(word: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x80 * EACH;
-    let below = |word: u64, least: u64| word.wrapping_sub(least * EACH) & !word;
-    let quote = below(word ^ (b'"' as u64 * EACH), 1);
-    let backslash = below(word ^ (b'\\' as u64 * EACH), 1);
-    (below(word, 0x20) | quote | backslash) & HIGH
+    let quote = (word ^ (b'"' as u64 * EACH)).wrapping_sub(EACH);
+    let backslash = (word ^ (b'\\' as u64 * EACH)).wrapping_sub(EACH);
+    let control = word.wrapping_sub(0x20 * EACH);
+    // Below zero where it is the byte looked for, unless the byte was beyond ASCII.
+    (quote | backslash | control) & !word & (0x80 * EACH)
 }
 
-/// A number that tells most names apart without a look at their texts: their first and last characters and their length.
-pub(crate) fn digest(name: &str) -> u64 {
-    let bytes = name.as_bytes();
-    let (first, last) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-        _ => match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-            (Some(first), Some(last)) => {
-                (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)))
-            }
-            _ => (bytes.iter().fold(0, |digest, byte| digest << 8 | u64::from(*byte)), 0),
-        },
-    };
-    first ^ last.rotate_left(31) ^ (bytes.len() as u64).rotate_right(8)
+/// The first eight bytes of a name and its length. Of a short name that is all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    first: u64,
+    len: usize,
+}
+
+impl Head {
+    /// Of the name between these places of a text.
+    pub(super) fn within(text: &[u8], start: usize, end: usize) -> Head {
+        let len = end - start;
+        match word(text, start) {
+            // What follows the name in the text is cut off.
+            Some(first) if len < 8 => Head { first: first & !(u64::MAX << (8 * len)), len },
+            Some(first) => Head { first, len },
+            None => Head::of_bytes(text.get(start..end).unwrap_or_default()),
+        }
+    }
+
+    /// Of a name that stands in no text.
+    pub(crate) fn of(name: &str) -> Head {
+        Head::of_bytes(name.as_bytes())
+    }
+
+    fn of_bytes(name: &[u8]) -> Head {
+        let first = name.iter().take(8).rev().fold(0, |first, byte| first << 8 | u64::from(*byte));
+        Head { first, len: name.len() }
+    }
+
+    /// How long the name is.
+    pub(super) fn len(self) -> usize {
+        self.len
+    }
+
+    /// Whether it is all of the name.
+    pub(crate) fn is_all(self) -> bool {
+        self.len <= 8
+    }
+
+    /// Both parts in one number, so that most heads can be told apart by it.
+    pub(crate) fn mixed(self) -> u64 {
+        self.first ^ (self.len as u64).rotate_right(8)
+    }
 }
 
 /// What a checked string says whose text between the quotes this is.
