@@ -18,7 +18,7 @@ pub(super) fn decode(json: &[u8], origin: Origin<'_>) -> Result<Event, InvalidEv
     let named = event_kind(&found);
     let (kind, own) = (named.as_ref().ok().copied(), matches!(origin, Origin::Event));
     let rows = Rows::of(kind);
-    let mut decoder = Decoder { rows, slots: Slots::new(rows.rows.len(), json.len()), errors: Vec::new() };
+    let mut decoder = Decoder { rows, slots: Slots::new(rows.rows.len(), found.text), errors: Vec::new() };
     if let Err(message) = named {
         decoder.fault("event", message);
     }
@@ -97,11 +97,11 @@ impl Decoder {
     fn value(&mut self, place: usize, row: &Row, text: Text<'_>) -> Result<(), String> {
         match (row.field.ty, text.kind) {
             (Type::String, Kind::Text) => {
-                let value = text.string();
-                if value.len() > row.limit {
+                let span = self.slots.keep(text.quoted());
+                if span.len() > row.limit {
                     return Err(format!("must not be longer than {} bytes", row.limit));
                 }
-                self.slots.set_text(place, &value);
+                self.slots.set_text(place, span);
             }
             (Type::Bool, Kind::Bool) => self.slots.set(place, FieldValue::Bool(text.whole == "true")),
             (Type::Number, Kind::Number) => self.slots.set(place, field::number(row.field, text.whole)?),
@@ -110,10 +110,10 @@ impl Decoder {
             (Type::Json | Type::List(_), _) if field::is_too_large(text.whole) => {
                 return Err(field::too_large());
             }
-            (Type::Json, _) => self.slots.set_json(place, text.whole),
+            (Type::Json, _) => self.slots.set_json(place, text.span),
             (Type::List(Element::String), Kind::List) => {
                 let first = self.slots.next_item();
-                field::each_string(text.whole, |item| self.slots.add_item(item))?;
+                field::each_string(text, |item| self.slots.add_item(item))?;
                 self.slots.set_texts(place, first);
             }
             (wanted, found) => return Err(field::not_a(wanted, found)),
@@ -132,7 +132,7 @@ impl Decoder {
     fn absent(&mut self, place: usize, row: &Row) {
         match row.absent {
             Absent::Nothing => {}
-            Absent::Text(text) => self.slots.set_text(place, text),
+            Absent::Text(text) => self.slots.set_new_text(place, text),
             Absent::NoTexts => self.slots.set_texts(place, self.slots.next_item()),
             Absent::Half => self.slots.set(place, FieldValue::Number(HALF)),
             Absent::False => self.slots.set(place, FieldValue::Bool(false)),
@@ -162,14 +162,14 @@ impl Decoder {
 
     fn set_text(&mut self, field: FieldId, text: &str) {
         if let Some(place) = self.rows.place(field) {
-            self.slots.set_text(place, text);
+            self.slots.set_new_text(place, text);
         }
     }
 
     fn set_texts(&mut self, field: FieldId, texts: &[String]) {
         if let Some(place) = self.rows.place(field) {
             let first = self.slots.next_item();
-            texts.iter().for_each(|item| self.slots.add_item(item));
+            texts.iter().for_each(|item| self.slots.add_new_item(item));
             self.slots.set_texts(place, first);
         }
     }

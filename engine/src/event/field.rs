@@ -8,6 +8,8 @@ use lictor_dsl::number::Number;
 use lictor_dsl::text::moment;
 use lictor_dsl::types::Type;
 
+use super::layout::Text;
+use super::slots::Quoted;
 use crate::json::{self, Cursor, Json, Kind};
 
 /// The largest json field, in bytes of its text.
@@ -140,13 +142,16 @@ pub(super) fn address(text: &str) -> Result<FieldValue, String> {
 }
 
 /// Each string of a checked list.
-pub(super) fn each_string(text: &str, mut each: impl FnMut(&str)) -> Result<(), String> {
-    let mut cursor = Cursor::inside(text);
+pub(super) fn each_string(list: Text<'_>, mut each: impl FnMut(Quoted)) -> Result<(), String> {
+    let mut cursor = Cursor::inside(list.whole);
     let mut place = 0;
     while cursor.next_item().map_err(|error| error.to_string())? {
         place += 1;
         match cursor.kind() {
-            Ok(Kind::Text) => each(&cursor.string().map_err(|error| error.to_string())?),
+            Ok(Kind::Text) => {
+                let (inner, escaped) = cursor.quoted().map_err(|error| error.to_string())?;
+                each(Quoted { span: list.span.part(inner), escaped });
+            }
             Ok(kind) => {
                 return Err(format!("must be a list of strings, and its item {place} is {}", kind.named()));
             }

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use lictor_dsl::events::{FIELD_COUNT, FIELDS, FieldId};
 
 use super::names::Names;
+use super::slots::{Quoted, Span};
 use crate::json::{Cursor, Fault, JsonError, Key, Kind, unescaped};
 
 /// The member that names the kind.
@@ -90,16 +91,16 @@ struct Place {
     kind: Kind,
     /// Whether it is a string with escapes.
     escaped: bool,
-    start: u32,
-    end: u32,
+    span: Span,
 }
 
 /// The text of a value that was found and checked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'a> {
     pub(super) kind: Kind,
-    pub(super) escaped: bool,
-    /// All of it, with the quotes of a string.
+    escaped: bool,
+    /// Where in the event's text it stands, with the quotes of a string.
+    pub(super) span: Span,
     pub(super) whole: &'a str,
 }
 
@@ -113,15 +114,18 @@ impl<'a> Text<'a> {
     pub(super) fn string(self) -> Cow<'a, str> {
         if self.escaped { unescaped(self.inner()) } else { Cow::Borrowed(self.inner()) }
     }
+
+    /// The string, to be kept.
+    pub(super) fn quoted(self) -> Quoted {
+        Quoted { span: self.span.between_quotes(), escaped: self.escaped }
+    }
 }
 
 /// A well-formed event: where each field stands.
 #[derive(Debug)]
 pub(super) struct Found<'a> {
-    text: &'a str,
+    pub(super) text: &'a str,
     places: [Place; PLACES],
-    /// How long the texts of all of them are together.
-    pub(super) size: usize,
     /// Names that have fields below them but hold something else than an object.
     pub(super) not_objects: Vec<(&'static str, Kind)>,
 }
@@ -130,9 +134,8 @@ impl<'a> Found<'a> {
     /// Reads an event once, checking all of its text, that of unknown members too.
     pub(super) fn read(json: &'a [u8]) -> Result<Found<'a>, JsonError> {
         let mut cursor = Cursor::new(json)?;
-        let none = Place { kind: Kind::Null, escaped: false, start: 0, end: 0 };
-        let mut found =
-            Found { text: cursor.text(), places: [none; PLACES], size: 0, not_objects: Vec::new() };
+        let none = Place { kind: Kind::Null, escaped: false, span: Span::default() };
+        let mut found = Found { text: cursor.text(), places: [none; PLACES], not_objects: Vec::new() };
         cursor.step(0, |cursor, at| found.group(cursor, at, &LAYOUT.root))?;
         cursor.end()?;
         Ok(found)
@@ -161,13 +164,12 @@ impl<'a> Found<'a> {
             match member {
                 _ if kind == Kind::Null => {}
                 Member::Place(number) => {
-                    let offset = |at: usize| u32::try_from(at).ok();
-                    let (Some(from), Some(to)) = (offset(start), offset(end)) else {
+                    let Some(span) = Span::new(start, end) else {
                         return Err(cursor.fault(start, Fault::TooLong));
                     };
                     let escaped = kind == Kind::Text && cursor.was_escaped(end);
                     if let Some(place) = self.places.get_mut(*number) {
-                        *place = Place { kind, escaped, start: from, end: to };
+                        *place = Place { kind, escaped, span };
                     }
                 }
                 Member::Group(inner) => self.not_objects.push((&inner.name, kind)),
@@ -187,11 +189,8 @@ impl<'a> Found<'a> {
     }
 
     fn place(&self, place: usize) -> Option<Text<'a>> {
-        let Place { kind, escaped, start, end } = *self.places.get(place)?;
-        if kind == Kind::Null {
-            return None;
-        }
-        Some(Text { kind, escaped, whole: self.text.get(start as usize..end as usize)? })
+        let Place { kind, escaped, span } = *self.places.get(place)?;
+        (kind != Kind::Null).then(|| Text { kind, escaped, span, whole: span.of(self.text) })
     }
 }
 

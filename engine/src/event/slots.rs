@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::field::{FieldValue, JsonField};
+use crate::json::unescaped;
 
 /// What a field holds, its texts where they lie.
 #[derive(Debug, Clone, Copy)]
@@ -36,26 +37,47 @@ impl<'e> Texts<'e> {
     }
 }
 
-/// A part of the text of all fields; for a list the part of the slots that are its items.
-#[derive(Debug, Clone, Copy)]
+/// A part of the text; for a list the part of the slots that are its items.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Span {
     start: u32,
     end: u32,
 }
 
 impl Span {
-    /// Events of more than 4 GiB are refused before anything of them is kept.
-    fn new(start: usize, end: usize) -> Span {
-        Span { start: start as u32, end: end as u32 }
+    /// None beyond 4 GiB.
+    pub(super) fn new(start: usize, end: usize) -> Option<Span> {
+        Some(Span { start: u32::try_from(start).ok()?, end: u32::try_from(end).ok()? })
+    }
+
+    /// Without the first and the last byte.
+    pub(super) fn between_quotes(self) -> Span {
+        Span { start: self.start + 1, end: self.end - 1 }
+    }
+
+    /// A part of this.
+    pub(super) fn part(self, part: Range<usize>) -> Span {
+        Span { start: self.start + part.start as u32, end: self.start + part.end as u32 }
+    }
+
+    pub(super) fn len(self) -> usize {
+        self.range().len()
+    }
+
+    pub(super) fn of(self, text: &str) -> &str {
+        text.get(self.range()).unwrap_or_default()
     }
 
     fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
+}
 
-    fn of(self, text: &str) -> &str {
-        text.get(self.range()).unwrap_or_default()
-    }
+/// What stands between the quotes of a checked string, and whether it has escapes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quoted {
+    pub(super) span: Span,
+    pub(super) escaped: bool,
 }
 
 /// The value with texts of its own, for those who ask for it.
@@ -76,6 +98,7 @@ pub(super) enum Slot {
 /// The fields of one event, in the order of the rows of its kind.
 #[derive(Debug, Clone)]
 pub(super) struct Slots {
+    /// The event's own, then what came from elsewhere or had escapes.
     text: String,
     /// After those of the fields come the items of lists.
     slots: Vec<Slot>,
@@ -85,17 +108,27 @@ pub(super) struct Slots {
 const FEW_ITEMS: usize = 6;
 
 impl Slots {
-    /// No field yet, and room for so many with texts of this size.
-    pub(super) fn new(fields: usize, size: usize) -> Slots {
+    /// No field yet, and room for so many; spans are those of this text.
+    pub(super) fn new(fields: usize, text: &str) -> Slots {
         let mut slots = Vec::with_capacity(fields + FEW_ITEMS);
         slots.resize_with(fields, Slot::default);
-        Slots { text: String::with_capacity(size), slots }
+        Slots { text: text.to_owned(), slots }
     }
 
-    fn keep(&mut self, text: &str) -> Span {
+    /// What a string of the event says.
+    pub(super) fn keep(&mut self, Quoted { span, escaped }: Quoted) -> Span {
+        if !escaped {
+            return span;
+        }
+        let text = unescaped(span.of(&self.text)).into_owned();
+        self.add(&text)
+    }
+
+    /// Adds a text. One that begins beyond 4 GiB is no text: nothing that large is decoded.
+    fn add(&mut self, text: &str) -> Span {
         let start = self.text.len();
         self.text.push_str(text);
-        Span::new(start, self.text.len())
+        Span::new(start, self.text.len()).unwrap_or_default()
     }
 
     fn put(&mut self, place: usize, slot: Slot) {
@@ -108,13 +141,17 @@ impl Slots {
         self.put(place, Slot::Ready(value));
     }
 
-    pub(super) fn set_text(&mut self, place: usize, text: &str) {
-        let span = self.keep(text);
+    pub(super) fn set_text(&mut self, place: usize, span: Span) {
         self.put(place, Slot::Text(span, Made::new()));
     }
 
-    pub(super) fn set_json(&mut self, place: usize, text: &str) {
-        let span = self.keep(text);
+    /// Sets a text that the event did not bring.
+    pub(super) fn set_new_text(&mut self, place: usize, text: &str) {
+        let span = self.add(text);
+        self.set_text(place, span);
+    }
+
+    pub(super) fn set_json(&mut self, place: usize, span: Span) {
         self.put(place, Slot::Json(span, Made::new()));
     }
 
@@ -123,14 +160,20 @@ impl Slots {
         self.slots.len()
     }
 
-    pub(super) fn add_item(&mut self, text: &str) {
-        let span = self.keep(text);
+    pub(super) fn add_item(&mut self, item: Quoted) {
+        let span = self.keep(item);
+        self.slots.push(Slot::Text(span, Made::new()));
+    }
+
+    /// Adds an item that the event did not bring.
+    pub(super) fn add_new_item(&mut self, text: &str) {
+        let span = self.add(text);
         self.slots.push(Slot::Text(span, Made::new()));
     }
 
     /// Sets a list to the items added since.
     pub(super) fn set_texts(&mut self, place: usize, first: usize) {
-        let span = Span::new(first, self.slots.len());
+        let span = Span::new(first, self.slots.len()).unwrap_or_default();
         self.put(place, Slot::Texts(span, Made::new()));
     }
 

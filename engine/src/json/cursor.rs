@@ -157,10 +157,16 @@ impl<'a> Cursor<'a> {
 
     /// A string, its escapes read.
     pub fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        let (Range { start, end }, escaped) = self.quoted()?;
+        let raw = self.slice(start, end);
+        Ok(if escaped { unescaped(raw) } else { Cow::Borrowed(raw) })
+    }
+
+    /// Where the text of a string stands between the quotes, and whether it has escapes.
+    pub(crate) fn quoted(&mut self) -> Result<(Range<usize>, bool), JsonError> {
         let start = self.space(self.at);
         self.step(start, Cursor::pass_string)?;
-        let raw = self.slice(start + 1, self.at - 1);
-        Ok(if self.escaped == self.at { unescaped(raw) } else { Cow::Borrowed(raw) })
+        Ok((start + 1..self.at - 1, self.was_escaped(self.at)))
     }
 
     /// The text of a number.
