@@ -4,9 +4,9 @@ use lictor_dsl::events::{EventKind, FieldId};
 use lictor_dsl::number::Number;
 use lictor_dsl::types::{Element, Type};
 
-use super::field::{self, FieldValue};
+use super::field::{self, FieldValue, PAYLOAD_LIMIT};
 use super::known::KNOWN;
-use super::layout::{Found, Text};
+use super::layout::{Found, Place};
 use super::rows::{Absent, Row, Rows};
 use super::slots::{FieldRef, Slots};
 use super::{AgentFacts, Event, FieldError, InvalidEvent, Origin};
@@ -46,10 +46,10 @@ fn not_json(error: JsonError) -> InvalidEvent {
 }
 
 fn event_kind(found: &Found<'_>) -> Result<EventKind, String> {
-    let Some(text) = found.event_kind() else { return Err(REQUIRED.to_owned()) };
+    let Some(place) = found.event_kind() else { return Err(REQUIRED.to_owned()) };
     // No kind's name needs an escape, so the text between the quotes is the name.
-    match EventKind::named(text.inner()) {
-        Some(known) if text.kind == Kind::Text => Ok(known),
+    match EventKind::named(place.quoted().span.of(found.text)) {
+        Some(known) if place.kind == Kind::Text => Ok(known),
         _ => {
             let names: Vec<&str> = EventKind::ALL.into_iter().map(EventKind::name).collect();
             Err(format!("must be one of {}", names.join(", ")))
@@ -81,8 +81,8 @@ impl Decoder {
 
     /// One field from the text, or what stands for it where it is absent.
     fn field(&mut self, place: usize, row: &Row, found: &Found<'_>, own: bool) {
-        match found.field(row.id) {
-            Some(text) => match self.value(place, row, text) {
+        match found.at(row.place) {
+            Some(there) => match self.value(place, row, there, found) {
                 Ok(()) if own && row.never_empty && self.is_empty(place) => {
                     self.fault(row.field.name, "must not be empty");
                 }
@@ -94,26 +94,27 @@ impl Decoder {
     }
 
     /// The value that stands in the text; the error is what it must be.
-    fn value(&mut self, place: usize, row: &Row, text: Text<'_>) -> Result<(), String> {
-        match (row.field.ty, text.kind) {
+    fn value(&mut self, place: usize, row: &Row, there: Place, found: &Found<'_>) -> Result<(), String> {
+        let text = || there.span.of(found.text);
+        match (row.field.ty, there.kind) {
             (Type::String, Kind::Text) => {
-                let span = self.slots.keep(text.quoted());
+                let span = self.slots.keep(there.quoted());
                 if span.len() > row.limit {
                     return Err(format!("must not be longer than {} bytes", row.limit));
                 }
                 self.slots.set_text(place, span);
             }
-            (Type::Bool, Kind::Bool) => self.slots.set(place, FieldValue::Bool(text.whole == "true")),
-            (Type::Number, Kind::Number) => self.slots.set(place, field::number(row.field, text.whole)?),
-            (Type::Time, Kind::Text) => self.slots.set(place, field::time(&text.string())?),
-            (Type::Ip, Kind::Text) => self.slots.set(place, field::address(&text.string())?),
-            (Type::Json | Type::List(_), _) if field::is_too_large(text.whole) => {
+            (Type::Bool, Kind::Bool) => self.slots.set(place, FieldValue::Bool(text() == "true")),
+            (Type::Number, Kind::Number) => self.slots.set(place, field::number(row.field, text())?),
+            (Type::Time, Kind::Text) => self.slots.set(place, field::time(&found.string(there))?),
+            (Type::Ip, Kind::Text) => self.slots.set(place, field::address(&found.string(there))?),
+            (Type::Json | Type::List(_), _) if there.span.len() > PAYLOAD_LIMIT => {
                 return Err(field::too_large());
             }
-            (Type::Json, _) => self.slots.set_json(place, text.span),
+            (Type::Json, _) => self.slots.set_json(place, there.span),
             (Type::List(Element::String), Kind::List) => {
                 let first = self.slots.next_item();
-                field::each_string(text, |item| self.slots.add_item(item))?;
+                field::each_string(text(), there.span, |item| self.slots.add_item(item))?;
                 self.slots.set_texts(place, first);
             }
             (wanted, found) => return Err(field::not_a(wanted, found)),

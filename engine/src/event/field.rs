@@ -8,8 +8,7 @@ use lictor_dsl::number::Number;
 use lictor_dsl::text::moment;
 use lictor_dsl::types::Type;
 
-use super::layout::Text;
-use super::slots::Quoted;
+use super::slots::{Quoted, Span};
 use crate::json::{self, Cursor, Json, Kind};
 
 /// The largest json field, in bytes of its text.
@@ -84,17 +83,12 @@ impl FieldValue {
         });
         match checked {
             Ok((Kind::Null, _)) => Ok(None),
-            Ok((_, text)) if is_too_large(text) => Err(too_large()),
+            Ok((_, text)) if text.len() > PAYLOAD_LIMIT => Err(too_large()),
             Ok((kind, _)) if field.ty != Type::Json => Err(not_a(field.ty, kind)),
             Ok((_, text)) => Ok(Some(FieldValue::Json(JsonField::new(text)))),
             Err(error) => Err(error.to_string()),
         }
     }
-}
-
-/// Whether this is more json than a field may have.
-pub(super) fn is_too_large(text: &str) -> bool {
-    text.len() > PAYLOAD_LIMIT
 }
 
 pub(super) fn too_large() -> String {
@@ -141,16 +135,16 @@ pub(super) fn address(text: &str) -> Result<FieldValue, String> {
     }
 }
 
-/// Each string of a checked list.
-pub(super) fn each_string(list: Text<'_>, mut each: impl FnMut(Quoted)) -> Result<(), String> {
-    let mut cursor = Cursor::inside(list.whole);
+/// Each string of a checked list that stands at this place.
+pub(super) fn each_string(list: &str, span: Span, mut each: impl FnMut(Quoted)) -> Result<(), String> {
+    let mut cursor = Cursor::inside(list);
     let mut place = 0;
     while cursor.next_item().map_err(|error| error.to_string())? {
         place += 1;
         match cursor.kind() {
             Ok(Kind::Text) => {
                 let (inner, escaped) = cursor.quoted().map_err(|error| error.to_string())?;
-                each(Quoted { span: list.span.part(inner), escaped });
+                each(Quoted { span: span.part(inner), escaped });
             }
             Ok(kind) => {
                 return Err(format!("must be a list of strings, and its item {place} is {}", kind.named()));

@@ -24,7 +24,7 @@ struct Layout {
     root: Group,
     /// The place of `event`.
     kind: usize,
-    /// The place of each field. Fields of different kinds with the same name share one.
+    /// The place of each field.
     of_field: Vec<usize>,
 }
 
@@ -87,35 +87,16 @@ impl Group {
 
 /// A value of the table as it stands in the text. There is none where it is null.
 #[derive(Debug, Clone, Copy)]
-struct Place {
-    kind: Kind,
+pub(super) struct Place {
+    pub(super) kind: Kind,
     /// Whether it is a string with escapes.
     escaped: bool,
-    span: Span,
-}
-
-/// The text of a value that was found and checked.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Text<'a> {
-    pub(super) kind: Kind,
-    escaped: bool,
-    /// Where in the event's text it stands, with the quotes of a string.
+    /// With the quotes of a string.
     pub(super) span: Span,
-    pub(super) whole: &'a str,
 }
 
-impl<'a> Text<'a> {
+impl Place {
     /// What stands between the quotes of a string.
-    pub(super) fn inner(self) -> &'a str {
-        self.whole.get(1..self.whole.len().saturating_sub(1)).unwrap_or_default()
-    }
-
-    /// What a string says.
-    pub(super) fn string(self) -> Cow<'a, str> {
-        if self.escaped { unescaped(self.inner()) } else { Cow::Borrowed(self.inner()) }
-    }
-
-    /// The string, to be kept.
     pub(super) fn quoted(self) -> Quoted {
         Quoted { span: self.span.between_quotes(), escaped: self.escaped }
     }
@@ -178,20 +159,26 @@ impl<'a> Found<'a> {
         })
     }
 
-    /// What the text has for a field; none also for `null`.
-    pub(super) fn field(&self, field: FieldId) -> Option<Text<'a>> {
-        self.place(*LAYOUT.of_field.get(usize::from(field.0))?)
+    /// What the text has at a place; none also for `null`.
+    pub(super) fn at(&self, place: usize) -> Option<Place> {
+        self.places.get(place).copied().filter(|place| place.kind != Kind::Null)
     }
 
     /// What the text has as the kind of event.
-    pub(super) fn event_kind(&self) -> Option<Text<'a>> {
-        self.place(LAYOUT.kind)
+    pub(super) fn event_kind(&self) -> Option<Place> {
+        self.at(LAYOUT.kind)
     }
 
-    fn place(&self, place: usize) -> Option<Text<'a>> {
-        let Place { kind, escaped, span } = *self.places.get(place)?;
-        (kind != Kind::Null).then(|| Text { kind, escaped, span, whole: span.of(self.text) })
+    /// What a string says.
+    pub(super) fn string(&self, place: Place) -> Cow<'a, str> {
+        let Quoted { span, escaped } = place.quoted();
+        if escaped { unescaped(span.of(self.text)) } else { Cow::Borrowed(span.of(self.text)) }
     }
+}
+
+/// The place where a field is found. Fields of different kinds with the same name share one.
+pub(super) fn place_of(field: FieldId) -> usize {
+    LAYOUT.of_field.get(usize::from(field.0)).copied().unwrap_or(PLACES)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use lictor_dsl::types::Type;
 
 use super::field::{TASK_LIMIT, TEXT_LIMIT};
 use super::known::KNOWN;
+use super::layout::place_of;
 
 /// Fields that are the empty string where there is none: that there is none is known.
 const EMPTY_WHERE_ABSENT: [&str; 7] = ["tool", "target", "publisher", "name", "verb", "status", "task"];
@@ -50,7 +51,8 @@ impl Absent {
 /// One field of a kind of event.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) id: FieldId,
+    /// Where the text has it.
+    pub(super) place: usize,
     pub(super) field: &'static Field,
     pub(super) absent: Absent,
     /// Whether it can't be empty in an event that speaks for itself.
@@ -82,7 +84,7 @@ impl Rows {
             if belongs(field) {
                 *place = u8::try_from(rows.rows.len()).ok();
                 rows.rows.push(Row {
-                    id: FieldId(number),
+                    place: place_of(FieldId(number)),
                     field,
                     absent: Absent::of(field),
                     never_empty: OWN_IDENTITY.contains(&field.name) && field.ty == Type::String,

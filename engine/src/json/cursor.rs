@@ -332,17 +332,30 @@ impl<'a> Cursor<'a> {
     }
 
     /// A key, which may have come before.
+    #[inline(always)]
     fn key(&mut self, at: usize) -> Result<Key, Fault> {
+        match Head::of_short(self.text.as_bytes(), at) {
+            Some(head) => Ok(Key { start: at + 1, end: at + 1 + head.len(), head }),
+            None => self.any_key(at),
+        }
+    }
+
+    fn any_key(&mut self, at: usize) -> Result<Key, Fault> {
         if self.byte(at) != Some(b'"') {
             return Err(self.fault(at, Fault::NoKey));
         }
         let after = self.pass_string(at)?;
         let (start, end) = (at + 1, after - 1);
-        let head = match self.escaped == after {
+        let head = match self.was_escaped(after) {
             false => Head::within(self.text.as_bytes(), start, end),
-            true => Head::of(&unescaped(self.slice(start, end))),
+            true => self.head_of_escaped(start, end),
         };
         Ok(Key { start, end, head })
+    }
+
+    #[cold]
+    fn head_of_escaped(&self, start: usize, end: usize) -> Head {
+        Head::of(&unescaped(self.slice(start, end)))
     }
 
     /// What a key says.

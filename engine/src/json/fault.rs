@@ -9,8 +9,9 @@ use super::scan::{end_of_plain, unescaped};
 /// No path in an error is longer, whatever the keys.
 const PATH_LIMIT: usize = 128;
 
-/// What is wrong with a text. A byte, so that what passes costs a register and no more.
+/// What is wrong with a text. As large as a place, so that a step returns either in registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
 pub(crate) enum Fault {
     NoValue,
     EndsEarly,
