@@ -4,11 +4,11 @@ use lictor_dsl::events::{EventKind, FieldId};
 use lictor_dsl::number::Number;
 use lictor_dsl::types::{Element, Type};
 
-use super::field::{self, FieldValue, PAYLOAD_LIMIT};
+use super::field::{self, PAYLOAD_LIMIT};
 use super::known::KNOWN;
 use super::layout::{Found, Place};
 use super::rows::{Absent, Row, Rows};
-use super::slots::{FieldRef, Slots};
+use super::slots::{FieldRef, Slot, Slots};
 use super::{AgentFacts, Event, FieldError, InvalidEvent, Origin};
 use crate::json::{JsonError, Kind};
 
@@ -102,16 +102,16 @@ impl Decoder {
                 if span.len() > row.limit {
                     return Err(format!("must not be longer than {} bytes", row.limit));
                 }
-                self.slots.set_text(place, span);
+                self.slots.set(place, Slot::Text(span));
             }
-            (Type::Bool, Kind::Bool) => self.slots.set(place, FieldValue::Bool(text() == "true")),
+            (Type::Bool, Kind::Bool) => self.slots.set(place, Slot::Bool(text() == "true")),
             (Type::Number, Kind::Number) => self.slots.set(place, field::number(row.field, text())?),
             (Type::Time, Kind::Text) => self.slots.set(place, field::time(&found.string(there))?),
             (Type::Ip, Kind::Text) => self.slots.set(place, field::address(&found.string(there))?),
             (Type::Json | Type::List(_), _) if there.span.len() > PAYLOAD_LIMIT => {
                 return Err(field::too_large());
             }
-            (Type::Json, _) => self.slots.set_json(place, there.span),
+            (Type::Json, _) => self.slots.set(place, Slot::Json(there.span)),
             (Type::List(Element::String), Kind::List) => {
                 let first = self.slots.next_item();
                 field::each_string(text(), there.span, |item| self.slots.add_item(item))?;
@@ -135,8 +135,8 @@ impl Decoder {
             Absent::Nothing => {}
             Absent::Text(text) => self.slots.set_new_text(place, text),
             Absent::NoTexts => self.slots.set_texts(place, self.slots.next_item()),
-            Absent::Half => self.slots.set(place, FieldValue::Number(HALF)),
-            Absent::False => self.slots.set(place, FieldValue::Bool(false)),
+            Absent::Half => self.slots.set(place, Slot::Number(HALF)),
+            Absent::False => self.slots.set(place, Slot::Bool(false)),
             Absent::Same(other) => {
                 if let Some(from) = self.rows.place(other) {
                     self.slots.copy(from, place);
@@ -155,7 +155,7 @@ impl Decoder {
         self.errors.iter().any(|error| above(&error.field))
     }
 
-    fn set(&mut self, field: FieldId, value: FieldValue) {
+    fn set(&mut self, field: FieldId, value: Slot) {
         if let Some(place) = self.rows.place(field) {
             self.slots.set(place, value);
         }
@@ -185,7 +185,7 @@ impl Decoder {
     /// What the server vouches for.
     fn vouched(&mut self, kind: Option<EventKind>, org: &str, source: &str, agent: &AgentFacts) {
         let known = &*KNOWN;
-        self.set(known.at, FieldValue::Time(0));
+        self.set(known.at, Slot::Time(0));
         for (field, text) in [
             (known.org, org),
             (known.source, source),
@@ -209,19 +209,19 @@ impl Decoder {
         self.set_texts(known.tags, &agent.tags);
         self.set_texts(known.tools, &agent.manifest_tools);
         self.set_texts(known.destinations, &agent.manifest_destinations);
-        self.set(known.trust, FieldValue::Number(agent.trust));
-        self.set(known.registered_at, FieldValue::Time(agent.registered_at_us));
-        self.set(known.declared, FieldValue::Bool(agent.declared));
-        self.set(known.paused, FieldValue::Bool(agent.paused));
+        self.set(known.trust, Slot::Number(agent.trust));
+        self.set(known.registered_at, Slot::Time(agent.registered_at_us));
+        self.set(known.declared, Slot::Bool(agent.declared));
+        self.set(known.paused, Slot::Bool(agent.paused));
         if let Some(text) = &agent.metadata {
-            match FieldValue::read_json(known.metadata.def(), text) {
-                Ok(Some(value)) => self.set(known.metadata, value),
-                Ok(None) => {}
-                Err(message) => self.fault(known.metadata.def().name, message),
+            match (field::checked_json(text), self.rows.place(known.metadata)) {
+                (Ok(Some(text)), Some(place)) => self.slots.set_new_json(place, text),
+                (Ok(_), _) => {}
+                (Err(message), _) => self.fault(known.metadata.def().name, message),
             }
         }
         if kind == Some(EventKind::Request) {
-            self.set(known.allowed, FieldValue::Bool(false));
+            self.set(known.allowed, Slot::Bool(false));
             self.set_text(known.via, "none");
         }
     }

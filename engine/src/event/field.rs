@@ -8,7 +8,7 @@ use lictor_dsl::number::Number;
 use lictor_dsl::text::moment;
 use lictor_dsl::types::Type;
 
-use super::slots::{Quoted, Span};
+use super::slots::{Quoted, Slot, Span};
 use crate::json::{self, Cursor, Json, Kind};
 
 /// The largest json field, in bytes of its text.
@@ -72,22 +72,28 @@ impl PartialEq for JsonField {
     }
 }
 
+#[cfg(test)]
 impl FieldValue {
-    /// Json text that somebody else than the event brings; none for `null`.
+    /// Json as a field of it would hold it; none for `null`.
     pub(super) fn read_json(field: &Field, text: &str) -> Result<Option<FieldValue>, String> {
-        let mut cursor = Cursor::over(text);
-        let checked = cursor.kind().and_then(|kind| {
-            let range = cursor.skip()?;
-            cursor.end()?;
-            Ok((kind, text.get(range).unwrap_or_default()))
-        });
-        match checked {
-            Ok((Kind::Null, _)) => Ok(None),
-            Ok((_, text)) if text.len() > PAYLOAD_LIMIT => Err(too_large()),
-            Ok((kind, _)) if field.ty != Type::Json => Err(not_a(field.ty, kind)),
-            Ok((_, text)) => Ok(Some(FieldValue::Json(JsonField::new(text)))),
-            Err(error) => Err(error.to_string()),
-        }
+        assert_eq!(field.ty, Type::Json);
+        Ok(checked_json(text)?.map(|text| FieldValue::Json(JsonField::new(text))))
+    }
+}
+
+/// Json text that somebody else than the event brings, checked; none for `null`.
+pub(super) fn checked_json(text: &str) -> Result<Option<&str>, String> {
+    let mut cursor = Cursor::over(text);
+    let checked = cursor.kind().and_then(|kind| {
+        let range = cursor.skip()?;
+        cursor.end()?;
+        Ok((kind, text.get(range).unwrap_or_default()))
+    });
+    match checked {
+        Ok((Kind::Null, _)) => Ok(None),
+        Ok((_, text)) if text.len() > PAYLOAD_LIMIT => Err(too_large()),
+        Ok((_, text)) => Ok(Some(text)),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -113,24 +119,24 @@ fn named(ty: Type) -> &'static str {
     }
 }
 
-pub(super) fn number(field: &Field, text: &str) -> Result<FieldValue, String> {
+pub(super) fn number(field: &Field, text: &str) -> Result<Slot, String> {
     let number = json::number(text).map_err(|error| format!("is {error}"))?;
     if field.name == "agent.trust" && !(Number::ZERO..=Number::ONE).contains(&number) {
         return Err("must be in 0..1".to_owned());
     }
-    Ok(FieldValue::Number(number))
+    Ok(Slot::Number(number))
 }
 
-pub(super) fn time(text: &str) -> Result<FieldValue, String> {
+pub(super) fn time(text: &str) -> Result<Slot, String> {
     match moment::rfc3339(text) {
-        Some(micros) => Ok(FieldValue::Time(micros)),
+        Some(micros) => Ok(Slot::Time(micros)),
         None => Err("must be a time such as `2026-01-31T12:00:00Z` (RFC 3339)".to_owned()),
     }
 }
 
-pub(super) fn address(text: &str) -> Result<FieldValue, String> {
+pub(super) fn address(text: &str) -> Result<Slot, String> {
     match text.parse::<IpAddr>() {
-        Ok(address) => Ok(FieldValue::Ip(address.to_canonical())),
+        Ok(address) => Ok(Slot::Ip(address.to_canonical())),
         Err(_) => Err("must be an IPv4 or IPv6 address".to_owned()),
     }
 }

@@ -20,7 +20,7 @@ pub use slots::{FieldRef, Texts};
 
 use known::KNOWN;
 use rows::Rows;
-use slots::Slots;
+use slots::{Slot, Slots};
 
 /// One thing wrong with an event: which field (dotted path, or empty for the whole), and what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -128,14 +128,14 @@ impl Event {
     /// Sets the ledger's time, in microseconds since 1970.
     pub fn set_at(&mut self, at_us: i64) {
         if let Some(place) = self.place(KNOWN.at) {
-            self.slots.set(place, FieldValue::Time(at_us));
+            self.slots.set(place, Slot::Time(at_us));
         }
     }
 
     /// The ledger's time, in microseconds since 1970.
     pub fn at(&self) -> i64 {
-        match self.get(KNOWN.at) {
-            Some(FieldValue::Time(us)) => *us,
+        match self.read(KNOWN.at) {
+            Some(FieldRef::Time(us)) => us,
             _ => 0,
         }
     }

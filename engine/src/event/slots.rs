@@ -3,8 +3,11 @@
 //! Of a field that nobody asks for no more is made than that. A text is a place in the string, without a string of its
 //! own; json is read when a rule first asks for it.
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::OnceLock;
+
+use lictor_dsl::number::Number;
 
 use super::field::{FieldValue, JsonField};
 use crate::json::unescaped;
@@ -12,12 +15,20 @@ use crate::json::unescaped;
 /// What a field holds, its texts where they lie.
 #[derive(Debug, Clone, Copy)]
 pub enum FieldRef<'e> {
+    /// A bool.
+    Bool(bool),
+    /// A number.
+    Number(Number),
     /// A string.
     Text(&'e str),
+    /// A time, in microseconds since 1970.
+    Time(i64),
+    /// An address; an IPv4-mapped one is IPv4.
+    Ip(IpAddr),
     /// A list of strings.
     Texts(Texts<'e>),
-    /// Anything else.
-    Value(&'e FieldValue),
+    /// Json.
+    Json(&'e JsonField),
 }
 
 /// The strings of a list field.
@@ -31,7 +42,7 @@ impl<'e> Texts<'e> {
     /// The strings in their order.
     pub fn iter(self) -> impl Iterator<Item = &'e str> {
         self.items.iter().map(move |item| match item {
-            Slot::Text(span, _) => span.of(self.text),
+            Slot::Text(span) => span.of(self.text),
             _ => "",
         })
     }
@@ -80,20 +91,22 @@ pub(super) struct Quoted {
     pub(super) escaped: bool,
 }
 
-/// The value with texts of its own, for those who ask for it.
-type Made = OnceLock<Box<FieldValue>>;
-
-/// One field.
-#[derive(Debug, Clone, Default)]
+/// One field. Plain data: what is made of it when somebody asks lies elsewhere, so that there is nothing to drop where
+/// nobody asked.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Slot {
-    #[default]
     Absent,
-    /// A value without a text.
-    Ready(FieldValue),
-    Text(Span, Made),
-    Texts(Span, Made),
-    Json(Span, Made),
+    Bool(bool),
+    Number(Number),
+    Time(i64),
+    Ip(IpAddr),
+    Text(Span),
+    Texts(Span),
+    Json(Span),
 }
+
+/// Values with texts of their own, each made when it is first asked for.
+type Made<T> = OnceLock<Box<[OnceLock<T>]>>;
 
 /// The fields of one event, in the order of the rows of its kind.
 #[derive(Debug, Clone)]
@@ -102,17 +115,23 @@ pub(super) struct Slots {
     text: String,
     /// After those of the fields come the items of lists.
     slots: Vec<Slot>,
+    values: Made<FieldValue>,
+    json: Made<JsonField>,
 }
 
 /// Items of lists for which there is room from the beginning.
 const FEW_ITEMS: usize = 6;
+/// Room for texts that the event does not bring, in bytes.
+const FEW_TEXTS: usize = 128;
 
 impl Slots {
     /// No field yet, and room for so many; spans are those of this text.
     pub(super) fn new(fields: usize, text: &str) -> Slots {
         let mut slots = Vec::with_capacity(fields + FEW_ITEMS);
-        slots.resize_with(fields, Slot::default);
-        Slots { text: text.to_owned(), slots }
+        slots.resize(fields, Slot::Absent);
+        let mut own = String::with_capacity(text.len() + FEW_TEXTS);
+        own.push_str(text);
+        Slots { text: own, slots, values: Made::new(), json: Made::new() }
     }
 
     /// What a string of the event says.
@@ -131,28 +150,25 @@ impl Slots {
         Span::new(start, self.text.len()).unwrap_or_default()
     }
 
-    fn put(&mut self, place: usize, slot: Slot) {
-        if let Some(there) = self.slots.get_mut(place) {
-            *there = slot;
+    pub(super) fn set(&mut self, place: usize, value: Slot) {
+        if let Some(slot) = self.slots.get_mut(place) {
+            *slot = value;
         }
-    }
-
-    pub(super) fn set(&mut self, place: usize, value: FieldValue) {
-        self.put(place, Slot::Ready(value));
-    }
-
-    pub(super) fn set_text(&mut self, place: usize, span: Span) {
-        self.put(place, Slot::Text(span, Made::new()));
+        if let Some(made) = self.values.get_mut().and_then(|values| values.get_mut(place)) {
+            made.take();
+        }
     }
 
     /// Sets a text that the event did not bring.
     pub(super) fn set_new_text(&mut self, place: usize, text: &str) {
         let span = self.add(text);
-        self.set_text(place, span);
+        self.set(place, Slot::Text(span));
     }
 
-    pub(super) fn set_json(&mut self, place: usize, span: Span) {
-        self.put(place, Slot::Json(span, Made::new()));
+    /// Sets checked json that the event did not bring.
+    pub(super) fn set_new_json(&mut self, place: usize, text: &str) {
+        let span = self.add(text);
+        self.set(place, Slot::Json(span));
     }
 
     /// Where the items of a list begin that are added next.
@@ -162,53 +178,62 @@ impl Slots {
 
     pub(super) fn add_item(&mut self, item: Quoted) {
         let span = self.keep(item);
-        self.slots.push(Slot::Text(span, Made::new()));
+        self.slots.push(Slot::Text(span));
     }
 
     /// Adds an item that the event did not bring.
     pub(super) fn add_new_item(&mut self, text: &str) {
         let span = self.add(text);
-        self.slots.push(Slot::Text(span, Made::new()));
+        self.slots.push(Slot::Text(span));
     }
 
     /// Sets a list to the items added since.
     pub(super) fn set_texts(&mut self, place: usize, first: usize) {
         let span = Span::new(first, self.slots.len()).unwrap_or_default();
-        self.put(place, Slot::Texts(span, Made::new()));
+        self.set(place, Slot::Texts(span));
     }
 
     /// Gives a field what another has.
     pub(super) fn copy(&mut self, from: usize, to: usize) {
-        if let Some(slot) = self.slots.get(from).cloned() {
-            self.put(to, slot);
+        if let Some(slot) = self.slots.get(from).copied() {
+            self.set(to, slot);
         }
     }
 
     /// A field, its texts where they lie.
     pub(super) fn read(&self, place: usize) -> Option<FieldRef<'_>> {
-        match self.slots.get(place)? {
-            Slot::Absent => None,
-            Slot::Text(span, _) => Some(FieldRef::Text(span.of(&self.text))),
-            Slot::Texts(span, _) => Some(FieldRef::Texts(self.texts(*span))),
-            Slot::Ready(_) | Slot::Json(..) => self.get(place).map(FieldRef::Value),
-        }
-    }
-
-    /// A field with texts of its own, made when it is first asked for.
-    pub(super) fn get(&self, place: usize) -> Option<&FieldValue> {
-        let (made, value): (_, &dyn Fn() -> FieldValue) = match self.slots.get(place)? {
+        Some(match self.slots.get(place)? {
             Slot::Absent => return None,
-            Slot::Ready(value) => return Some(value),
-            Slot::Text(span, made) => (made, &|| FieldValue::Text(span.of(&self.text).to_owned())),
-            Slot::Texts(span, made) => {
-                (made, &|| FieldValue::Texts(self.texts(*span).iter().map(str::to_owned).collect()))
-            }
-            Slot::Json(span, made) => (made, &|| FieldValue::Json(JsonField::new(span.of(&self.text)))),
-        };
-        Some(made.get_or_init(|| Box::new(value())))
+            Slot::Bool(value) => FieldRef::Bool(*value),
+            Slot::Number(value) => FieldRef::Number(*value),
+            Slot::Time(value) => FieldRef::Time(*value),
+            Slot::Ip(value) => FieldRef::Ip(*value),
+            Slot::Text(span) => FieldRef::Text(span.of(&self.text)),
+            Slot::Texts(span) => FieldRef::Texts(Texts {
+                text: &self.text,
+                items: self.slots.get(span.range()).unwrap_or_default(),
+            }),
+            Slot::Json(span) => FieldRef::Json(
+                self.made(&self.json, place)?.get_or_init(|| JsonField::new(span.of(&self.text))),
+            ),
+        })
     }
 
-    fn texts(&self, span: Span) -> Texts<'_> {
-        Texts { text: &self.text, items: self.slots.get(span.range()).unwrap_or_default() }
+    /// A field with texts of its own.
+    pub(super) fn get(&self, place: usize) -> Option<&FieldValue> {
+        let value = self.read(place)?;
+        Some(self.made(&self.values, place)?.get_or_init(|| match value {
+            FieldRef::Bool(value) => FieldValue::Bool(value),
+            FieldRef::Number(value) => FieldValue::Number(value),
+            FieldRef::Time(value) => FieldValue::Time(value),
+            FieldRef::Ip(value) => FieldValue::Ip(value),
+            FieldRef::Text(text) => FieldValue::Text(text.to_owned()),
+            FieldRef::Texts(texts) => FieldValue::Texts(texts.iter().map(str::to_owned).collect()),
+            FieldRef::Json(json) => FieldValue::Json(json.clone()),
+        }))
+    }
+
+    fn made<'s, T>(&self, made: &'s Made<T>, place: usize) -> Option<&'s OnceLock<T>> {
+        made.get_or_init(|| self.slots.iter().map(|_| OnceLock::new()).collect()).get(place)
     }
 }
