@@ -1,7 +1,6 @@
 //! The whole table checked against one event: its values, or every fault.
 
 use lictor_dsl::events::{EventKind, FieldId};
-use lictor_dsl::number::Number;
 use lictor_dsl::types::{Element, Type};
 
 use super::field::{self, PAYLOAD_LIMIT};
@@ -18,9 +17,9 @@ pub(super) fn decode(json: &[u8], origin: Origin<'_>) -> Result<Event, InvalidEv
     let named = event_kind(&found);
     let (kind, own) = (named.as_ref().ok().copied(), matches!(origin, Origin::Event));
     let rows = Rows::of(kind);
-    let mut decoder = Decoder { rows, slots: Slots::new(rows.rows.len(), found.text), errors: Vec::new() };
+    let mut decoder = Decoder { rows, slots: Slots::new(&rows.neutral, found.text), errors: Vec::new() };
     if let Err(message) = named {
-        decoder.fault("event", message);
+        decoder.fault(FIRST, "event", message);
     }
     for (group, other) in &found.not_objects {
         decoder.no_group(group, *other, own);
@@ -28,15 +27,18 @@ pub(super) fn decode(json: &[u8], origin: Origin<'_>) -> Result<Event, InvalidEv
     if let Origin::Server { org, source, agent } = origin {
         decoder.vouched(kind, org, source, agent);
     }
-    for (place, row) in rows.rows.iter().enumerate().filter(|(_, row)| own || row.claimed) {
-        decoder.field(place, row, &found, own);
+    for place in found.met.and(rows.in_text(own)).iter() {
+        decoder.field(place, &found, own);
+    }
+    for place in rows.needed(own).without(found.met).iter() {
+        decoder.absent(place);
     }
     if kind == Some(EventKind::Action) {
         decoder.action();
     }
     match kind {
         Some(kind) if decoder.errors.is_empty() => Ok(Event { kind, slots: decoder.slots }),
-        _ => Err(InvalidEvent { errors: decoder.errors }),
+        _ => Err(decoder.invalid()),
     }
 }
 
@@ -62,39 +64,51 @@ const REQUIRED: &str = "is required";
 struct Decoder {
     rows: &'static Rows,
     slots: Slots,
-    errors: Vec<FieldError>,
+    /// Each with the row that it is listed before.
+    errors: Vec<(usize, FieldError)>,
 }
+
+/// Where faults are listed that are not those of one row.
+const FIRST: usize = 0;
+const LAST: usize = usize::MAX;
 
 impl Decoder {
     #[cold]
-    fn fault(&mut self, field: &str, message: impl Into<String>) {
-        self.errors.push(FieldError { field: field.to_owned(), message: message.into() });
+    fn fault(&mut self, row: usize, field: &str, message: impl Into<String>) {
+        self.errors.push((row, FieldError { field: field.to_owned(), message: message.into() }));
+    }
+
+    /// All faults, in the order of the table.
+    #[cold]
+    fn invalid(mut self) -> InvalidEvent {
+        self.errors.sort_by_key(|(row, _)| *row);
+        InvalidEvent { errors: self.errors.into_iter().map(|(_, error)| error).collect() }
     }
 
     /// Something else than an object stands where one with fields should.
     fn no_group(&mut self, group: &str, other: Kind, own: bool) {
-        let below = |row: &&Row| row.field.name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'));
-        if self.rows.rows.iter().filter(below).any(|row| own || row.claimed) {
-            self.fault(group, format!("must be an object, not {}", other.named()));
+        let below = |name: &str| name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'));
+        let mut fields = self.rows.in_text(own).iter().filter_map(|place| self.rows.at(place));
+        if fields.any(|(_, row)| below(row.field.name)) {
+            self.fault(FIRST, group, format!("must be an object, not {}", other.named()));
         }
     }
 
-    /// One field from the text, or what stands for it where it is absent.
-    fn field(&mut self, place: usize, row: &Row, found: &Found<'_>, own: bool) {
-        match found.at(row.place) {
-            Some(there) => match self.value(place, row, there, found) {
-                Ok(()) if own && row.never_empty && self.is_empty(place) => {
-                    self.fault(row.field.name, "must not be empty");
-                }
-                Ok(()) => {}
-                Err(message) => self.fault(row.field.name, message),
-            },
-            None => self.absent(place, row),
-        }
+    /// One field from the text.
+    fn field(&mut self, place: usize, found: &Found<'_>, own: bool) {
+        let (Some((number, row)), Some(there)) = (self.rows.at(place), found.at(place)) else { return };
+        let message = match self.value(number, row, there, found) {
+            Ok(()) if own && row.never_empty && self.is_empty(number) => "must not be empty".to_owned(),
+            Ok(()) => return,
+            Err(message) => message,
+        };
+        // Nothing more is said about what follows from it.
+        self.slots.set(number, Slot::Absent);
+        self.fault(number + 1, row.field.name, message);
     }
 
     /// The value that stands in the text; the error is what it must be.
-    fn value(&mut self, place: usize, row: &Row, there: Place, found: &Found<'_>) -> Result<(), String> {
+    fn value(&mut self, number: usize, row: &Row, there: Place, found: &Found<'_>) -> Result<(), String> {
         let text = || there.span.of(found.text);
         match (row.field.ty, there.kind) {
             (Type::String, Kind::Text) => {
@@ -102,48 +116,45 @@ impl Decoder {
                 if span.len() > row.limit {
                     return Err(format!("must not be longer than {} bytes", row.limit));
                 }
-                self.slots.set(place, Slot::Text(span));
+                self.slots.set(number, Slot::Text(span));
             }
-            (Type::Bool, Kind::Bool) => self.slots.set(place, Slot::Bool(text() == "true")),
-            (Type::Number, Kind::Number) => self.slots.set(place, field::number(row.field, text())?),
-            (Type::Time, Kind::Text) => self.slots.set(place, field::time(&found.string(there))?),
-            (Type::Ip, Kind::Text) => self.slots.set(place, field::address(&found.string(there))?),
+            (Type::Bool, Kind::Bool) => self.slots.set(number, Slot::Bool(text() == "true")),
+            (Type::Number, Kind::Number) => self.slots.set(number, field::number(row.field, text())?),
+            (Type::Time, Kind::Text) => self.slots.set(number, field::time(&found.string(there))?),
+            (Type::Ip, Kind::Text) => self.slots.set(number, field::address(&found.string(there))?),
             (Type::Json | Type::List(_), _) if there.span.len() > PAYLOAD_LIMIT => {
                 return Err(field::too_large());
             }
-            (Type::Json, _) => self.slots.set(place, Slot::Json(there.span)),
+            (Type::Json, _) => self.slots.set(number, Slot::Json(there.span)),
             (Type::List(Element::String), Kind::List) => {
                 let first = self.slots.next_item();
                 field::each_string(text(), there.span, |item| self.slots.add_item(item))?;
-                self.slots.set_texts(place, first);
+                self.slots.set_texts(number, first);
             }
             (wanted, found) => return Err(field::not_a(wanted, found)),
         }
         Ok(())
     }
 
-    fn is_empty(&self, place: usize) -> bool {
-        matches!(self.slots.read(place), Some(FieldRef::Text("")))
+    fn is_empty(&self, number: usize) -> bool {
+        matches!(self.slots.read(number), Some(FieldRef::Text("")))
     }
 
-    /// What a field has where the text has none.
+    /// What stands for a field that the text has not, where that is not always the same.
     ///
     /// The agent's name follows its id and its registration the event's time, which stand before them in the table.
     /// Where those are at fault the event is refused for that; nothing more is said about what follows them.
-    fn absent(&mut self, place: usize, row: &Row) {
+    fn absent(&mut self, place: usize) {
+        let Some((number, row)) = self.rows.at(place) else { return };
         match row.absent {
-            Absent::Nothing => {}
-            Absent::Text(text) => self.slots.set_new_text(place, text),
-            Absent::NoTexts => self.slots.set_texts(place, self.slots.next_item()),
-            Absent::Half => self.slots.set(place, Slot::Number(HALF)),
-            Absent::False => self.slots.set(place, Slot::Bool(false)),
+            Absent::Value(_) => {}
             Absent::Same(other) => {
-                if let Some(from) = self.rows.place(other) {
-                    self.slots.copy(from, place);
+                if let Some(from) = self.rows.number(other) {
+                    self.slots.copy(from, number);
                 }
             }
             Absent::Fault if self.is_reported(row.field.name) => {}
-            Absent::Fault => self.fault(row.field.name, REQUIRED),
+            Absent::Fault => self.fault(number + 1, row.field.name, REQUIRED),
         }
     }
 
@@ -152,23 +163,23 @@ impl Decoder {
         let above = |group: &str| {
             name.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        self.errors.iter().any(|error| above(&error.field))
+        self.errors.iter().any(|(_, error)| above(&error.field))
     }
 
     fn set(&mut self, field: FieldId, value: Slot) {
-        if let Some(place) = self.rows.place(field) {
+        if let Some(place) = self.rows.number(field) {
             self.slots.set(place, value);
         }
     }
 
     fn set_text(&mut self, field: FieldId, text: &str) {
-        if let Some(place) = self.rows.place(field) {
+        if let Some(place) = self.rows.number(field) {
             self.slots.set_new_text(place, text);
         }
     }
 
     fn set_texts(&mut self, field: FieldId, texts: &[String]) {
-        if let Some(place) = self.rows.place(field) {
+        if let Some(place) = self.rows.number(field) {
             let first = self.slots.next_item();
             texts.iter().for_each(|item| self.slots.add_new_item(item));
             self.slots.set_texts(place, first);
@@ -176,7 +187,7 @@ impl Decoder {
     }
 
     fn text(&self, field: FieldId) -> Option<&str> {
-        match self.slots.read(self.rows.place(field)?)? {
+        match self.slots.read(self.rows.number(field)?)? {
             FieldRef::Text(text) => Some(text),
             _ => None,
         }
@@ -214,10 +225,10 @@ impl Decoder {
         self.set(known.declared, Slot::Bool(agent.declared));
         self.set(known.paused, Slot::Bool(agent.paused));
         if let Some(text) = &agent.metadata {
-            match (field::checked_json(text), self.rows.place(known.metadata)) {
+            match (field::checked_json(text), self.rows.number(known.metadata)) {
                 (Ok(Some(text)), Some(place)) => self.slots.set_new_json(place, text),
                 (Ok(_), _) => {}
-                (Err(message), _) => self.fault(known.metadata.def().name, message),
+                (Err(message), _) => self.fault(FIRST, known.metadata.def().name, message),
             }
         }
         if kind == Some(EventKind::Request) {
@@ -236,10 +247,7 @@ impl Decoder {
         };
         if self.text(needed) == Some("") {
             let message = format!("must not be empty in an action of kind `{kind}`");
-            self.fault(needed.def().name, message);
+            self.fault(LAST, needed.def().name, message);
         }
     }
 }
-
-/// The trust of an agent of which nothing is known.
-const HALF: Number = Number::from_billionths(500_000_000);

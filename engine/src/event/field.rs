@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use lictor_dsl::events::Field;
 use lictor_dsl::number::Number;
-use lictor_dsl::text::moment;
 use lictor_dsl::types::Type;
 
 use super::slots::{Quoted, Slot, Span};
+use super::time;
 use crate::json::{self, Cursor, Json, Kind};
 
 /// The largest json field, in bytes of its text.
@@ -128,7 +128,7 @@ pub(super) fn number(field: &Field, text: &str) -> Result<Slot, String> {
 }
 
 pub(super) fn time(text: &str) -> Result<Slot, String> {
-    match moment::rfc3339(text) {
+    match time::read(text) {
         Some(micros) => Ok(Slot::Time(micros)),
         None => Err("must be a time such as `2026-01-31T12:00:00Z` (RFC 3339)".to_owned()),
     }

@@ -13,7 +13,7 @@ use crate::json::{Cursor, Fault, JsonError, Key, Kind, unescaped};
 /// The member that names the kind.
 const KIND: &str = "event";
 
-/// One for each name of the table, and one for the kind.
+/// One for each name of the table, and one for the kind. At most 64 are in use: sets of them are bits.
 const PLACES: usize = FIELD_COUNT + 1;
 
 /// The members that an event may have, for all kinds together: which fields they are is told by the kind, and
@@ -85,6 +85,31 @@ impl Group {
     }
 }
 
+/// A set of places.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Places(u64);
+
+impl Places {
+    pub(super) fn add(&mut self, place: usize) {
+        self.0 |= 1 << place;
+    }
+
+    pub(super) fn and(self, others: Places) -> Places {
+        Places(self.0 & others.0)
+    }
+
+    pub(super) fn without(self, others: Places) -> Places {
+        Places(self.0 & !others.0)
+    }
+
+    /// Each of them, from the first.
+    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
+        let rest = |set: &u64| Some(set & (set - 1)).filter(|rest| *rest != 0);
+        std::iter::successors(Some(self.0).filter(|set| *set != 0), rest)
+            .map(|set| set.trailing_zeros() as usize)
+    }
+}
+
 /// A value of the table as it stands in the text. There is none where it is null.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
@@ -107,6 +132,8 @@ impl Place {
 pub(super) struct Found<'a> {
     pub(super) text: &'a str,
     places: [Place; PLACES],
+    /// Which of them there are.
+    pub(super) met: Places,
     /// Names that have fields below them but hold something else than an object.
     pub(super) not_objects: Vec<(&'static str, Kind)>,
 }
@@ -116,7 +143,12 @@ impl<'a> Found<'a> {
     pub(super) fn read(json: &'a [u8]) -> Result<Found<'a>, JsonError> {
         let mut cursor = Cursor::new(json)?;
         let none = Place { kind: Kind::Null, escaped: false, span: Span::default() };
-        let mut found = Found { text: cursor.text(), places: [none; PLACES], not_objects: Vec::new() };
+        let mut found = Found {
+            text: cursor.text(),
+            places: [none; PLACES],
+            met: Places::default(),
+            not_objects: Vec::new(),
+        };
         cursor.step(0, |cursor, at| found.group(cursor, at, &LAYOUT.root))?;
         cursor.end()?;
         Ok(found)
@@ -141,7 +173,7 @@ impl<'a> Found<'a> {
             if let (Member::Group(inner), Kind::Object) = (member, kind) {
                 return self.group(cursor, start, inner);
             }
-            let end = cursor.pass(start)?;
+            let end = cursor.pass_kind(start, kind)?;
             match member {
                 _ if kind == Kind::Null => {}
                 Member::Place(number) => {
@@ -151,6 +183,7 @@ impl<'a> Found<'a> {
                     let escaped = kind == Kind::Text && cursor.was_escaped(end);
                     if let Some(place) = self.places.get_mut(*number) {
                         *place = Place { kind, escaped, span };
+                        self.met.add(*number);
                     }
                 }
                 Member::Group(inner) => self.not_objects.push((&inner.name, kind)),
@@ -204,7 +237,7 @@ mod tests {
                 Member::Place(_) => panic!("{}", field.name),
             });
             assert!(matches!(member(group, last), Member::Place(there) if there == place), "{}", field.name);
-            assert!(group.members.len() <= 64, "{}", group.name);
+            assert!(group.members.len() <= 64 && *place < 64, "{}", group.name);
         }
     }
 }

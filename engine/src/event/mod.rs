@@ -11,6 +11,7 @@ mod layout;
 mod names;
 mod rows;
 mod slots;
+mod time;
 
 use lictor_dsl::events::{self, EventKind, FieldId};
 use serde::Serialize;
@@ -122,7 +123,7 @@ impl Event {
     }
 
     fn place(&self, field: FieldId) -> Option<usize> {
-        Rows::of(Some(self.kind)).place(field)
+        Rows::of(Some(self.kind)).number(field)
     }
 
     /// Sets the ledger's time, in microseconds since 1970.

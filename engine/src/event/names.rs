@@ -11,6 +11,8 @@ pub(super) struct Names {
     places: Vec<Option<u8>>,
     /// What a head is multiplied by to find its place. It is searched for when a name is added.
     factor: u64,
+    /// How far the product is shifted, so that it is one of the places.
+    shift: u32,
 }
 
 impl Names {
@@ -32,6 +34,7 @@ impl Names {
     fn spread(&mut self, size: usize, attempt: u64) -> bool {
         self.factor = attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         self.places = vec![None; size];
+        self.shift = 64 - size.trailing_zeros();
         for (number, (head, _)) in (0..).zip(&self.names) {
             let place = self.place(*head);
             match self.places.get_mut(place) {
@@ -44,8 +47,7 @@ impl Names {
 
     /// The high bits of the product, which all bits of the head have a say in.
     fn place(&self, head: Head) -> usize {
-        let bits = self.places.len().trailing_zeros();
-        (head.mixed().wrapping_mul(self.factor) >> (64 - bits)) as usize
+        (head.mixed().wrapping_mul(self.factor) >> self.shift) as usize
     }
 
     /// The only name that a key with this head can be, and its number.

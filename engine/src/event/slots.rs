@@ -101,6 +101,8 @@ pub(super) enum Slot {
     Time(i64),
     Ip(IpAddr),
     Text(Span),
+    /// A text that stands where there is none.
+    Fixed(&'static str),
     Texts(Span),
     Json(Span),
 }
@@ -125,10 +127,10 @@ const FEW_ITEMS: usize = 6;
 const FEW_TEXTS: usize = 128;
 
 impl Slots {
-    /// No field yet, and room for so many; spans are those of this text.
-    pub(super) fn new(fields: usize, text: &str) -> Slots {
-        let mut slots = Vec::with_capacity(fields + FEW_ITEMS);
-        slots.resize(fields, Slot::Absent);
+    /// These fields, and the text that the spans are of which will be set.
+    pub(super) fn new(fields: &[Slot], text: &str) -> Slots {
+        let mut slots = Vec::with_capacity(fields.len() + FEW_ITEMS);
+        slots.extend_from_slice(fields);
         let mut own = String::with_capacity(text.len() + FEW_TEXTS);
         own.push_str(text);
         Slots { text: own, slots, values: Made::new(), json: Made::new() }
@@ -209,6 +211,7 @@ impl Slots {
             Slot::Time(value) => FieldRef::Time(*value),
             Slot::Ip(value) => FieldRef::Ip(*value),
             Slot::Text(span) => FieldRef::Text(span.of(&self.text)),
+            Slot::Fixed(text) => FieldRef::Text(text),
             Slot::Texts(span) => FieldRef::Texts(Texts {
                 text: &self.text,
                 items: self.slots.get(span.range()).unwrap_or_default(),

@@ -262,7 +262,14 @@ impl<'a> Cursor<'a> {
     /// Passes a value, checking all of it. Recursion is bounded by [`DEPTH_LIMIT`].
     pub(crate) fn pass(&mut self, at: usize) -> Result<usize, Fault> {
         let at = self.space(at);
-        match self.kind_at(at)? {
+        let kind = self.kind_at(at)?;
+        self.pass_kind(at, kind)
+    }
+
+    /// Passes a value of which is known that it begins like one of this kind.
+    #[inline(always)]
+    pub(crate) fn pass_kind(&mut self, at: usize, kind: Kind) -> Result<usize, Fault> {
+        match kind {
             Kind::Text => self.pass_string(at),
             Kind::Number => self.pass_number(at),
             Kind::Object => self.pass_object(at),
