@@ -168,8 +168,7 @@ impl<'a> Found<'a> {
             }
             met |= bit;
             let at = cursor.colon(at)?;
-            let start = cursor.space(at);
-            let kind = cursor.kind_at(start)?;
+            let (start, kind) = cursor.value(at)?;
             if let (Member::Group(inner), Kind::Object) = (member, kind) {
                 return self.group(cursor, start, inner);
             }

@@ -123,8 +123,13 @@ impl<'a> Cursor<'a> {
 
     /// What the next value is.
     pub fn kind(&mut self) -> Result<Kind, JsonError> {
-        self.at = self.space(self.at);
-        self.kind_at(self.at).map_err(|fault| self.error(fault))
+        match self.value(self.at) {
+            Ok((at, kind)) => {
+                self.at = at;
+                Ok(kind)
+            }
+            Err(fault) => Err(self.error(fault)),
+        }
     }
 
     /// Enters an object; then [`Cursor::next_key`] until there is none.
@@ -261,12 +266,28 @@ impl<'a> Cursor<'a> {
 
     /// Passes a value, checking all of it. Recursion is bounded by [`DEPTH_LIMIT`].
     pub(crate) fn pass(&mut self, at: usize) -> Result<usize, Fault> {
-        let at = self.space(at);
-        let kind = self.kind_at(at)?;
+        let (at, kind) = self.value(at)?;
         self.pass_kind(at, kind)
     }
 
-    /// Passes a value of which is known that it begins like one of this kind.
+    /// Where the next value begins and what it is.
+    #[inline(always)]
+    pub(crate) fn value(&mut self, at: usize) -> Result<(usize, Kind), Fault> {
+        let (at, byte) = self.peek(at);
+        let kind = match byte {
+            b'"' => Kind::Text,
+            b'-' | b'0'..=b'9' => Kind::Number,
+            b'{' => Kind::Object,
+            b'[' => Kind::List,
+            b't' | b'f' => Kind::Bool,
+            b'n' => Kind::Null,
+            _ if at == self.text.len() => return Err(self.fault(at, Fault::EndsEarly)),
+            _ => return Err(self.fault(at, Fault::NoValue)),
+        };
+        Ok((at, kind))
+    }
+
+    /// Passes a value that was seen to begin here.
     #[inline(always)]
     pub(crate) fn pass_kind(&mut self, at: usize, kind: Kind) -> Result<usize, Fault> {
         match kind {
@@ -276,20 +297,6 @@ impl<'a> Cursor<'a> {
             Kind::List => self.pass_list(at),
             Kind::Bool => self.pass_bool(at),
             Kind::Null => self.pass_word(at, b"null"),
-        }
-    }
-
-    /// What the value is that begins here.
-    pub(crate) fn kind_at(&mut self, at: usize) -> Result<Kind, Fault> {
-        match self.byte(at) {
-            Some(b'"') => Ok(Kind::Text),
-            Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
-            Some(b'{') => Ok(Kind::Object),
-            Some(b'[') => Ok(Kind::List),
-            Some(b't' | b'f') => Ok(Kind::Bool),
-            Some(b'n') => Ok(Kind::Null),
-            Some(_) => Err(self.fault(at, Fault::NoValue)),
-            None => Err(self.fault(at, Fault::EndsEarly)),
         }
     }
 
@@ -341,6 +348,7 @@ impl<'a> Cursor<'a> {
     /// A key, which may have come before.
     #[inline(always)]
     fn key(&mut self, at: usize) -> Result<Key, Fault> {
+        let at = self.space(at);
         match Head::of_short(self.text.as_bytes(), at) {
             Some(head) => Ok(Key { start: at + 1, end: at + 1 + head.len(), head }),
             None => self.any_key(at),
@@ -500,35 +508,48 @@ impl<'a> Cursor<'a> {
         self.text.get(start..end).unwrap_or_default()
     }
 
-    /// Where what is not space begins.
+    /// Where what is not space begins, and the byte that stands there: 0 at the end. No such byte may stand between
+    /// values, so that one is met as any other that should not be there.
     #[inline(always)]
-    pub(crate) fn space(&self, at: usize) -> usize {
+    fn peek(&self, at: usize) -> (usize, u8) {
         // Events are seldom written with space in them.
-        if self.byte(at).is_some_and(|byte| byte > b' ') { at } else { self.pass_space(at) }
+        match self.byte(at) {
+            Some(byte) if byte > b' ' => (at, byte),
+            _ => self.peek_past_space(at),
+        }
     }
 
-    fn pass_space(&self, mut at: usize) -> usize {
+    fn peek_past_space(&self, mut at: usize) -> (usize, u8) {
         while matches!(self.byte(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             at += 1;
         }
-        at
+        (at, self.byte(at).unwrap_or(0))
+    }
+
+    /// Where what is not space begins.
+    #[inline(always)]
+    pub(crate) fn space(&self, at: usize) -> usize {
+        self.peek(at).0
     }
 
     #[inline(always)]
-    fn expect(&mut self, at: usize, byte: u8, otherwise: Fault) -> Result<usize, Fault> {
-        let at = self.space(at);
-        if self.byte(at) == Some(byte) { Ok(at + 1) } else { Err(self.fault(at, otherwise)) }
+    fn expect(&mut self, at: usize, wanted: u8, otherwise: Fault) -> Result<usize, Fault> {
+        let (at, byte) = self.peek(at);
+        if byte == wanted { Ok(at + 1) } else { Err(self.fault(at, otherwise)) }
     }
 
     /// Moves on to the next item or key, past the comma if one has begun; or past the end.
     #[inline(always)]
     fn part(&mut self, at: usize, end: u8, otherwise: Fault, begun: bool) -> Result<(bool, usize), Fault> {
-        let at = self.space(at);
-        match self.byte(at) {
-            Some(byte) if byte == end => Ok((false, at + 1)),
-            _ if !begun => Ok((true, at)),
-            Some(b',') => Ok((true, self.space(at + 1))),
-            _ => Err(self.fault(at, otherwise)),
+        let (at, byte) = self.peek(at);
+        if byte == end {
+            Ok((false, at + 1))
+        } else if !begun {
+            Ok((true, at))
+        } else if byte == b',' {
+            Ok((true, at + 1))
+        } else {
+            Err(self.fault(at, otherwise))
         }
     }
 
