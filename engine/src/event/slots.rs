@@ -138,9 +138,11 @@ impl Slots {
 
     /// What a string of the event says.
     pub(super) fn keep(&mut self, Quoted { span, escaped }: Quoted) -> Span {
-        if !escaped {
-            return span;
-        }
+        if escaped { self.add_unescaped(span) } else { span }
+    }
+
+    #[cold]
+    fn add_unescaped(&mut self, span: Span) -> Span {
         let text = unescaped(span.of(&self.text)).into_owned();
         self.add(&text)
     }

@@ -389,9 +389,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn note(&mut self, key: Key) -> Result<(), Fault> {
         let own = self.keys.get(self.own..).unwrap_or_default();
         let is_new = if own.len() < FEW_KEYS {
-            !own.iter().any(|seen| {
-                seen.head == key.head && (key.head.is_all() || self.said(*seen) == self.said(key))
-            })
+            !own.iter().any(|seen| seen.head == key.head && self.are_same(*seen, key))
         } else {
             self.is_new_among_many(key)
         };
@@ -403,6 +401,12 @@ impl<'a> Cursor<'a> {
         }
         self.keys.push(key);
         Ok(())
+    }
+
+    /// Whether two keys with the same head say the same. Seldom asked, and slow to inline.
+    #[cold]
+    fn are_same(&self, one: Key, other: Key) -> bool {
+        one.head.is_all() || self.said(one) == self.said(other)
     }
 
     #[cold]
