@@ -231,7 +231,7 @@ impl<'e> Scene<'e> {
         }
         Some(match node {
             Node::Const(value) => Value::of_const(value),
-            Node::Field(field) => return self.event.get(*field).and_then(Value::of_field),
+            Node::Field(field) => return Value::of_field(self.event, *field),
             Node::Param(place) => Value::of_const(self.params.get(*place)?),
             Node::Risk => Value::Number(self.risk.get()),
             Node::Var(number) => {
@@ -478,7 +478,7 @@ impl<'e> Scene<'e> {
         match node {
             Node::Take(_, inner) => self.present(inner),
             Node::Memory(ask) => self.recall(ask).present,
-            Node::Field(field) => self.event.get(*field).and_then(Value::of_field).is_some().into(),
+            Node::Field(field) => Value::of_field(self.event, *field).is_some().into(),
             Node::Var(_) => self.value(node).is_some().into(),
             Node::Member(base, _) => match self.value(base) {
                 Some(Value::Json(Json::Object(_))) => self.value(node).is_some().into(),
