@@ -1,15 +1,15 @@
 //! The value of one field: from its JSON text to its type in the table.
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
 
 use lictor_dsl::events::Field;
 use lictor_dsl::number::Number;
 use lictor_dsl::types::Type;
 
+use super::payload::JsonField;
 use super::slots::{Quoted, Slot, Span};
 use super::time;
-use crate::json::{self, Cursor, Json, Kind};
+use crate::json::{self, Cursor, Kind};
 
 /// The largest json field, in bytes of its text.
 pub const PAYLOAD_LIMIT: usize = 64 * 1024;
@@ -35,41 +35,6 @@ pub enum FieldValue {
     Texts(Vec<String>),
     /// Json.
     Json(JsonField),
-}
-
-/// A json field: checked text, read when a rule first asks for it. Its clones share both.
-#[derive(Debug, Clone)]
-pub struct JsonField(Arc<Lazy>);
-
-#[derive(Debug)]
-struct Lazy {
-    text: Box<str>,
-    value: OnceLock<Json>,
-}
-
-impl JsonField {
-    /// Takes text that a [`Cursor`] has passed.
-    pub(super) fn new(checked: &str) -> JsonField {
-        JsonField(Arc::new(Lazy { text: checked.into(), value: OnceLock::new() }))
-    }
-
-    /// The value. Reads the text the first time.
-    pub fn value(&self) -> &Json {
-        // The text is well-formed; were it not, nothing would be known of it.
-        self.0.value.get_or_init(|| json::parse(self.0.text.as_bytes()).unwrap_or(Json::Null))
-    }
-
-    /// The JSON text as it was received.
-    pub fn text(&self) -> &str {
-        &self.0.text
-    }
-}
-
-/// Certain equality of the values.
-impl PartialEq for JsonField {
-    fn eq(&self, other: &JsonField) -> bool {
-        self.value() == other.value()
-    }
 }
 
 #[cfg(test)]

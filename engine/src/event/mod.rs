@@ -9,6 +9,7 @@ mod field;
 mod known;
 mod layout;
 mod names;
+mod payload;
 mod rows;
 mod slots;
 mod time;
@@ -16,7 +17,8 @@ mod time;
 use lictor_dsl::events::{self, EventKind, FieldId};
 use serde::Serialize;
 
-pub use field::{FieldValue, JsonField, PAYLOAD_LIMIT, TASK_LIMIT, TEXT_LIMIT};
+pub use field::{FieldValue, PAYLOAD_LIMIT, TASK_LIMIT, TEXT_LIMIT};
+pub use payload::JsonField;
 pub use slots::{FieldRef, Texts};
 
 use known::KNOWN;

@@ -9,7 +9,8 @@ use std::sync::OnceLock;
 
 use lictor_dsl::number::Number;
 
-use super::field::{FieldValue, JsonField};
+use super::field::FieldValue;
+use super::payload::JsonField;
 use crate::json::unescaped;
 
 /// What a field holds, its texts where they lie.

@@ -121,6 +121,20 @@ impl<'a> Cursor<'a> {
         Cursor { at: 1, ..Cursor::over(list) }
     }
 
+    /// Where the keys (between the quotes) and the values of an object stand that was passed before; nothing of any
+    /// other value.
+    pub(crate) fn spans(object: &'a str) -> Vec<(Range<usize>, Range<usize>)> {
+        let mut spans = Vec::new();
+        let passed = Cursor::over(object).members(0, |cursor, key, at| {
+            let at = cursor.colon(at)?;
+            let (start, kind) = cursor.value(at)?;
+            let end = cursor.pass_kind(start, kind)?;
+            spans.push((key.start..key.end, start..end));
+            Ok(end)
+        });
+        if passed.is_ok() { spans } else { Vec::new() }
+    }
+
     /// What the next value is.
     pub fn kind(&mut self) -> Result<Kind, JsonError> {
         match self.value(self.at) {
@@ -411,7 +425,7 @@ impl<'a> Cursor<'a> {
 
     #[cold]
     fn is_new_among_many(&mut self, key: Key) -> bool {
-        if !self.many.last().is_some_and(|(depth, _)| *depth == self.depth) {
+        if self.many.last().is_none_or(|(depth, _)| *depth != self.depth) {
             let own = self.keys.get(self.own..).unwrap_or_default();
             let texts = own.iter().map(|key| self.said(*key)).collect();
             self.many.push((self.depth, texts));
