@@ -167,4 +167,6 @@ impl Event {
 }
 
 #[cfg(test)]
+mod strict;
+#[cfg(test)]
 mod tests;
