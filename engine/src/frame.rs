@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::event::{Event, FieldValue};
+use crate::event::{Event, FieldRef, Texts};
 use crate::index::Seen;
 use crate::memory::answer::Answer;
 use crate::plan::{Plan, RISK_SLOT, SLOTS};
@@ -22,7 +22,7 @@ pub(crate) struct Slot {
 }
 
 /// The bits of those texts that rules ask of this field.
-fn mask(plan: &Plan, field: FieldId, texts: &[String]) -> i128 {
+fn mask(plan: &Plan, field: FieldId, texts: Texts<'_>) -> i128 {
     let Some(bits) = plan.bits.get(&field) else { return 0 };
     texts.iter().filter_map(|text| bits.get(text)).fold(0, |mask, bit| mask | 1 << bit)
 }
@@ -95,17 +95,15 @@ impl Frame {
     /// Takes the wanted fields of an event.
     pub(crate) fn fill(&mut self, plan: &Plan, event: &Event) {
         for field in &plan.kind(event.kind()).slots {
-            let value = match event.get(*field) {
+            let value = match event.read(*field) {
                 None => None,
-                Some(FieldValue::Bool(value)) => Some(i128::from(*value)),
-                Some(FieldValue::Number(value)) => Some(value.billionths()),
-                Some(FieldValue::Time(micros)) => Some(i128::from(*micros)),
-                Some(FieldValue::Text(text)) => {
-                    Some(i128::from(plan.texts.get(text.as_str()).copied().unwrap_or(0)))
-                }
-                Some(FieldValue::Texts(texts)) => Some(mask(plan, *field, texts)),
+                Some(FieldRef::Bool(value)) => Some(i128::from(value)),
+                Some(FieldRef::Number(value)) => Some(value.billionths()),
+                Some(FieldRef::Time(micros)) => Some(i128::from(micros)),
+                Some(FieldRef::Text(text)) => Some(i128::from(plan.texts.get(text).copied().unwrap_or(0))),
+                Some(FieldRef::Texts(texts)) => Some(mask(plan, *field, texts)),
                 // Only their presence is asked for.
-                Some(FieldValue::Ip(_) | FieldValue::Json(_)) => Some(0),
+                Some(FieldRef::Ip(_) | FieldRef::Json(_)) => Some(0),
             };
             if let Some(slot) = self.slots.get_mut(usize::from(field.0)) {
                 *slot = value.map_or(Slot::default(), |value| Slot { present: 1, value });

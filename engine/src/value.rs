@@ -6,11 +6,12 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use lictor_dsl::events::FieldId;
 use lictor_dsl::hir::Const;
 use lictor_dsl::number::Number;
 use lictor_dsl::text::moment;
 
-use crate::event::FieldValue;
+use crate::event::{Event, FieldRef, FieldValue};
 use crate::json::Json;
 use crate::truth::Truth;
 
@@ -50,15 +51,18 @@ impl<'e> Value<'e> {
         }
     }
 
-    pub(crate) fn of_field(value: &'e FieldValue) -> Option<Value<'e>> {
-        Some(match value {
-            FieldValue::Bool(value) => Value::Bool(*value),
-            FieldValue::Number(value) => Value::Number(*value),
-            FieldValue::Text(value) => Value::Text(Cow::Borrowed(value)),
-            FieldValue::Time(value) => Value::Time(*value),
-            FieldValue::Ip(value) => Value::Ip(*value),
-            FieldValue::Texts(values) => Value::Texts(values),
-            FieldValue::Json(value) => return Value::of_json(value.value()),
+    pub(crate) fn of_field(event: &'e Event, field: FieldId) -> Option<Value<'e>> {
+        Some(match event.read(field)? {
+            FieldRef::Bool(value) => Value::Bool(value),
+            FieldRef::Number(value) => Value::Number(value),
+            FieldRef::Text(value) => Value::Text(Cow::Borrowed(value)),
+            FieldRef::Time(value) => Value::Time(value),
+            FieldRef::Ip(value) => Value::Ip(value),
+            FieldRef::Texts(_) => match event.get(field)? {
+                FieldValue::Texts(values) => Value::Texts(values),
+                _ => return None,
+            },
+            FieldRef::Json(value) => return Value::of_json(value.value()),
         })
     }
 

@@ -1,110 +1,44 @@
 //! The whole table checked against one event: its values, or every fault.
 
-use std::sync::LazyLock;
+use lictor_dsl::events::{EventKind, FieldId};
+use lictor_dsl::types::{Element, Type};
 
-use lictor_dsl::events::{self, EventKind, FIELD_COUNT, FIELDS, Field, FieldId, Trust};
-use lictor_dsl::number::Number;
-
-use super::field::FieldValue;
-use super::layout::Found;
-use super::{AgentFacts, FieldError, InvalidEvent, Origin};
+use super::field::{self, PAYLOAD_LIMIT};
+use super::known::KNOWN;
+use super::layout::{Found, Place};
+use super::rows::{Absent, Row, Rows};
+use super::slots::{FieldRef, Slot, Slots};
+use super::{AgentFacts, Event, FieldError, InvalidEvent, Origin};
 use crate::json::{JsonError, Kind};
 
-/// One slot for each field of the table.
-pub(super) type Slots = Box<[Option<FieldValue>]>;
-
-/// Fields that are the empty string where there is none: that there is none is known.
-const EMPTY_WHERE_ABSENT: [&str; 7] = ["tool", "target", "publisher", "name", "verb", "status", "task"];
-
-/// Fields that an event which speaks for itself can't leave out or leave empty.
-const OWN_IDENTITY: [&str; 3] = ["at", "org", "agent.id"];
-
-/// The numbers of the fields that are filled from elsewhere than the text.
-pub(super) struct Known {
-    pub(super) at: FieldId,
-    pub(super) org: FieldId,
-    source: FieldId,
-    pub(super) agent_id: FieldId,
-    name: FieldId,
-    owner: FieldId,
-    kind: FieldId,
-    status: FieldId,
-    environment: FieldId,
-    purpose: FieldId,
-    risk_class: FieldId,
-    tags: FieldId,
-    tools: FieldId,
-    destinations: FieldId,
-    trust: FieldId,
-    registered_at: FieldId,
-    declared: FieldId,
-    paused: FieldId,
-    metadata: FieldId,
-    allowed: FieldId,
-    via: FieldId,
-    action_kind: FieldId,
-    tool: FieldId,
-    target: FieldId,
-}
-
-pub(super) static KNOWN: LazyLock<Known> = LazyLock::new(|| {
-    let of = |kind, name| events::field(kind, name).expect("the event table has this row");
-    let envelope = |name| of(EventKind::Request, name);
-    Known {
-        at: envelope("at"),
-        org: envelope("org"),
-        source: envelope("source"),
-        agent_id: envelope("agent.id"),
-        name: envelope("agent.name"),
-        owner: envelope("agent.owner"),
-        kind: envelope("agent.type"),
-        status: envelope("agent.status"),
-        environment: envelope("agent.environment"),
-        purpose: envelope("agent.purpose"),
-        risk_class: envelope("agent.risk_class"),
-        tags: envelope("agent.tags"),
-        tools: envelope("agent.manifest.tools"),
-        destinations: envelope("agent.manifest.destinations"),
-        trust: envelope("agent.trust"),
-        registered_at: envelope("agent.registered_at"),
-        declared: envelope("agent.declared"),
-        paused: envelope("agent.paused"),
-        metadata: envelope("agent.metadata"),
-        allowed: envelope("grant.allowed"),
-        via: envelope("grant.via"),
-        action_kind: of(EventKind::Action, "kind"),
-        tool: of(EventKind::Action, "tool"),
-        target: of(EventKind::Action, "target"),
-    }
-});
-
 /// Reads and checks an event.
-pub(super) fn decode(json: &[u8], origin: Origin<'_>) -> Result<(EventKind, Slots), InvalidEvent> {
+pub(super) fn decode(json: &[u8], origin: Origin<'_>) -> Result<Event, InvalidEvent> {
     let found = Found::read(json).map_err(not_json)?;
-    let mut decoder = Decoder { slots: vec![None; FIELD_COUNT].into(), errors: Vec::new() };
-    let kind = match event_kind(&found) {
-        Ok(kind) => Some(kind),
-        Err(message) => {
-            decoder.fault("event", message);
-            None
-        }
-    };
-    let own = matches!(origin, Origin::Event);
-    decoder.groups(&found, kind, own);
+    let named = event_kind(&found);
+    let (kind, own) = (named.as_ref().ok().copied(), matches!(origin, Origin::Event));
+    let rows = Rows::of(kind);
+    let mut decoder = Decoder { rows, slots: Slots::new(&rows.neutral, found.text), errors: Vec::new() };
+    if let Err(message) = named {
+        decoder.fault(FIRST, "event", message);
+    }
+    for (group, other) in &found.not_objects {
+        decoder.no_group(group, *other, own);
+    }
     if let Origin::Server { org, source, agent } = origin {
         decoder.vouched(kind, org, source, agent);
     }
-    for (number, field) in (0..).zip(FIELDS) {
-        if in_text(field, kind, own) {
-            decoder.field(FieldId(number), &found, own);
-        }
+    for place in found.met.and(rows.in_text(own)).iter() {
+        decoder.field(place, &found, own);
+    }
+    for place in rows.needed(own).without(found.met).iter() {
+        decoder.absent(place);
     }
     if kind == Some(EventKind::Action) {
         decoder.action();
     }
     match kind {
-        Some(kind) if decoder.errors.is_empty() => Ok((kind, decoder.slots)),
-        _ => Err(InvalidEvent { errors: decoder.errors }),
+        Some(kind) if decoder.errors.is_empty() => Ok(Event { kind, slots: decoder.slots }),
+        _ => Err(decoder.invalid()),
     }
 }
 
@@ -114,11 +48,10 @@ fn not_json(error: JsonError) -> InvalidEvent {
 }
 
 fn event_kind(found: &Found<'_>) -> Result<EventKind, String> {
-    let Some((kind, text)) = found.event_kind() else { return Err(REQUIRED.to_owned()) };
+    let Some(place) = found.event_kind() else { return Err(REQUIRED.to_owned()) };
     // No kind's name needs an escape, so the text between the quotes is the name.
-    let name = text.trim_matches('"');
-    match EventKind::named(name) {
-        Some(known) if kind == Kind::Text => Ok(known),
+    match EventKind::named(place.quoted().span.of(found.text)) {
+        Some(known) if place.kind == Kind::Text => Ok(known),
         _ => {
             let names: Vec<&str> = EventKind::ALL.into_iter().map(EventKind::name).collect();
             Err(format!("must be one of {}", names.join(", ")))
@@ -128,68 +61,100 @@ fn event_kind(found: &Found<'_>) -> Result<EventKind, String> {
 
 const REQUIRED: &str = "is required";
 
-/// Whether an event of this kind takes the field from its own text. Of an unknown kind it has the envelope.
-fn in_text(field: &Field, kind: Option<EventKind>, own: bool) -> bool {
-    let belongs = match kind {
-        Some(kind) => field.belongs_to(kind),
-        None => EventKind::ALL.into_iter().all(|kind| field.belongs_to(kind)),
-    };
-    belongs && (own || (field.trust == Trust::Claimed && !field.name.starts_with("agent.")))
+struct Decoder {
+    rows: &'static Rows,
+    slots: Slots,
+    /// Each with the row that it is listed before.
+    errors: Vec<(usize, FieldError)>,
 }
 
-struct Decoder {
-    slots: Slots,
-    errors: Vec<FieldError>,
-}
+/// Where faults are listed that are not those of one row.
+const FIRST: usize = 0;
+const LAST: usize = usize::MAX;
 
 impl Decoder {
-    fn fault(&mut self, field: &str, message: impl Into<String>) {
-        self.errors.push(FieldError { field: field.to_owned(), message: message.into() });
+    #[cold]
+    fn fault(&mut self, row: usize, field: &str, message: impl Into<String>) {
+        self.errors.push((row, FieldError { field: field.to_owned(), message: message.into() }));
     }
 
-    fn set(&mut self, field: FieldId, value: FieldValue) {
-        if let Some(slot) = self.slots.get_mut(usize::from(field.0)) {
-            *slot = Some(value);
+    /// All faults, in the order of the table.
+    #[cold]
+    fn invalid(mut self) -> InvalidEvent {
+        self.errors.sort_by_key(|(row, _)| *row);
+        InvalidEvent { errors: self.errors.into_iter().map(|(_, error)| error).collect() }
+    }
+
+    /// Something else than an object stands where one with fields should.
+    fn no_group(&mut self, group: &str, other: Kind, own: bool) {
+        let below = |name: &str| name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'));
+        let mut fields = self.rows.in_text(own).iter().filter_map(|place| self.rows.at(place));
+        if fields.any(|(_, row)| below(row.field.name)) {
+            self.fault(FIRST, group, format!("must be an object, not {}", other.named()));
         }
     }
 
-    fn set_text(&mut self, field: FieldId, text: &str) {
-        self.set(field, FieldValue::Text(text.to_owned()));
-    }
-
-    fn get(&self, field: FieldId) -> Option<&FieldValue> {
-        self.slots.get(usize::from(field.0))?.as_ref()
-    }
-
-    /// What stands where an object with fields should.
-    fn groups(&mut self, found: &Found<'_>, kind: Option<EventKind>, own: bool) {
-        for (group, other) in &found.not_objects {
-            let below =
-                |field: &Field| field.name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'));
-            if FIELDS.iter().any(|field| below(field) && in_text(field, kind, own)) {
-                self.fault(group, format!("must be an object, not {}", other.named()));
-            }
-        }
-    }
-
-    /// One field from the text, or what stands for it where it is absent.
-    fn field(&mut self, id: FieldId, found: &Found<'_>, own: bool) {
-        let field = id.def();
-        let value = match found.field(id) {
-            Some((kind, text)) => FieldValue::read(field, kind, text),
-            None if field.optional => return,
-            None => match self.neutral(field, own) {
-                Some(value) => Ok(value),
-                None if self.is_reported(field.name) => return,
-                None => Err(REQUIRED.to_owned()),
-            },
+    /// One field from the text.
+    fn field(&mut self, place: usize, found: &Found<'_>, own: bool) {
+        let (Some((number, row)), Some(there)) = (self.rows.at(place), found.at(place)) else { return };
+        let message = match self.value(number, row, there, found) {
+            Ok(()) if own && row.never_empty && self.is_empty(number) => "must not be empty".to_owned(),
+            Ok(()) => return,
+            Err(message) => message,
         };
-        match value {
-            Ok(FieldValue::Text(text)) if own && text.is_empty() && OWN_IDENTITY.contains(&field.name) => {
-                self.fault(field.name, "must not be empty");
+        // Nothing more is said about what follows from it.
+        self.slots.set(number, Slot::Absent);
+        self.fault(number + 1, row.field.name, message);
+    }
+
+    /// The value that stands in the text; the error is what it must be.
+    fn value(&mut self, number: usize, row: &Row, there: Place, found: &Found<'_>) -> Result<(), String> {
+        let text = || there.span.of(found.text);
+        match (row.field.ty, there.kind) {
+            (Type::String, Kind::Text) => {
+                let span = self.slots.keep(there.quoted());
+                if span.len() > row.limit {
+                    return Err(format!("must not be longer than {} bytes", row.limit));
+                }
+                self.slots.set(number, Slot::Text(span));
             }
-            Ok(value) => self.set(id, value),
-            Err(message) => self.fault(field.name, message),
+            (Type::Bool, Kind::Bool) => self.slots.set(number, Slot::Bool(text() == "true")),
+            (Type::Number, Kind::Number) => self.slots.set(number, field::number(row.field, text())?),
+            (Type::Time, Kind::Text) => self.slots.set(number, field::time(&found.string(there))?),
+            (Type::Ip, Kind::Text) => self.slots.set(number, field::address(&found.string(there))?),
+            (Type::Json | Type::List(_), _) if there.span.len() > PAYLOAD_LIMIT => {
+                return Err(field::too_large());
+            }
+            (Type::Json, _) => self.slots.set(number, Slot::Json(there.span)),
+            (Type::List(Element::String), Kind::List) => {
+                let first = self.slots.next_item();
+                field::each_string(text(), there.span, |item| self.slots.add_item(item))?;
+                self.slots.set_texts(number, first);
+            }
+            (wanted, found) => return Err(field::not_a(wanted, found)),
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self, number: usize) -> bool {
+        matches!(self.slots.read(number), Some(FieldRef::Text("")))
+    }
+
+    /// What stands for a field that the text has not, where that is not always the same.
+    ///
+    /// The agent's name follows its id and its registration the event's time, which stand before them in the table.
+    /// Where those are at fault the event is refused for that; nothing more is said about what follows them.
+    fn absent(&mut self, place: usize) {
+        let Some((number, row)) = self.rows.at(place) else { return };
+        match row.absent {
+            Absent::Value(_) => {}
+            Absent::Same(other) => {
+                if let Some(from) = self.rows.number(other) {
+                    self.slots.copy(from, number);
+                }
+            }
+            Absent::Fault if self.is_reported(row.field.name) => {}
+            Absent::Fault => self.fault(number + 1, row.field.name, REQUIRED),
         }
     }
 
@@ -198,32 +163,32 @@ impl Decoder {
         let above = |group: &str| {
             name.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        self.errors.iter().any(|error| above(&error.field))
+        self.errors.iter().any(|(_, error)| above(&error.field))
     }
 
-    /// What a required field has where the text has none.
-    ///
-    /// The agent's name follows its id and its registration the event's time, which stand before them in the table.
-    /// Where those are at fault the event is refused for that; nothing more is said about what follows them.
-    fn neutral(&self, field: &Field, own: bool) -> Option<FieldValue> {
-        let text = |text: &str| Some(FieldValue::Text(text.to_owned()));
-        if EMPTY_WHERE_ABSENT.contains(&field.name) {
-            return text("");
+    fn set(&mut self, field: FieldId, value: Slot) {
+        if let Some(place) = self.rows.number(field) {
+            self.slots.set(place, value);
         }
-        if !own {
-            return None;
+    }
+
+    fn set_text(&mut self, field: FieldId, text: &str) {
+        if let Some(place) = self.rows.number(field) {
+            self.slots.set_new_text(place, text);
         }
-        match field.name {
-            "source" => text("judge"),
-            "agent.name" => self.get(KNOWN.agent_id).cloned().or_else(|| text("")),
-            "agent.type" => text("autonomous"),
-            "agent.status" => text("active"),
-            "agent.tags" | "agent.manifest.tools" | "agent.manifest.destinations" => {
-                Some(FieldValue::Texts(Vec::new()))
-            }
-            "agent.trust" => Some(FieldValue::Number(HALF)),
-            "agent.registered_at" => self.get(KNOWN.at).cloned().or(Some(FieldValue::Time(0))),
-            "agent.declared" | "agent.paused" => Some(FieldValue::Bool(false)),
+    }
+
+    fn set_texts(&mut self, field: FieldId, texts: &[String]) {
+        if let Some(place) = self.rows.number(field) {
+            let first = self.slots.next_item();
+            texts.iter().for_each(|item| self.slots.add_new_item(item));
+            self.slots.set_texts(place, first);
+        }
+    }
+
+    fn text(&self, field: FieldId) -> Option<&str> {
+        match self.slots.read(self.rows.number(field)?)? {
+            FieldRef::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -231,7 +196,7 @@ impl Decoder {
     /// What the server vouches for.
     fn vouched(&mut self, kind: Option<EventKind>, org: &str, source: &str, agent: &AgentFacts) {
         let known = &*KNOWN;
-        self.set(known.at, FieldValue::Time(0));
+        self.set(known.at, Slot::Time(0));
         for (field, text) in [
             (known.org, org),
             (known.source, source),
@@ -252,41 +217,37 @@ impl Decoder {
                 self.set_text(field, text);
             }
         }
-        self.set(known.tags, FieldValue::Texts(agent.tags.clone()));
-        self.set(known.tools, FieldValue::Texts(agent.manifest_tools.clone()));
-        self.set(known.destinations, FieldValue::Texts(agent.manifest_destinations.clone()));
-        self.set(known.trust, FieldValue::Number(agent.trust));
-        self.set(known.registered_at, FieldValue::Time(agent.registered_at_us));
-        self.set(known.declared, FieldValue::Bool(agent.declared));
-        self.set(known.paused, FieldValue::Bool(agent.paused));
+        self.set_texts(known.tags, &agent.tags);
+        self.set_texts(known.tools, &agent.manifest_tools);
+        self.set_texts(known.destinations, &agent.manifest_destinations);
+        self.set(known.trust, Slot::Number(agent.trust));
+        self.set(known.registered_at, Slot::Time(agent.registered_at_us));
+        self.set(known.declared, Slot::Bool(agent.declared));
+        self.set(known.paused, Slot::Bool(agent.paused));
         if let Some(text) = &agent.metadata {
-            let field = known.metadata.def();
-            match FieldValue::read_json(field, text) {
-                Ok(Some(value)) => self.set(known.metadata, value),
-                Ok(None) => {}
-                Err(message) => self.fault(field.name, message),
+            match (field::checked_json(text), self.rows.number(known.metadata)) {
+                (Ok(Some(text)), Some(place)) => self.slots.set_new_json(place, text),
+                (Ok(_), _) => {}
+                (Err(message), _) => self.fault(FIRST, known.metadata.def().name, message),
             }
         }
         if kind == Some(EventKind::Request) {
-            self.set(known.allowed, FieldValue::Bool(false));
+            self.set(known.allowed, Slot::Bool(false));
             self.set_text(known.via, "none");
         }
     }
 
     /// A tool call has a tool, a connection a target.
     fn action(&mut self) {
-        let Some(FieldValue::Text(kind)) = self.get(KNOWN.action_kind) else { return };
-        let needed = match kind.as_str() {
-            "tool_call" => KNOWN.tool,
-            "connect" | "http" => KNOWN.target,
+        let (kind, needed) = match self.text(KNOWN.action_kind) {
+            Some("tool_call") => ("tool_call", KNOWN.tool),
+            Some("connect") => ("connect", KNOWN.target),
+            Some("http") => ("http", KNOWN.target),
             _ => return,
         };
-        if matches!(self.get(needed), Some(FieldValue::Text(text)) if text.is_empty()) {
+        if self.text(needed) == Some("") {
             let message = format!("must not be empty in an action of kind `{kind}`");
-            self.fault(needed.def().name, message);
+            self.fault(LAST, needed.def().name, message);
         }
     }
 }
-
-/// The trust of an agent of which nothing is known.
-const HALF: Number = Number::from_billionths(500_000_000);

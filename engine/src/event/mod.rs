@@ -6,14 +6,24 @@
 
 mod decode;
 mod field;
+mod known;
 mod layout;
+mod names;
+mod payload;
+mod rows;
+mod slots;
+mod time;
 
 use lictor_dsl::events::{self, EventKind, FieldId};
 use serde::Serialize;
 
-pub use field::{FieldValue, JsonField, PAYLOAD_LIMIT, TASK_LIMIT, TEXT_LIMIT};
+pub use field::{FieldValue, PAYLOAD_LIMIT, TASK_LIMIT, TEXT_LIMIT};
+pub use payload::JsonField;
+pub use slots::{FieldRef, Texts};
 
-use decode::{KNOWN, Slots};
+use known::KNOWN;
+use rows::Rows;
+use slots::{Slot, Slots};
 
 /// One thing wrong with an event: which field (dotted path, or empty for the whole), and what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -96,8 +106,7 @@ impl Event {
     /// assert_eq!(invalid.errors[0].message, "must be a number, not a string");
     /// ```
     pub fn decode(json: &[u8], origin: Origin<'_>) -> Result<Event, InvalidEvent> {
-        let (kind, slots) = decode::decode(json, origin)?;
-        Ok(Event { kind, slots })
+        decode::decode(json, origin)
     }
 
     /// What kind of event it is.
@@ -105,22 +114,31 @@ impl Event {
         self.kind
     }
 
-    /// A field's value; none where it is absent.
+    /// A field's value; none where it is absent. A value with texts of its own is made when it is first asked for.
     pub fn get(&self, field: FieldId) -> Option<&FieldValue> {
-        self.slots.get(usize::from(field.0))?.as_ref()
+        self.slots.get(self.place(field)?)
+    }
+
+    /// A field's value, its texts where they lie; none where it is absent.
+    pub fn read(&self, field: FieldId) -> Option<FieldRef<'_>> {
+        self.slots.read(self.place(field)?)
+    }
+
+    fn place(&self, field: FieldId) -> Option<usize> {
+        Rows::of(Some(self.kind)).number(field)
     }
 
     /// Sets the ledger's time, in microseconds since 1970.
     pub fn set_at(&mut self, at_us: i64) {
-        if let Some(slot) = self.slots.get_mut(usize::from(KNOWN.at.0)) {
-            *slot = Some(FieldValue::Time(at_us));
+        if let Some(place) = self.place(KNOWN.at) {
+            self.slots.set(place, Slot::Time(at_us));
         }
     }
 
     /// The ledger's time, in microseconds since 1970.
     pub fn at(&self) -> i64 {
-        match self.get(KNOWN.at) {
-            Some(FieldValue::Time(us)) => *us,
+        match self.read(KNOWN.at) {
+            Some(FieldRef::Time(us)) => us,
             _ => 0,
         }
     }
@@ -141,12 +159,14 @@ impl Event {
     }
 
     fn text_of(&self, field: FieldId) -> &str {
-        match self.get(field) {
-            Some(FieldValue::Text(text)) => text,
+        match self.read(field) {
+            Some(FieldRef::Text(text)) => text,
             _ => "",
         }
     }
 }
 
+#[cfg(test)]
+mod strict;
 #[cfg(test)]
 mod tests;

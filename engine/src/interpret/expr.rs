@@ -10,7 +10,7 @@ use lictor_dsl::text::{fold, host, moment};
 use lictor_dsl::types::{Element, Type};
 
 use super::recall::Recollection;
-use crate::event::Event;
+use crate::event::{Event, FieldRef};
 use crate::json::Json;
 use crate::limits::{BYTES_A_STEP, PATTERN_STEPS, STEPS};
 use crate::memory::answer::{Answer, Span};
@@ -225,23 +225,30 @@ impl<'e> Scene<'e> {
         }
     }
 
+    /// A member of a value. Of a json field of the event no more is read than that.
+    fn member(&self, base: &'e Node, name: &str) -> Option<Value<'e>> {
+        if let Node::Field(field) = base
+            && let Some(FieldRef::Json(payload)) = self.event.read(*field)
+        {
+            return if self.step() { payload.member(name).and_then(Value::of_json) } else { None };
+        }
+        member(&self.value(base)?, name)
+    }
+
     pub(super) fn value(&self, node: &'e Node) -> Option<Value<'e>> {
         if !self.step() {
             return None;
         }
         Some(match node {
             Node::Const(value) => Value::of_const(value),
-            Node::Field(field) => return self.event.get(*field).and_then(Value::of_field),
+            Node::Field(field) => return Value::of_field(self.event, *field),
             Node::Param(place) => Value::of_const(self.params.get(*place)?),
             Node::Risk => Value::Number(self.risk.get()),
             Node::Var(number) => {
                 let variables = self.variables.borrow();
                 return variables.iter().rev().find(|(bound, _)| bound == number)?.1.clone();
             }
-            Node::Member(base, name) => match self.value(base)? {
-                Value::Json(json) => return json.get(name).and_then(Value::of_json),
-                _ => return None,
-            },
+            Node::Member(base, name) => return self.member(base, name),
             Node::Item(base, index) => return item(&self.value(base)?, &self.value(index)?),
             Node::Take(ty, inner) => return taken(self.value(inner)?, *ty),
             Node::Otherwise(x, default) => match self.value(x) {
@@ -478,7 +485,7 @@ impl<'e> Scene<'e> {
         match node {
             Node::Take(_, inner) => self.present(inner),
             Node::Memory(ask) => self.recall(ask).present,
-            Node::Field(field) => self.event.get(*field).and_then(Value::of_field).is_some().into(),
+            Node::Field(field) => Value::of_field(self.event, *field).is_some().into(),
             Node::Var(_) => self.value(node).is_some().into(),
             Node::Member(base, _) => match self.value(base) {
                 Some(Value::Json(Json::Object(_))) => self.value(node).is_some().into(),

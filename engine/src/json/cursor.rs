@@ -9,15 +9,11 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::JsonError;
+use super::fault::Fault;
+use super::scan::{Head, unescaped};
 
 /// How deep lists and objects may nest.
 pub const DEPTH_LIMIT: usize = 128;
-
-/// An object with more members than this has its keys hashed instead of compared one by one.
-const FEW_KEYS: usize = 16;
-
-/// No path in an error is longer, whatever the keys.
-const PATH_LIMIT: usize = 128;
 
 /// What a value is, told by its first character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,31 +47,37 @@ impl Kind {
 }
 
 /// A place in JSON text.
+///
+/// It remembers where it is; its steps (`steps`) are told.
 #[derive(Debug)]
 pub struct Cursor<'a> {
-    text: &'a str,
-    at: usize,
-    open: Vec<Open<'a>>,
+    pub(super) text: &'a str,
+    /// Where it is, or where a fault was met.
+    pub(super) at: usize,
+    /// How many lists and objects are open.
+    pub(super) depth: usize,
     /// The keys of all open objects, the innermost object's last.
-    keys: Vec<Key<'a>>,
+    pub(super) keys: Vec<Key>,
+    /// Where in `keys` those of the innermost object begin.
+    pub(super) own: usize,
+    /// The keys of open objects that have many, with the depth of each.
+    pub(super) many: Vec<(usize, HashSet<Cow<'a, str>>)>,
+    /// Where the last string ended that has escapes.
+    pub(super) escaped: usize,
+    /// For each list or object that was entered and not left, where the keys of the outer one begin.
+    pub(super) entered: Vec<usize>,
+    /// Whether the one entered last has an item or member yet. All others have: the next one in them.
+    pub(super) begun: bool,
 }
 
-#[derive(Debug)]
-struct Key<'a> {
-    digest: u64,
-    text: Cow<'a, str>,
-}
-
-/// A list or object that has begun and not ended.
-#[derive(Debug)]
-struct Open<'a> {
-    is_object: bool,
-    /// Items or members begun.
-    count: usize,
-    /// Where in `keys` its own begin.
-    keys_from: usize,
-    /// Its keys, once they are many.
-    seen: Option<HashSet<Cow<'a, str>>>,
+/// A key that was passed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key {
+    /// Where its text between the quotes stands.
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// What tells it from most other keys.
+    pub(crate) head: Head,
 }
 
 impl<'a> Cursor<'a> {
@@ -93,339 +95,178 @@ impl<'a> Cursor<'a> {
 
     /// Before the first value of a text.
     pub fn over(text: &'a str) -> Cursor<'a> {
-        Cursor { text, at: 0, open: Vec::new(), keys: Vec::new() }
+        Cursor {
+            text,
+            at: 0,
+            depth: 0,
+            keys: Vec::new(),
+            own: 0,
+            many: Vec::new(),
+            escaped: 0,
+            entered: Vec::new(),
+            begun: false,
+        }
     }
 
-    /// The whole text that it walks.
-    pub fn text(&self) -> &'a str {
-        self.text
+    /// Before the first item of a list that was passed before.
+    pub(crate) fn inside(list: &'a str) -> Cursor<'a> {
+        Cursor { at: 1, ..Cursor::over(list) }
+    }
+
+    /// Where the keys (between the quotes) and the values of an object stand that was passed before; nothing of any
+    /// other value.
+    pub(crate) fn spans(object: &'a str) -> Vec<(Range<usize>, Range<usize>)> {
+        let mut spans = Vec::new();
+        let passed = Cursor::over(object).members(0, |cursor, key, at| {
+            let at = cursor.colon(at)?;
+            let (start, kind) = cursor.value(at)?;
+            let end = cursor.pass_kind(start, kind)?;
+            spans.push((key.start..key.end, start..end));
+            Ok(end)
+        });
+        if passed.is_ok() { spans } else { Vec::new() }
     }
 
     /// What the next value is.
     pub fn kind(&mut self) -> Result<Kind, JsonError> {
-        self.space();
-        match self.byte() {
-            Some(b'{') => Ok(Kind::Object),
-            Some(b'[') => Ok(Kind::List),
-            Some(b'"') => Ok(Kind::Text),
-            Some(b't' | b'f') => Ok(Kind::Bool),
-            Some(b'n') => Ok(Kind::Null),
-            Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
-            Some(_) => Err(self.error("a value should stand here")),
-            None => Err(self.error("the text ends too early")),
+        match self.value(self.at) {
+            Ok((at, kind)) => {
+                self.at = at;
+                Ok(kind)
+            }
+            Err(fault) => Err(self.error(fault)),
         }
     }
 
     /// Enters an object; then [`Cursor::next_key`] until there is none.
     pub fn open_object(&mut self) -> Result<(), JsonError> {
-        self.expect(b'{', "an object should stand here")?;
-        self.opened(true)
+        self.open(b'{', Fault::NoObject)
     }
 
     /// The next key of the object entered last, its value to follow; at none the object is left.
     pub fn next_key(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
-        if !self.next_part(b'}', "a comma or `}` should stand here")? {
+        if !self.next(b'}', Fault::NoMember)? {
             return Ok(None);
         }
-        let start = self.at;
-        if self.byte() != Some(b'"') {
-            return Err(self.error("a key in double quotes should stand here"));
-        }
-        let key = self.string()?;
-        if !self.add_key(key.clone()) {
-            self.at = start;
-            return Err(self.error("the object has this key twice"));
-        }
-        self.space();
-        self.expect(b':', "a colon should stand here")?;
-        Ok(Some(key))
+        let key = self.key(self.at).and_then(|key| {
+            self.note(key)?;
+            self.at = self.colon(key.end + 1)?;
+            Ok(Some(self.said(key)))
+        });
+        key.map_err(|fault| self.error(fault))
     }
 
     /// Enters a list; then [`Cursor::next_item`] until there is none.
     pub fn open_list(&mut self) -> Result<(), JsonError> {
-        self.expect(b'[', "a list should stand here")?;
-        self.opened(false)
+        self.open(b'[', Fault::NoList)
     }
 
     /// Whether the list entered last has another item, which then follows; if not the list is left.
     pub fn next_item(&mut self) -> Result<bool, JsonError> {
-        self.next_part(b']', "a comma or `]` should stand here")
+        self.next(b']', Fault::NoItem)
     }
 
     /// A string, its escapes read.
     pub fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
-        let (raw, escaped) = self.raw_string()?;
-        Ok(if escaped { Cow::Owned(unescaped(raw)) } else { Cow::Borrowed(raw) })
+        let (Range { start, end }, escaped) = self.quoted()?;
+        let raw = self.slice(start, end);
+        Ok(if escaped { unescaped(raw) } else { Cow::Borrowed(raw) })
+    }
+
+    /// Where the text of a string stands between the quotes, and whether it has escapes.
+    pub(crate) fn quoted(&mut self) -> Result<(Range<usize>, bool), JsonError> {
+        let start = self.space(self.at);
+        self.step(start, Cursor::pass_string)?;
+        Ok((start + 1..self.at - 1, self.was_escaped(self.at)))
     }
 
     /// The text of a number.
     pub fn number(&mut self) -> Result<&'a str, JsonError> {
-        self.space();
-        let start = self.at;
-        self.take(b'-');
-        if self.take(b'0') {
-            if matches!(self.byte(), Some(b'0'..=b'9')) {
-                return Err(self.error("a number does not begin with a nought"));
-            }
-        } else {
-            self.digits()?;
-        }
-        if self.take(b'.') {
-            self.digits()?;
-        }
-        if self.take(b'e') || self.take(b'E') {
-            let _ = self.take(b'+') || self.take(b'-');
-            self.digits()?;
-        }
+        let start = self.space(self.at);
+        self.step(start, Cursor::pass_number)?;
         Ok(self.slice(start, self.at))
     }
 
     /// `true` or `false`.
     pub fn boolean(&mut self) -> Result<bool, JsonError> {
-        self.space();
-        if self.byte() == Some(b't') {
-            self.word("true").map(|()| true)
-        } else {
-            self.word("false").map(|()| false)
-        }
+        let start = self.space(self.at);
+        self.step(start, Cursor::pass_bool)?;
+        Ok(self.byte(start) == Some(b't'))
     }
 
     /// `null`.
     pub fn null(&mut self) -> Result<(), JsonError> {
-        self.space();
-        self.word("null")
+        let start = self.space(self.at);
+        self.step(start, |cursor, at| cursor.pass_word(at, b"null"))
     }
 
     /// Passes a value, checking all of it; where in the text it stands.
     pub fn skip(&mut self) -> Result<Range<usize>, JsonError> {
-        let kind = self.kind()?;
-        let start = self.at;
-        match kind {
-            Kind::Null => self.null()?,
-            Kind::Bool => drop(self.boolean()?),
-            Kind::Number => drop(self.number()?),
-            Kind::Text => drop(self.raw_string()?),
-            Kind::List => {
-                self.open_list()?;
-                while self.next_item()? {
-                    self.skip()?;
-                }
-            }
-            Kind::Object => {
-                self.open_object()?;
-                while self.next_key()?.is_some() {
-                    self.skip()?;
-                }
-            }
-        }
+        let start = self.space(self.at);
+        self.step(start, Cursor::pass)?;
         Ok(start..self.at)
     }
 
     /// Makes sure that nothing follows.
     pub fn end(&mut self) -> Result<(), JsonError> {
-        self.space();
-        if self.byte().is_some() { Err(self.error("something follows the value")) } else { Ok(()) }
+        self.at = self.space(self.at);
+        if self.byte(self.at).is_some() { Err(self.error(Fault::Follows)) } else { Ok(()) }
     }
 
-    fn byte(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+    fn open(&mut self, bracket: u8, otherwise: Fault) -> Result<(), JsonError> {
+        self.step(self.at, |cursor, at| {
+            let at = cursor.expect(at, bracket, otherwise)?;
+            let outer = cursor.enter(at)?;
+            cursor.entered.push(outer);
+            cursor.begun = false;
+            Ok(at)
+        })
     }
 
-    fn slice(&self, start: usize, end: usize) -> &'a str {
-        self.text.get(start..end).unwrap_or_default()
-    }
-
-    fn space(&mut self) {
-        while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        let there = self.byte() == Some(byte);
-        self.at += usize::from(there);
-        there
-    }
-
-    fn expect(&mut self, byte: u8, message: &str) -> Result<(), JsonError> {
-        self.space();
-        if self.take(byte) { Ok(()) } else { Err(self.error(message)) }
-    }
-
-    fn word(&mut self, word: &str) -> Result<(), JsonError> {
-        if !self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
-            return Err(self.error("a value should stand here"));
-        }
-        self.at += word.len();
-        Ok(())
-    }
-
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
-        while matches!(self.byte(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == start { Err(self.error("a digit should stand here")) } else { Ok(()) }
-    }
-
-    fn opened(&mut self, is_object: bool) -> Result<(), JsonError> {
-        if self.open.len() == DEPTH_LIMIT {
-            return Err(self.error(&format!("values nest deeper than {DEPTH_LIMIT}")));
-        }
-        self.open.push(Open { is_object, count: 0, keys_from: self.keys.len(), seen: None });
-        Ok(())
-    }
-
-    /// Moves past the comma to the next item or key, or past the end, which leaves the value.
-    fn next_part(&mut self, end: u8, message: &str) -> Result<bool, JsonError> {
-        self.space();
-        let count = self.open.last().map_or(0, |open| open.count);
-        if self.take(end) {
-            if let Some(closed) = self.open.pop() {
-                self.keys.truncate(closed.keys_from);
-            }
-            return Ok(false);
-        }
-        if count > 0 {
-            self.expect(b',', message)?;
-            self.space();
-        }
-        if let Some(open) = self.open.last_mut() {
-            open.count += 1;
-        }
-        Ok(true)
-    }
-
-    /// Adds a key to the innermost object; false if it has it already.
-    fn add_key(&mut self, text: Cow<'a, str>) -> bool {
-        let Some(open) = self.open.last_mut() else { return true };
-        let own = self.keys.get(open.keys_from..).unwrap_or_default();
-        let digest = digest(&text);
-        let is_new = if own.len() < FEW_KEYS {
-            !own.iter().any(|key| key.digest == digest && key.text == text)
-        } else {
-            let seen = open.seen.get_or_insert_with(|| own.iter().map(|key| key.text.clone()).collect());
-            seen.insert(text.clone())
-        };
-        self.keys.push(Key { digest, text });
-        is_new
-    }
-
-    /// What stands between the quotes, checked, and whether it has escapes.
-    fn raw_string(&mut self) -> Result<(&'a str, bool), JsonError> {
-        self.expect(b'"', "a string should stand here")?;
-        let start = self.at;
-        let mut escaped = false;
-        loop {
-            self.at = end_of_plain(self.text.as_bytes(), self.at);
-            match self.byte() {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    match escape(self.text.as_bytes(), self.at) {
-                        Ok((_, next)) => self.at = next,
-                        Err(message) => return Err(self.error(message)),
-                    }
+    /// Moves on to the next item or key, or past the end.
+    fn next(&mut self, end: u8, otherwise: Fault) -> Result<bool, JsonError> {
+        match self.part(self.at, end, otherwise, self.begun) {
+            Ok((more, at)) => {
+                self.at = at;
+                self.begun = true;
+                if !more {
+                    let outer = self.entered.pop().unwrap_or(0);
+                    self.leave(outer);
                 }
-                Some(_) => return Err(self.error("a control character stands bare in a string")),
-                None => return Err(self.error("the text ends inside a string")),
+                Ok(more)
             }
+            Err(fault) => Err(self.error(fault)),
         }
-        let raw = self.slice(start, self.at);
-        self.at += 1;
-        Ok((raw, escaped))
     }
 
-    fn error(&self, message: &str) -> JsonError {
-        JsonError { offset: self.at, path: self.path(), message: message.to_owned() }
-    }
-
-    /// The keys and item numbers that lead here, with dots between.
-    fn path(&self) -> String {
-        let mut parts = Vec::new();
-        for (level, open) in self.open.iter().enumerate() {
-            if !open.is_object {
-                parts.push(open.count.saturating_sub(1).to_string());
-                continue;
+    /// Takes a step and stays where it ends.
+    pub(crate) fn step(
+        &mut self,
+        from: usize,
+        step: impl FnOnce(&mut Cursor<'a>, usize) -> Result<usize, Fault>,
+    ) -> Result<(), JsonError> {
+        match step(self, from) {
+            Ok(at) => {
+                self.at = at;
+                Ok(())
             }
-            let until = self.open.get(level + 1).map_or(self.keys.len(), |inner| inner.keys_from);
-            match self.keys.get(open.keys_from..until).and_then(<[_]>::last) {
-                Some(key) => parts.push(key.text.chars().take(PATH_LIMIT).collect()),
-                None => break,
-            }
+            Err(fault) => Err(self.error(fault)),
         }
-        parts.join(".").chars().take(PATH_LIMIT).collect()
     }
-}
 
-/// Where the bytes end that a string may hold as they are.
-fn end_of_plain(bytes: &[u8], mut at: usize) -> usize {
-    while bytes.get(at).is_some_and(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\') {
-        at += 1;
+    fn error(&self, fault: Fault) -> JsonError {
+        fault.at(self.text, self.at)
     }
-    at
-}
 
-/// A number that tells most keys apart without looking at their texts: the length and the first characters.
-pub(crate) fn digest(key: &str) -> u64 {
-    key.bytes().take(7).fold(key.len() as u64, |digest, byte| (digest << 8) | u64::from(byte))
-}
+    /// A fault, noting where it is.
+    #[cold]
+    pub(crate) fn fault(&mut self, at: usize, fault: Fault) -> Fault {
+        self.at = at;
+        fault
+    }
 
-/// The character of the escape that begins at a backslash, and where it ends.
-fn escape(bytes: &[u8], at: usize) -> Result<(char, usize), &'static str> {
-    let plain = |c| Ok((c, at + 2));
-    match bytes.get(at + 1) {
-        Some(b'"') => plain('"'),
-        Some(b'\\') => plain('\\'),
-        Some(b'/') => plain('/'),
-        Some(b'b') => plain('\u{8}'),
-        Some(b'f') => plain('\u{c}'),
-        Some(b'n') => plain('\n'),
-        Some(b'r') => plain('\r'),
-        Some(b't') => plain('\t'),
-        Some(b'u') => unicode_escape(bytes, at),
-        _ => Err("a string has an unknown escape"),
+    /// The whole text that it walks.
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
     }
-}
-
-fn unicode_escape(bytes: &[u8], at: usize) -> Result<(char, usize), &'static str> {
-    const LONE: &str = "a string has half a surrogate pair";
-    let first = hex(bytes, at + 2)?;
-    if let Some(c) = char::from_u32(first) {
-        return Ok((c, at + 6));
-    }
-    // What is not a character is a surrogate: the high one must come first, the low one right after it.
-    if first >= 0xdc00 || bytes.get(at + 6) != Some(&b'\\') || bytes.get(at + 7) != Some(&b'u') {
-        return Err(LONE);
-    }
-    let second = hex(bytes, at + 8)?;
-    if !(0xdc00..=0xdfff).contains(&second) {
-        return Err(LONE);
-    }
-    let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-    char::from_u32(code).map(|c| (c, at + 12)).ok_or(LONE)
-}
-
-fn hex(bytes: &[u8], at: usize) -> Result<u32, &'static str> {
-    let digits = bytes.get(at..at + 4).ok_or("the text ends inside a string")?;
-    digits.iter().try_fold(0, |value, digit| {
-        char::from(*digit)
-            .to_digit(16)
-            .map(|digit| value * 16 + digit)
-            .ok_or("a `\\u` needs four hexadecimal digits")
-    })
-}
-
-/// What a checked string with escapes says.
-fn unescaped(raw: &str) -> String {
-    let mut text = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((before, after)) = rest.find('\\').and_then(|at| rest.split_at_checked(at)) {
-        text.push_str(before);
-        let Ok((c, end)) = escape(after.as_bytes(), 0) else { break };
-        text.push(c);
-        rest = after.get(end..).unwrap_or_default();
-    }
-    text.push_str(rest);
-    text
 }

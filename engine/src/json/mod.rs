@@ -1,14 +1,21 @@
 //! JSON as events carry it: strict (RFC 8259, no key twice, no lone surrogates), with exact numbers.
 
 mod cursor;
+mod fault;
+mod number;
+mod scan;
+mod steps;
 
 use std::collections::HashMap;
 use std::fmt;
 
 use lictor_dsl::number::Number;
 
-pub(crate) use cursor::digest;
+pub(crate) use cursor::Key;
 pub use cursor::{Cursor, DEPTH_LIMIT, Kind};
+pub(crate) use fault::Fault;
+pub(crate) use number::number;
+pub(crate) use scan::{Head, unescaped};
 
 /// A JSON value.
 #[derive(Debug, Clone)]
@@ -62,7 +69,7 @@ fn value(cursor: &mut Cursor<'_>) -> Result<Json, JsonError> {
             Json::Null
         }
         Kind::Bool => Json::Bool(cursor.boolean()?),
-        Kind::Number => Json::Number(cursor.number()?.parse().ok()),
+        Kind::Number => Json::Number(number(cursor.number()?).ok()),
         Kind::Text => Json::Text(cursor.string()?.into_owned()),
         Kind::List => {
             let mut items = Vec::new();
@@ -348,6 +355,26 @@ mod tests {
             }
             (Err(ours), Ok(theirs)) => assert!(ours.message.contains("twice"), "{shown}: {ours} {theirs}"),
             (Err(_), Err(_)) => {}
+        }
+    }
+
+    #[test]
+    fn every_place_of_a_string_is_looked_at() {
+        let odd = [
+            "\"", "\\", "\\\\", "\\\"", "\\u0041", "\\ud800", "\u{1f}", "\0", "\u{7f}", "\u{80}", "é",
+            "\u{ffff}", "😀", " ",
+        ];
+        for (len, odd) in (0..20).flat_map(|len| odd.map(|odd| (len, odd))) {
+            for at in 0..=len {
+                let text = format!("{}{odd}{}", "x".repeat(at), "~".repeat(len - at));
+                for text in [format!("\"{text}\""), format!("{{\"{text}\":1,\"y\":2}}"), format!("[\"{text}")]
+                {
+                    compare(text.as_bytes());
+                }
+                compare(
+                    format!("{{\"{text}\":[{{\"{text}\":1}}],\"\\u0078{text}\":1,\"x{text}\":1}}").as_bytes(),
+                );
+            }
         }
     }
 

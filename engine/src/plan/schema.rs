@@ -6,7 +6,7 @@ use lictor_dsl::events::EventKind;
 use lictor_dsl::hir::{PolicySet, SchemaField};
 use lictor_dsl::types::{Element, Type};
 
-use crate::event::{Event, FieldError, FieldValue};
+use crate::event::{Event, FieldError, FieldRef};
 use crate::json::Json;
 
 /// The fields that payloads must have, by kind of event and value of its selector.
@@ -28,8 +28,8 @@ impl Schemas {
     pub(crate) fn faults(&self, event: &Event) -> Vec<FieldError> {
         let Some((fields, payload)) = self.schema_of(event) else { return Vec::new() };
         let name = payload.def().name;
-        let json = match event.get(payload) {
-            Some(FieldValue::Json(json)) => json.value(),
+        let json = match event.read(payload) {
+            Some(FieldRef::Json(json)) => json.value(),
             _ => &Json::Null,
         };
         let mut faults = Vec::new();
@@ -52,8 +52,8 @@ impl Schemas {
         }
         let of_kind = self.0.get(&event.kind())?;
         let (payload, selector) = event.kind().payload()?;
-        match event.get(selector) {
-            Some(FieldValue::Text(value)) => Some((of_kind.get(value)?, payload)),
+        match event.read(selector) {
+            Some(FieldRef::Text(value)) => Some((of_kind.get(value)?, payload)),
             _ => None,
         }
     }
