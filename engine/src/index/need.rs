@@ -90,7 +90,11 @@ fn of_predicate(plan: &Plan, number: usize) -> Option<Need<'_>> {
             let (text, piece) = piece_of(&predicate.expr)?;
             let values = vec![Wanted::Piece(piece.to_owned())];
             // What is no text, or absent, leaves the test unknown.
-            (piece.len() >= SHORTEST_PIECE).then_some(Need { by: By::Part(text), values, absent_counts: true })
+            (piece.len() >= SHORTEST_PIECE).then_some(Need {
+                by: By::Part(text),
+                values,
+                absent_counts: true,
+            })
         }
         _ => None,
     }
