@@ -7,6 +7,9 @@ pub const STEPS: u32 = 1_000_000;
 /// Bytes of text or json that are read in one step: long texts must not make cheap steps of dear ones.
 pub const BYTES_A_STEP: usize = 64;
 
+/// Members of an object that a look-up passes in one step: looking for one in thousands, thousands of times, is not cheap.
+pub const MEMBERS_A_STEP: usize = 64;
+
 /// Steps that reading one entry of a list `as` a pattern takes: it is compiled on the spot.
 pub const PATTERN_STEPS: usize = 1_000;
 

@@ -176,6 +176,25 @@ fn with_and_without_index_the_same() {
     assert!(matched * 2 > judged && denied * 10 > judged, "hardly anything matched");
 }
 
+/// The risk is not known yet when the index looks for rules.
+#[test]
+fn a_text_made_of_the_risk_is_looked_at_when_it_is_known() {
+    let mut text = String::from(
+        "policy p {}\ndefault on intent allow\nrule s on intent { when amount > 10 score +0.5 }\n",
+    );
+    for tenth in 5..9 {
+        writeln!(text, "rule r{tenth} on intent {{ when \"{{risk}}\" contains \"0.{tenth}\" deny }}")
+            .expect("text");
+    }
+    let set = lictor_dsl::check(vec![Source::new("p", text)]).into_set().expect("clean");
+    let generation = Generation::compile(&set).expect("compiles");
+    let json = "{\"event\":\"intent\",\"at\":\"2026-01-01T00:00:00Z\",\"org\":\"o\",\"agent\":{\"id\":\"a\"},\"action\":\"x\",\"amount\":20}";
+    let event = Event::decode(json.as_bytes(), Origin::Event).expect("valid");
+    let decision = generation.judge(&event);
+    assert_eq!(decision, generation.judge_with(&event, &Memories::default(), Engine::Interpreter));
+    assert_eq!(decision.reason.as_deref(), Some("rule p.r5 applies"));
+}
+
 /// A text whose every letter ends many pieces makes all its rules candidates, and no more work than that.
 #[test]
 fn a_text_made_of_pieces_finds_every_rule() {

@@ -66,6 +66,7 @@ fn large_events_are_judged_soon() {
     let policy = "policy p {}
 default on intent allow
 rule nested on intent { when any a in payload.xs: any b in payload.xs: any c in payload.xs: a == b + c deny }
+rule looked_up on intent { when any a in payload.xs: any b in payload.xs: a == b + payload.k deny }
 rule all_texts on intent { when text(payload) matches /(x+x+)+y/ or text(payload) contains word \"secret\" deny }
 rule remembered on intent { when count(intent per each payload.xs = payload.x within 1h) >= 3 deny }
 ";
@@ -75,6 +76,12 @@ rule remembered on intent { when count(intent per each payload.xs = payload.x wi
         format!("{{\"xs\":[{}1],\"x\":1}}", "1,".repeat(30_000)),
         format!("{{\"xs\":[{}1],\"x\":1}}", "0.5,".repeat(15_000)),
         format!("{{\"xs\":\"{}\"}}", "x".repeat(60_000)),
+        format!("{{\"{}\":0,\"xs\":[{}1],\"k\":2}}", "\\n".repeat(15_000), "1,".repeat(15_000)),
+        format!(
+            "{{{}\"xs\":[{}1],\"k\":2}}",
+            (0..4_000).map(|key| format!("\"k{key}\":0,")).collect::<String>(),
+            "1,".repeat(10_000)
+        ),
         format!("{{\"xs\":[{}\"\"]}}", "\"xxxxxxxxxxxxxxxx\",".repeat(3_000)),
         format!("{}1{}", "{\"xs\":".repeat(120), "}".repeat(120)),
         format!("{}{}", "[".repeat(120), "]".repeat(120)),

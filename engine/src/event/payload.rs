@@ -1,5 +1,6 @@
 //! Json fields: checked text, read when a rule asks for it, and no further than it asks.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -21,6 +22,8 @@ struct Lazy {
 struct Member {
     /// Where its key stands, between the quotes.
     key: Range<usize>,
+    /// The key itself, where it is spelled with escapes: nobody's key is decoded twice.
+    decoded: Option<Box<str>>,
     text: Range<usize>,
     value: OnceLock<Json>,
 }
@@ -44,13 +47,34 @@ impl JsonField {
         if let Some(value) = self.0.value.get() {
             return value.get(key);
         }
-        let members = self.0.members.get_or_init(|| {
-            let spans = Cursor::spans(&self.0.text).into_iter();
-            spans.map(|(key, text)| Member { key, text, value: OnceLock::new() }).collect()
-        });
-        let member = members.iter().find(|member| unescaped(self.part(&member.key)) == key)?;
+        let spelled = |member: &&Member| match &member.decoded {
+            Some(decoded) => **decoded == *key,
+            None => self.part(&member.key) == key,
+        };
+        let member = self.members().iter().find(spelled)?;
         let value = member.value.get_or_init(|| parsed(self.part(&member.text)));
         Some(value).filter(|value| !value.is_null())
+    }
+
+    fn members(&self) -> &[Member] {
+        self.0.members.get_or_init(|| {
+            let member = |(key, text): (Range<usize>, Range<usize>)| {
+                let decoded = match unescaped(self.part(&key)) {
+                    Cow::Borrowed(_) => None,
+                    Cow::Owned(decoded) => Some(decoded.into()),
+                };
+                Member { key, decoded, text, value: OnceLock::new() }
+            };
+            Cursor::spans(&self.0.text).into_iter().map(member).collect()
+        })
+    }
+
+    /// How many members a look-up may have to pass.
+    pub(crate) fn breadth(&self) -> usize {
+        match self.0.value.get() {
+            Some(value) => value.breadth(),
+            None => self.members().len(),
+        }
     }
 
     /// The JSON text as it was received.

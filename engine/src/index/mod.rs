@@ -59,6 +59,9 @@ struct PartIndex {
     all: Vec<usize>,
 }
 
+/// A rule and what it needs.
+type Found<'p> = (usize, Need<'p>);
+
 /// Pieces found in one text after which all its rules are candidates: texts may be made so that each letter ends
 /// many pieces.
 const MOST_FOUND: usize = 10_000;
@@ -132,7 +135,7 @@ impl Index {
     ) -> Index {
         let mut index = Index::default();
         let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
-        let mut parts: Vec<(&Expr, Vec<(usize, Need<'_>)>)> = Vec::new();
+        let mut parts: BTreeMap<String, (&Expr, Vec<Found<'_>>)> = BTreeMap::new();
         for (number, condition) in numbered {
             let number = *number;
             let Some(need) = spread.best(needs(condition)) else {
@@ -142,15 +145,15 @@ impl Index {
             match need.by {
                 By::Text(slot) => texts.entry(slot).or_insert_with(|| TextIndex::new(slot)).add(number, need),
                 By::List(slot) => lists.entry(slot).or_insert_with(|| ListIndex::new(slot)).add(number, need),
-                By::Part(expr) => match parts.iter_mut().find(|(known, _)| *known == expr) {
-                    Some((_, found)) => found.push((number, need)),
-                    None => parts.push((expr, vec![(number, need)])),
+                By::Part(expr) => match parts.entry(expr.to_string()).or_insert_with(|| (expr, Vec::new())) {
+                    (known, found) if *known == expr => found.push((number, need)),
+                    _ => index.always.push(number),
                 },
             }
         }
         index.texts = texts.into_values().collect();
         index.lists = lists.into_values().collect();
-        for (expr, found) in parts {
+        for (expr, found) in parts.into_values() {
             match PartIndex::new(plan, expr, &found) {
                 Some(part) => index.parts.push(part),
                 None => index.always.extend(found.iter().map(|(number, _)| *number)),
@@ -173,6 +176,9 @@ impl Index {
             return;
         }
         let seen = &mut *frame.seen().borrow_mut();
+        // A panic may have left something of the event before; a rule taken for seen would be a rule left out.
+        seen.rules.clear();
+        seen.pieces.clear();
         for field in &self.lists {
             let mut bits = frame.bits(field.slot);
             while bits != 0 {
@@ -185,7 +191,6 @@ impl Index {
         for part in &self.parts {
             part.candidates(scene, seen, found);
         }
-        seen.rules.clear();
     }
 
     /// The index for `lictor plan`.
@@ -268,7 +273,7 @@ impl ListIndex {
 
 impl PartIndex {
     /// None where a search is not worth it, or can't be had.
-    fn new(plan: &Plan, expr: &Expr, found: &[(usize, Need<'_>)]) -> Option<PartIndex> {
+    fn new(plan: &Plan, expr: &Expr, found: &[Found<'_>]) -> Option<PartIndex> {
         if found.len() < WORTH_A_SEARCH {
             return None;
         }

@@ -87,7 +87,7 @@ fn of_predicate(plan: &Plan, number: usize) -> Option<Need<'_>> {
             Some(Need { by: By::List(*slot), values: bits, absent_counts: false })
         }
         Shape::Called => {
-            let (text, piece) = piece_of(&predicate.expr)?;
+            let (text, piece) = piece_of(&predicate.expr).filter(|(text, _)| is_plain(text))?;
             let values = vec![Wanted::Piece(piece.to_owned())];
             // What is no text, or absent, leaves the test unknown.
             (piece.len() >= SHORTEST_PIECE).then_some(Need {
@@ -114,6 +114,16 @@ fn piece_of(expr: &Expr) -> Option<(&Expr, &str)> {
             Some((text, piece))
         }
         _ => None,
+    }
+}
+
+/// Whether a text is what the event says, and nothing is worked out: it costs next to nothing to look at before any rule
+/// asks, and does not depend on the risk, which is not known then.
+fn is_plain(text: &Expr) -> bool {
+    match &text.kind {
+        ExprKind::Field(_) => true,
+        ExprKind::Member(base, _) | ExprKind::Take(base) => is_plain(base),
+        _ => false,
     }
 }
 

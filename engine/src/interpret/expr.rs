@@ -12,7 +12,7 @@ use lictor_dsl::types::{Element, Type};
 use super::recall::Recollection;
 use crate::event::{Event, FieldRef};
 use crate::json::Json;
-use crate::limits::{BYTES_A_STEP, PATTERN_STEPS, STEPS};
+use crate::limits::{BYTES_A_STEP, MEMBERS_A_STEP, PATTERN_STEPS, STEPS};
 use crate::memory::answer::{Answer, Span};
 use crate::memory::key::Key;
 use crate::memory::{Nothing, Recall};
@@ -230,9 +230,11 @@ impl<'e> Scene<'e> {
         if let Node::Field(field) = base
             && let Some(FieldRef::Json(payload)) = self.event.read(*field)
         {
-            return if self.step() { payload.member(name).and_then(Value::of_json) } else { None };
+            let passed = 1 + payload.breadth() / MEMBERS_A_STEP;
+            return if self.charge(passed) { payload.member(name).and_then(Value::of_json) } else { None };
         }
-        member(&self.value(base)?, name)
+        let base = self.value(base)?;
+        if self.charge(breadth(&base) / MEMBERS_A_STEP) { member(&base, name) } else { None }
     }
 
     pub(super) fn value(&self, node: &'e Node) -> Option<Value<'e>> {
@@ -249,7 +251,10 @@ impl<'e> Scene<'e> {
                 return variables.iter().rev().find(|(bound, _)| bound == number)?.1.clone();
             }
             Node::Member(base, name) => return self.member(base, name),
-            Node::Item(base, index) => return item(&self.value(base)?, &self.value(index)?),
+            Node::Item(base, index) => {
+                let (base, index) = (self.value(base)?, self.value(index)?);
+                return if self.charge(breadth(&base) / MEMBERS_A_STEP) { item(&base, &index) } else { None };
+            }
             Node::Take(ty, inner) => return taken(self.value(inner)?, *ty),
             Node::Otherwise(x, default) => match self.value(x) {
                 Some(x) => x,
@@ -600,6 +605,14 @@ fn item<'e>(base: &Value<'e>, index: &Value<'e>) -> Option<Value<'e>> {
         _ => return None,
     };
     base.element(usize::try_from(index).ok()?)
+}
+
+/// How many members a look-up by name may have to pass.
+fn breadth(base: &Value<'_>) -> usize {
+    match base {
+        Value::Json(json) => json.breadth(),
+        _ => 0,
+    }
 }
 
 fn member<'e>(base: &Value<'e>, name: &str) -> Option<Value<'e>> {

@@ -100,6 +100,14 @@ impl Json {
         members.iter().find(|(name, _)| name == key).map(|(_, value)| value).filter(|value| !value.is_null())
     }
 
+    /// How many members an object has.
+    pub(crate) fn breadth(&self) -> usize {
+        match self {
+            Json::Object(members) => members.len(),
+            _ => 0,
+        }
+    }
+
     /// Whether it is `null`.
     pub fn is_null(&self) -> bool {
         matches!(self, Json::Null)

@@ -427,8 +427,9 @@ impl Memories {
                 .filter(|((group, _), at)| !matters(group, **at))
                 .map(|(lost, _)| *lost)
                 .collect();
-            for lost in over {
-                self.lost.remove(&lost);
+            for (group, key) in over {
+                let before = self.lost.remove(&(group, key));
+                self.note(Undo::Lost { group, key, before });
             }
         }
         if self.lost.len() >= LOST {

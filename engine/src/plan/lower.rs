@@ -8,7 +8,7 @@ use lictor_dsl::hir::{self, Comparison, Const, Expr, ExprKind};
 use sha2::{Digest, Sha256};
 
 use super::memory::{Filters, Memories, MemoryPlan, Window};
-use super::node::{Lowering, Node, lower as lower_expr};
+use super::node::{Lowering, Node, PatternLists, lower as lower_expr};
 use super::shape::slot_of;
 use super::{
     Cond, ExemptionPlan, IncidentPlan, KindPlan, Plan, PlanError, Predicate, RISK_SLOT, RulePlan, Shape,
@@ -30,7 +30,8 @@ pub(super) fn plan(set: &hir::PolicySet) -> Result<Plan, PlanError> {
         }
     }
     let filters = builder.filters(&memories)?;
-    let mut plan = builder.plan;
+    let Builder { mut plan, lowering, .. } = builder;
+    plan.patterns = lowering.into_patterns();
     plan.memories = memories.filtered(filters);
     finish(&mut plan, set);
     Ok(plan)
@@ -125,6 +126,7 @@ impl<'p> Builder<'p> {
         let values = params.iter().map(|(_, value)| value.clone()).collect();
         let plan = Plan {
             memories: Memories::default(),
+            patterns: PatternLists::default(),
             digest: digest(set).into(),
             params,
             values,

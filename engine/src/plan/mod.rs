@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::index::Index;
 use crate::interpret::blame::Suspect;
 use crate::truth::Truth;
-use node::{Lowering, Node, lower as lower_expr};
+use node::{Lowering, Node, PatternLists, lower as lower_expr};
 pub(crate) use shape::fixed;
 
 /// Everything that judging needs, without code.
@@ -35,6 +35,8 @@ pub struct Plan {
     /// What machine code asks memories itself, each once.
     pub(crate) questions: Vec<memory::AskPlan>,
     pub(crate) memories: memory::Memories,
+    /// Compiled lists by name.
+    patterns: PatternLists,
     pub(crate) rules: Vec<RulePlan>,
     pub(crate) kinds: Vec<KindPlan>,
     pub(crate) schemas: schema::Schemas,
@@ -197,7 +199,9 @@ impl Plan {
     }
 
     pub(crate) fn lower(&self, expr: &hir::Expr) -> Result<Node, String> {
-        lower_expr(expr, &Lowering::new(&|name| self.param(name), &self.values, &self.memories))
+        let param = |name: &str| self.param(name);
+        let lowering = Lowering::new(&param, &self.values, &self.memories);
+        lower_expr(expr, &lowering.knowing(self.patterns.clone()))
     }
 
     pub(crate) fn kind(&self, kind: EventKind) -> &KindPlan {

@@ -106,6 +106,9 @@ impl Patterns {
     }
 }
 
+/// Compiled lists by name.
+pub(crate) type PatternLists = HashMap<String, Arc<Patterns>>;
+
 /// What lowering needs to know, and what its results share.
 pub(crate) struct Lowering<'p> {
     /// Finds a parameter's place by its full name.
@@ -115,7 +118,7 @@ pub(crate) struct Lowering<'p> {
     /// The memories that are asked for.
     memories: &'p Memories,
     /// Compiled lists by name: a list of 20,000 entries is compiled once, however many rules use it.
-    patterns: RefCell<HashMap<String, Arc<Patterns>>>,
+    patterns: RefCell<PatternLists>,
     /// Sets of texts, by where the list stands in memory: it stays there as long as the policies that are lowered.
     texts: RefCell<HashMap<usize, Arc<HashSet<String>>>>,
 }
@@ -127,6 +130,16 @@ impl<'p> Lowering<'p> {
         memories: &'p Memories,
     ) -> Lowering<'p> {
         Lowering { param, values, memories, patterns: RefCell::default(), texts: RefCell::default() }
+    }
+
+    /// The same with lists that were compiled before.
+    pub(crate) fn knowing(self, patterns: PatternLists) -> Lowering<'p> {
+        Lowering { patterns: RefCell::new(patterns), ..self }
+    }
+
+    /// The lists that were compiled.
+    pub(crate) fn into_patterns(self) -> PatternLists {
+        self.patterns.into_inner()
     }
 
     /// The place of a parameter.
