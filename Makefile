@@ -33,7 +33,7 @@ bench-instructions: ## count instructions, and compare with what is recorded (ne
 	benches/instructions.sh
 
 bench-peers: ## the same rules through other engines; a wrong answer fails; rewrites the tables in benches/README.md
-	cd benches/peers && cargo run --release --locked
+	cd benches/peers && cargo run --release
 
 # How long each target is fuzzed. An input that fails is written to tests/fuzz/found/<target>, where `make test` finds it;
 # FUZZ_INPUT=<file> cargo test -p lictor-engine --test fuzz <target> runs it alone.
