@@ -128,16 +128,6 @@ fn has_bounds(expr: &Expr) -> bool {
     }
 }
 
-fn mirrored(comparison: Comparison) -> Comparison {
-    match comparison {
-        Comparison::Less => Comparison::Greater,
-        Comparison::LessOrEqual => Comparison::GreaterOrEqual,
-        Comparison::Greater => Comparison::Less,
-        Comparison::GreaterOrEqual => Comparison::LessOrEqual,
-        same => same,
-    }
-}
-
 /// Whether two constants compare so; none where they don't compare.
 fn holds(comparison: Comparison, left: &Const, right: &Const) -> Option<bool> {
     (left.ty() == right.ty()).then(|| match comparison {
@@ -339,7 +329,7 @@ impl Atoms {
     ) -> Option<Formula> {
         let (comparison, x, other) = match (constant(left), constant(right)) {
             (Some(left), Some(right)) => return holds(comparison, &left, &right).map(Formula::Const),
-            (Some(left), None) => (mirrored(comparison), right, left),
+            (Some(left), None) => (comparison.mirrored(), right, left),
             (None, Some(right)) => (comparison, left, right),
             (None, None) if soft.is_some() => return None,
             (None, None) => return self.order(comparison, left, right),
@@ -359,7 +349,7 @@ impl Atoms {
         if comparison == Comparison::Same || has_bounds(left) || has_bounds(right) {
             return None;
         }
-        for (comparison, x, param) in [(comparison, left, right), (mirrored(comparison), right, left)] {
+        for (comparison, x, param) in [(comparison, left, right), (comparison.mirrored(), right, left)] {
             if let ExprKind::Param(name) = &param.kind
                 && let Some((low, high)) = self.ranges.get(name).cloned()
                 && low.ty() == Some(x.ty)
@@ -373,7 +363,7 @@ impl Atoms {
         }
         let swapped = left.to_string() > right.to_string();
         let (comparison, left, right) =
-            if swapped { (mirrored(comparison), right, left) } else { (comparison, left, right) };
+            if swapped { (comparison.mirrored(), right, left) } else { (comparison, left, right) };
         let subject = self.subject(SubjectKey::Order(left.clone(), right.clone()));
         let test = Test::Compare(comparison, Const::Number(Number::ZERO));
         Some(self.intern(Atom { subject, take: None, default: None, soft: false, test }))

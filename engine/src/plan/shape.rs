@@ -52,11 +52,11 @@ impl Builder<'_> {
             },
             ExprKind::Compare(comparison, left, right) => match (slot_of(left), slot_of(right)) {
                 (Some(slot), None) => self.comparison(slot, left.ty, *comparison, right, absent),
-                (None, Some(slot)) => self.comparison(slot, right.ty, mirrored(*comparison), left, absent),
+                (None, Some(slot)) => self.comparison(slot, right.ty, comparison.mirrored(), left, absent),
                 _ if absent != Truth::Unknown => Shape::Called,
                 _ => match (&left.kind, &right.kind) {
                     (ExprKind::Memory(ask), _) => self.answer(ask, *comparison, right),
-                    (_, ExprKind::Memory(ask)) => self.answer(ask, mirrored(*comparison), left),
+                    (_, ExprKind::Memory(ask)) => self.answer(ask, comparison.mirrored(), left),
                     _ => Shape::Called,
                 },
             },
@@ -180,15 +180,5 @@ pub(super) fn slot_of(expr: &Expr) -> Option<usize> {
         }
         ExprKind::Risk => Some(RISK_SLOT),
         _ => None,
-    }
-}
-
-fn mirrored(comparison: Comparison) -> Comparison {
-    match comparison {
-        Comparison::Less => Comparison::Greater,
-        Comparison::LessOrEqual => Comparison::GreaterOrEqual,
-        Comparison::Greater => Comparison::Less,
-        Comparison::GreaterOrEqual => Comparison::LessOrEqual,
-        same => same,
     }
 }
