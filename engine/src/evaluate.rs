@@ -5,8 +5,11 @@
 use lictor_dsl::hir::Comparison;
 
 use crate::frame::{Frame, Slot};
-use crate::interpret::{self, expr::Scene};
-use crate::plan::{Cond, Operand, Plan, Shape, fixed};
+use crate::interpret::{
+    self,
+    expr::{Scene, text_test},
+};
+use crate::plan::{Cond, Operand, Plan, Predicate, Shape, fixed};
 use crate::truth::Truth;
 
 /// What a condition is evaluated with.
@@ -43,16 +46,16 @@ impl Evaluator<'_, '_> {
     fn predicate(self, number: usize) -> Truth {
         let Some(predicate) = self.plan.predicate(number) else { return Truth::Unknown };
         match &predicate.shape {
-            Shape::Texts { slot, texts, absent } => self.slot(*slot, *absent, |value| {
-                // The number of a text that no policy knows is 0, which is in no list.
-                texts.iter().any(|text| i128::from(*text) == value)
-            }),
+            // The number of a text that no policy knows is 0, which is in no list.
+            Shape::Texts { slot, texts, absent } => {
+                self.slot(*slot, *absent, |slot| texts.contains(&slot.text()))
+            }
             Shape::Number { slot, comparison, operand, absent } => match self.operand(operand) {
-                Some(operand) => self.slot(*slot, *absent, |value| holds(*comparison, value, operand)),
+                Some(operand) => self.slot(*slot, *absent, |slot| holds(*comparison, slot.value, operand)),
                 None => Truth::Unknown,
             },
             Shape::Bool { slot, wanted, absent } => {
-                self.slot(*slot, *absent, |value| value == i128::from(*wanted))
+                self.slot(*slot, *absent, |slot| slot.value == i128::from(*wanted))
             }
             Shape::Mask { slot, mask, all } => {
                 let common = self.slot_at(*slot).value & mask;
@@ -60,19 +63,34 @@ impl Evaluator<'_, '_> {
             }
             Shape::Present { slot } => (self.slot_at(*slot).present != 0).into(),
             // Memories don't ask memories: the evaluator answers whatever else there is.
-            Shape::Answer { .. } | Shape::Happened { .. } | Shape::Called => {
-                self.frame.predicate(number, || interpret::predicate(self.plan, self.scene, number).0)
+            Shape::Part { .. } | Shape::Answer { .. } | Shape::Happened { .. } | Shape::Called => {
+                self.frame.predicate(number, || self.called(number))
             }
         }
     }
 
-    fn slot_at(self, slot: usize) -> Slot {
-        self.frame.slots.get(slot).copied().unwrap_or_default()
+    /// The truth of a predicate that machine code does not answer itself, found anew.
+    pub(crate) fn called(self, number: usize) -> Truth {
+        match self.plan.predicate(number) {
+            Some(predicate @ Predicate { shape: Shape::Part { .. }, .. }) => self.searched(predicate),
+            _ => interpret::predicate(self.plan, self.scene, number).0,
+        }
     }
 
-    fn slot(self, slot: usize, absent: Truth, holds: impl FnOnce(i128) -> bool) -> Truth {
+    fn searched(self, predicate: &Predicate) -> Truth {
+        let Shape::Part { slot, test, part, absent } = &predicate.shape else { return Truth::Unknown };
+        self.frame.with_text(self.plan, self.scene, *slot, |text| {
+            text.map_or(*absent, |text| text_test(*test, text, part).into())
+        })
+    }
+
+    fn slot_at(self, slot: usize) -> Slot {
+        self.frame.slot(self.plan, self.scene, slot)
+    }
+
+    fn slot(self, slot: usize, absent: Truth, holds: impl FnOnce(Slot) -> bool) -> Truth {
         let slot = self.slot_at(slot);
-        if slot.present != 0 { holds(slot.value).into() } else { absent }
+        if slot.present != 0 { holds(slot).into() } else { absent }
     }
 
     fn operand(self, operand: &Operand) -> Option<i128> {

@@ -1,9 +1,11 @@
 //! Event to the fixed slots that compiled code reads: numbers, times, bools, and texts as the numbers of known texts.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 
 use crate::event::{Event, FieldRef, Texts};
 use crate::index::Seen;
+use crate::interpret::expr::Scene;
 use crate::memory::answer::Answer;
 use crate::plan::{Plan, RISK_SLOT, SLOTS};
 use crate::truth::Truth;
@@ -15,10 +17,32 @@ use lictor_dsl::number::Number;
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C, align(16))]
 pub(crate) struct Slot {
-    /// 1 where the field is there, else 0.
+    /// 1 where the value is there, else 0; [`NOT_TAKEN`] where nobody looked yet.
     pub present: u64,
-    /// Billionths, microseconds, 0 or 1, the number of a known text, or the bits of known texts.
+    /// Billionths, microseconds, 0 or 1, the bits of known texts; or in its lowest 32 bits the number of a known text,
+    /// and in its upper half where that stands in the texts that were taken.
     pub value: i128,
+}
+
+/// What `present` is before a value inside json was taken.
+const NOT_TAKEN: u64 = 2;
+const UNTAKEN: Slot = Slot { present: NOT_TAKEN, value: 0 };
+
+impl Slot {
+    fn there(value: i128) -> Slot {
+        Slot { present: 1, value }
+    }
+
+    /// The number of its text.
+    pub(crate) fn text(self) -> u32 {
+        self.value as u32
+    }
+
+    /// Where its text stands among those that were taken.
+    fn range(self) -> Range<usize> {
+        let start = (self.value >> 64) as u32 as usize;
+        start..start + (self.value >> 96) as u32 as usize
+    }
 }
 
 /// The bits of those texts that rules ask of this field.
@@ -65,7 +89,11 @@ impl Held {
 /// The slots of one event, and what was found out about it so far. Reused from event to event.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    pub slots: [Slot; SLOTS],
+    /// Those of the fields, the risk, then those of values inside json, which are taken when somebody asks.
+    slots: Vec<Cell<Slot>>,
+    /// The slots that were taken, and the texts in them.
+    taken: RefCell<Vec<usize>>,
+    texts: RefCell<String>,
     /// The truth of each called predicate, or [`NOT_YET`].
     memo: Vec<Cell<u8>>,
     /// The answer to each question.
@@ -81,7 +109,9 @@ pub(crate) struct Frame {
 impl Default for Frame {
     fn default() -> Frame {
         Frame {
-            slots: [Slot::default(); SLOTS],
+            slots: vec![Cell::default(); SLOTS],
+            taken: RefCell::default(),
+            texts: RefCell::default(),
             memo: Vec::new(),
             answers: Vec::new(),
             evaluated: RefCell::default(),
@@ -105,12 +135,15 @@ impl Frame {
                 // Only their presence is asked for.
                 Some(FieldRef::Ip(_) | FieldRef::Json(_)) => Some(0),
             };
-            if let Some(slot) = self.slots.get_mut(usize::from(field.0)) {
-                *slot = value.map_or(Slot::default(), |value| Slot { present: 1, value });
+            if let Some(slot) = self.slots.get(usize::from(field.0)) {
+                slot.set(value.map_or(Slot::default(), Slot::there));
             }
         }
         self.forget();
         // Room for the largest plan that was judged by on this thread.
+        if self.slots.len() < SLOTS + plan.taken.len() {
+            self.slots.resize(SLOTS + plan.taken.len(), Cell::new(UNTAKEN));
+        }
         if self.memo.len() < plan.predicates.len() {
             self.memo.resize(plan.predicates.len(), Cell::new(NOT_YET));
         }
@@ -131,6 +164,71 @@ impl Frame {
                 held.set(Held::default());
             }
         }
+        for number in self.taken.get_mut().drain(..) {
+            if let Some(slot) = self.slots.get(number) {
+                slot.set(UNTAKEN);
+            }
+        }
+        self.texts.get_mut().clear();
+    }
+
+    /// Where compiled code finds the slots. It does not look whether a value was taken.
+    pub(crate) fn slots(&self) -> *const Cell<Slot> {
+        self.slots.as_ptr()
+    }
+
+    /// A slot. A value inside json is taken now, if it was not before.
+    #[inline]
+    pub(crate) fn slot<'e>(&self, plan: &'e Plan, scene: &Scene<'e>, number: usize) -> Slot {
+        let slot = self.slots.get(number).map_or(Slot::default(), Cell::get);
+        if slot.present == NOT_TAKEN { self.take(plan, scene, number) } else { slot }
+    }
+
+    /// Looking for a value inside json can't take too many steps: payloads are not large enough.
+    fn take<'e>(&self, plan: &'e Plan, scene: &Scene<'e>, number: usize) -> Slot {
+        let taken = number.checked_sub(SLOTS).and_then(|place| plan.taken.get(place));
+        let value = taken.and_then(|taken| scene.evaluate(&taken.node));
+        let value = value.and_then(|value| match value {
+            Value::Bool(value) => Some(i128::from(value)),
+            Value::Number(value) => Some(value.billionths()),
+            Value::Text(text) => {
+                let number = i128::from(plan.texts.get(text.as_ref()).copied().unwrap_or(0));
+                if !taken.is_some_and(|taken| taken.searched) {
+                    return Some(number);
+                }
+                let texts = &mut *self.texts.borrow_mut();
+                let place = (u32::try_from(texts.len()).ok()?, u32::try_from(text.len()).ok()?);
+                texts.push_str(&text);
+                Some(number | i128::from(place.0) << 64 | i128::from(place.1) << 96)
+            }
+            _ => None,
+        });
+        let slot = value.map_or(Slot::default(), Slot::there);
+        if let Some(place) = self.slots.get(number) {
+            place.set(slot);
+            self.taken.borrow_mut().push(number);
+        }
+        slot
+    }
+
+    /// Looks at the text in a slot; none where there is none.
+    pub(crate) fn with_text<'e, T>(
+        &self,
+        plan: &'e Plan,
+        scene: &Scene<'e>,
+        number: usize,
+        look: impl FnOnce(Option<&str>) -> T,
+    ) -> T {
+        if number < SLOTS {
+            let field = u16::try_from(number).ok().and_then(|number| scene.event.read(FieldId(number)));
+            return look(match field {
+                Some(FieldRef::Text(text)) => Some(text),
+                _ => None,
+            });
+        }
+        let slot = self.slot(plan, scene, number);
+        let texts = self.texts.borrow();
+        look(if slot.present == 0 { None } else { texts.get(slot.range()) })
     }
 
     /// Where compiled code finds the truths of predicates, a byte each, as many as the plan has.
@@ -162,24 +260,13 @@ impl Frame {
     }
 
     pub(crate) fn set_risk(&mut self, risk: Number) {
-        if let Some(slot) = self.slots.get_mut(RISK_SLOT) {
-            *slot = Slot { present: 1, value: risk.billionths() };
+        if let Some(slot) = self.slots.get(RISK_SLOT) {
+            slot.set(Slot::there(risk.billionths()));
         }
     }
 
     /// What the index found already.
     pub(crate) fn seen(&self) -> &RefCell<Seen> {
         &self.seen
-    }
-
-    /// The bits of the texts in the slot of a list; none if the field is absent.
-    pub(crate) fn bits(&self, slot: usize) -> u128 {
-        self.slots.get(slot).filter(|slot| slot.present != 0).map_or(0, |slot| slot.value as u128)
-    }
-
-    /// The number of the text in a slot; none if the field is absent.
-    pub(crate) fn text(&self, slot: usize) -> Option<u32> {
-        let slot = self.slots.get(slot).filter(|slot| slot.present != 0)?;
-        u32::try_from(slot.value).ok()
     }
 }

@@ -134,7 +134,7 @@ impl Generation {
         let index = &self.plan.kind(scene.event.kind()).memories;
         SCRATCH.with_borrow_mut(|Scratch { frame, candidates, .. }| {
             frame.fill(&self.plan, scene.event);
-            index.candidates(frame, scene, candidates);
+            index.candidates(&self.plan, frame, scene, candidates);
             let evaluator = Evaluator { plan: &self.plan, frame, scene };
             for number in index.always.iter().chain(candidates.iter()) {
                 if let Some(memory) = self.plan.memories.all.get(*number) {
@@ -155,7 +155,7 @@ impl Generation {
             let scene = Scene::after(event, &self.plan.values, memory);
             let machine = self.code.as_ref().ok().filter(|_| engine == Engine::Jit);
             if machine.is_some() {
-                kind.index.candidates(frame, &scene, candidates);
+                kind.index.candidates(&self.plan, frame, &scene, candidates);
             }
             hits.clear();
             let run = |frame: &Frame, after_risk: bool, hits: &mut Vec<Hit>| match machine {
@@ -175,7 +175,7 @@ impl Generation {
             hits.sort_unstable();
             combine::decide(&self.plan, &scene, hits, || {
                 let mut permits = Vec::new();
-                kind.permits.candidates(frame, &scene, &mut permits);
+                kind.permits.candidates(&self.plan, frame, &scene, &mut permits);
                 permits.extend(&kind.permits.always);
                 permits
             })

@@ -1,6 +1,8 @@
 //! Regexes as policies write them: linear time, bounded in size, `.` matches a newline, classes are Unicode's.
 
 use regex::{Error, Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Hir, HirKind};
 
 use super::COMPILED_LIMIT;
 
@@ -16,6 +18,23 @@ pub fn regex(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
         .nest_limit(NESTING_LIMIT)
         .build()
         .map_err(|error| reason(&error))
+}
+
+/// A text that stands in everything that a regex matches, the longest one that is plain to see.
+pub fn required(pattern: &str) -> Option<String> {
+    let hir = ParserBuilder::new().dot_matches_new_line(true).nest_limit(NESTING_LIMIT).build().parse(pattern).ok()?;
+    longest(&hir).map(str::to_owned)
+}
+
+/// Of what must follow one another each has to be there; of a choice nothing is sure.
+fn longest(hir: &Hir) -> Option<&str> {
+    match hir.kind() {
+        HirKind::Literal(literal) => std::str::from_utf8(&literal.0).ok(),
+        HirKind::Capture(capture) => longest(&capture.sub),
+        HirKind::Repetition(repeated) if repeated.min > 0 => longest(&repeated.sub),
+        HirKind::Concat(parts) => parts.iter().filter_map(longest).max_by_key(|part| part.len()),
+        _ => None,
+    }
 }
 
 fn reason(error: &Error) -> String {
@@ -53,6 +72,26 @@ mod tests {
         ] {
             let regex = regex(pattern, ignore_case).unwrap_or_else(|e| panic!("{pattern}: {e}"));
             assert_eq!(regex.is_match(text), want, "{pattern} {text:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_regex_needs_is_found() {
+        for (pattern, want) in [
+            (r"^\/srv\/d7\/.*\.csv$", Some("/srv/d7/")),
+            ("(ab)+c", Some("ab")),
+            ("(ab)*c", Some("c")),
+            ("(ab)?", None),
+            ("abc|abd", Some("ab")),
+            ("abc|xyz", None),
+            ("(?i)abc", None),
+            ("a(?i:b)cde", Some("cde")),
+            ("é{2}", Some("é")),
+            (r"\d+", None),
+            ("", None),
+            ("(", None),
+        ] {
+            assert_eq!(required(pattern).as_deref(), want, "{pattern}");
         }
     }
 

@@ -10,14 +10,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use aho_corasick::AhoCorasick;
 use lictor_dsl::events::FieldId;
-use lictor_dsl::hir::Expr;
 use serde_json::{Value, json};
 
 use crate::frame::Frame;
 use crate::interpret::expr::Scene;
-use crate::plan::node::Node;
 use crate::plan::{Cond, Plan};
-use crate::value::Value as Known;
 use need::{By, Need, Spread, Wanted, needs};
 
 /// The index of one kind of event.
@@ -49,8 +46,7 @@ struct ListIndex {
 /// Rules by a piece that a text must contain: all pieces are looked for at once.
 #[derive(Debug)]
 struct PartIndex {
-    expr: String,
-    text: Node,
+    slot: usize,
     pieces: Vec<String>,
     search: AhoCorasick,
     /// For each piece its rules.
@@ -114,28 +110,27 @@ impl Index {
         for need in numbered.iter().flat_map(|(_, condition)| needs(plan, condition)) {
             spread.add(&need);
         }
-        Index::with(plan, numbered, &spread, |condition| needs(plan, condition))
+        Index::with(numbered, &spread, |condition| needs(plan, condition))
     }
 
     /// Indexes them only by the texts that fields must be equal to.
     pub(crate) fn by_texts(plan: &Plan, numbered: &[(usize, &Cond)]) -> Index {
         // Which of several texts is taken must not depend on other rules.
         let spread = Spread::default();
-        Index::with(plan, numbered, &spread, |condition| {
+        Index::with(numbered, &spread, |condition| {
             let needs = needs(plan, condition).into_iter();
             needs.filter(|need| matches!(need.by, By::Text(_))).collect()
         })
     }
 
     fn with<'p>(
-        plan: &'p Plan,
         numbered: &[(usize, &Cond)],
         spread: &Spread<'p>,
         needs: impl Fn(&Cond) -> Vec<Need<'p>>,
     ) -> Index {
         let mut index = Index::default();
         let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
-        let mut parts: BTreeMap<String, (&Expr, Vec<Found<'_>>)> = BTreeMap::new();
+        let mut parts: BTreeMap<usize, Vec<Found<'_>>> = BTreeMap::new();
         for (number, condition) in numbered {
             let number = *number;
             let Some(need) = spread.best(needs(condition)) else {
@@ -145,16 +140,13 @@ impl Index {
             match need.by {
                 By::Text(slot) => texts.entry(slot).or_insert_with(|| TextIndex::new(slot)).add(number, need),
                 By::List(slot) => lists.entry(slot).or_insert_with(|| ListIndex::new(slot)).add(number, need),
-                By::Part(expr) => match parts.entry(expr.to_string()).or_insert_with(|| (expr, Vec::new())) {
-                    (known, found) if *known == expr => found.push((number, need)),
-                    _ => index.always.push(number),
-                },
+                By::Part(slot) => parts.entry(slot).or_default().push((number, need)),
             }
         }
         index.texts = texts.into_values().collect();
         index.lists = lists.into_values().collect();
-        for (expr, found) in parts.into_values() {
-            match PartIndex::new(plan, expr, &found) {
+        for (slot, found) in parts {
+            match PartIndex::new(slot, &found) {
                 Some(part) => index.parts.push(part),
                 None => index.always.extend(found.iter().map(|(number, _)| *number)),
             }
@@ -164,13 +156,20 @@ impl Index {
     }
 
     /// The rules that could match, each once, but for those that nothing rules out.
-    pub(crate) fn candidates<'e>(&'e self, frame: &Frame, scene: &Scene<'e>, found: &mut Vec<usize>) {
+    pub(crate) fn candidates<'e>(
+        &'e self,
+        plan: &'e Plan,
+        frame: &Frame,
+        scene: &Scene<'e>,
+        found: &mut Vec<usize>,
+    ) {
         found.clear();
         for field in &self.texts {
-            match frame.text(field.slot) {
-                Some(text) => found.extend(field.by_text.get(&text).into_iter().flatten()),
-                None => found.extend(&field.absent),
-            }
+            let slot = frame.slot(plan, scene, field.slot);
+            found.extend_from_slice(match slot.present {
+                0 => &field.absent,
+                _ => field.by_text.get(&slot.text()).map_or(&[], Vec::as_slice),
+            });
         }
         if self.lists.is_empty() && self.parts.is_empty() {
             return;
@@ -180,7 +179,7 @@ impl Index {
         seen.rules.clear();
         seen.pieces.clear();
         for field in &self.lists {
-            let mut bits = frame.bits(field.slot);
+            let mut bits = frame.slot(plan, scene, field.slot).value as u128;
             while bits != 0 {
                 let bit = bits.trailing_zeros() as usize;
                 bits &= bits - 1;
@@ -189,7 +188,7 @@ impl Index {
             }
         }
         for part in &self.parts {
-            part.candidates(scene, seen, found);
+            frame.with_text(plan, scene, part.slot, |text| part.candidates(text, seen, found));
         }
     }
 
@@ -198,7 +197,6 @@ impl Index {
         let names = |rules: &[usize]| -> Vec<Option<String>> {
             rules.iter().map(|number| plan.rules.get(*number).map(|rule| rule.name.to_string())).collect()
         };
-        let field = |slot: usize| u16::try_from(slot).map_or("", |number| FieldId(number).def().name);
         let sorted = |mut found: Vec<(String, Value)>| -> serde_json::Map<String, Value> {
             found.sort_by(|a, b| a.0.cmp(&b.0));
             found.into_iter().collect()
@@ -214,17 +212,17 @@ impl Index {
         };
         let texts = self.texts.iter().map(|found| {
             let by_text = found.by_text.iter().map(|(number, rules)| (text(*number), json!(names(rules))));
-            json!({"field": field(found.slot), "by_text": sorted(by_text.collect()), "when_absent": names(&found.absent)})
+            json!({"field": plan.slot_name(found.slot), "by_text": sorted(by_text.collect()), "when_absent": names(&found.absent)})
         });
         let lists = self.lists.iter().map(|found| {
             let filled = found.by_bit.iter().enumerate().filter(|(_, rules)| !rules.is_empty());
             let by_text = filled.map(|(number, rules)| (bit(found.slot, number), json!(names(rules))));
-            json!({"list": field(found.slot), "by_text": sorted(by_text.collect())})
+            json!({"list": plan.slot_name(found.slot), "by_text": sorted(by_text.collect())})
         });
         let parts = self.parts.iter().map(|found| {
             let pieces = found.pieces.iter().zip(&found.by_piece);
             let by_piece = pieces.map(|(piece, rules)| (piece.clone(), json!(names(rules))));
-            json!({"text": found.expr, "by_piece": sorted(by_piece.collect())})
+            json!({"text": plan.slot_name(found.slot), "by_piece": sorted(by_piece.collect())})
         });
         json!({
             "always": names(&self.always),
@@ -273,7 +271,7 @@ impl ListIndex {
 
 impl PartIndex {
     /// None where a search is not worth it, or can't be had.
-    fn new(plan: &Plan, expr: &Expr, found: &[Found<'_>]) -> Option<PartIndex> {
+    fn new(slot: usize, found: &[Found<'_>]) -> Option<PartIndex> {
         if found.len() < WORTH_A_SEARCH {
             return None;
         }
@@ -281,7 +279,7 @@ impl PartIndex {
         let mut by_piece: Vec<Vec<usize>> = Vec::new();
         for (rule, need) in found {
             for value in &need.values {
-                let Wanted::Piece(piece) = value else { continue };
+                let Wanted::Piece(piece) = *value else { continue };
                 let number = *numbers.entry(piece).or_insert_with(|| {
                     by_piece.push(Vec::new());
                     by_piece.len() - 1
@@ -298,8 +296,7 @@ impl PartIndex {
             }
         }
         Some(PartIndex {
-            expr: expr.to_string(),
-            text: plan.lower(expr).ok()?,
+            slot,
             search: AhoCorasick::new(&pieces).ok()?,
             pieces,
             by_piece,
@@ -307,12 +304,12 @@ impl PartIndex {
         })
     }
 
-    fn candidates<'e>(&'e self, scene: &Scene<'e>, seen: &mut Seen, found: &mut Vec<usize>) {
-        let Some(Known::Text(text)) = scene.evaluate(&self.text) else {
+    fn candidates(&self, text: Option<&str>, seen: &mut Seen, found: &mut Vec<usize>) {
+        let Some(text) = text else {
             found.extend(self.all.iter().filter(|rule| seen.rules.add(**rule)));
             return;
         };
-        for (number, piece) in self.search.find_overlapping_iter(text.as_ref()).enumerate() {
+        for (number, piece) in self.search.find_overlapping_iter(text).enumerate() {
             if number == MOST_FOUND {
                 found.extend(self.all.iter().filter(|rule| seen.rules.add(**rule)));
                 break;

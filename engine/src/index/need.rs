@@ -2,38 +2,36 @@
 
 use std::collections::HashMap;
 
-use lictor_dsl::hir::{Const, Expr, ExprKind, TextTest};
-
 use crate::plan::{Cond, Plan, Shape};
 use crate::truth::Truth;
 
 /// A necessary condition: one of these values has to be there.
 #[derive(Debug, Clone)]
 pub(super) struct Need<'p> {
-    pub by: By<'p>,
-    pub values: Vec<Wanted>,
+    pub by: By,
+    pub values: Vec<Wanted<'p>>,
     /// Whether an absent value leaves the condition undecided.
     pub absent_counts: bool,
 }
 
 /// Where a value is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum By<'p> {
+pub(super) enum By {
     /// A text field has to be equal, by its slot.
     Text(usize),
     /// A list field has to have it, by its slot.
     List(usize),
-    /// The text of an expression has to contain it.
-    Part(&'p Expr),
+    /// A text has to contain it, by its slot.
+    Part(usize),
 }
 
 /// A value that is looked for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Wanted {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Wanted<'p> {
     /// The number of a known text, or the bit of one that is asked of a list.
     Number(u32),
     /// A piece of a text.
-    Piece(String),
+    Piece(&'p str),
 }
 
 /// Shorter pieces stand in too many texts to tell rules apart.
@@ -57,7 +55,7 @@ pub(super) fn needs<'p>(plan: &'p Plan, condition: &Cond) -> Vec<Need<'p>> {
 fn joined<'p>(known: Vec<Need<'p>>, other: &[Need<'p>]) -> Vec<Need<'p>> {
     let join = |mut need: Need<'p>| {
         let same = other.iter().find(|other| other.by == need.by)?;
-        need.values.extend(same.values.iter().cloned());
+        need.values.extend(same.values.iter().copied());
         need.values.sort_unstable();
         need.values.dedup();
         need.absent_counts |= same.absent_counts;
@@ -75,7 +73,7 @@ fn of_predicate(plan: &Plan, number: usize) -> Option<Need<'_>> {
             absent_counts: *absent == Truth::Unknown,
         }),
         Shape::Mask { slot, mask, all } => {
-            let mut bits: Vec<Wanted> =
+            let mut bits: Vec<Wanted<'_>> =
                 (0..i128::BITS).filter(|bit| mask >> bit & 1 == 1).map(Wanted::Number).collect();
             if *all {
                 // Each of them has to be there, so looking for one is enough. None of them: it always holds.
@@ -86,12 +84,12 @@ fn of_predicate(plan: &Plan, number: usize) -> Option<Need<'_>> {
             }
             Some(Need { by: By::List(*slot), values: bits, absent_counts: false })
         }
-        Shape::Called => {
-            let (text, piece) = piece_of(&predicate.expr).filter(|(text, _)| is_plain(text))?;
-            let values = vec![Wanted::Piece(piece.to_owned())];
+        Shape::Part { .. } | Shape::Called => {
+            let (slot, piece) = predicate.piece.as_ref()?;
+            let values = vec![Wanted::Piece(piece)];
             // What is no text, or absent, leaves the test unknown.
             (piece.len() >= SHORTEST_PIECE).then_some(Need {
-                by: By::Part(text),
+                by: By::Part(*slot),
                 values,
                 absent_counts: true,
             })
@@ -100,42 +98,15 @@ fn of_predicate(plan: &Plan, number: usize) -> Option<Need<'_>> {
     }
 }
 
-/// The text that a test is about, and a piece that it has to contain.
-fn piece_of(expr: &Expr) -> Option<(&Expr, &str)> {
-    match &expr.kind {
-        ExprKind::TextTest(TextTest::StartsWith | TextTest::EndsWith | TextTest::Contains, text, piece) => {
-            match &piece.kind {
-                ExprKind::Const(Const::Text(piece)) => Some((text, piece)),
-                _ => None,
-            }
-        }
-        ExprKind::Like(text, pattern) => {
-            let piece = pattern.split(['*', '?']).max_by_key(|piece| piece.len())?;
-            Some((text, piece))
-        }
-        _ => None,
-    }
-}
-
-/// Whether a text is what the event says, and nothing is worked out: it costs next to nothing to look at before any rule
-/// asks, and does not depend on the risk, which is not known then.
-fn is_plain(text: &Expr) -> bool {
-    match &text.kind {
-        ExprKind::Field(_) => true,
-        ExprKind::Member(base, _) | ExprKind::Take(base) => is_plain(base),
-        _ => false,
-    }
-}
-
 /// How many different values are looked for in each place: the more, the fewer rules one value finds.
 #[derive(Debug, Default)]
-pub(super) struct Spread<'p>(HashMap<By<'p>, HashMap<Wanted, usize>>);
+pub(super) struct Spread<'p>(HashMap<By, HashMap<Wanted<'p>, usize>>);
 
 impl<'p> Spread<'p> {
     pub(super) fn add(&mut self, need: &Need<'p>) {
         let wanted = self.0.entry(need.by).or_default();
         for value in &need.values {
-            *wanted.entry(value.clone()).or_default() += 1;
+            *wanted.entry(*value).or_default() += 1;
         }
     }
 

@@ -579,7 +579,7 @@ fn in_patterns(x: &Value<'_>, patterns: &Patterns) -> Truth {
     contained.map_or(Truth::Unknown, Truth::from)
 }
 
-fn text_test(test: TextTest, left: &str, right: &str) -> bool {
+pub(crate) fn text_test(test: TextTest, left: &str, right: &str) -> bool {
     match test {
         TextTest::StartsWith => left.starts_with(right),
         TextTest::EndsWith => left.ends_with(right),

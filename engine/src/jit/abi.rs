@@ -10,7 +10,7 @@ use crate::plan::Plan;
 /// What compiled code gets for one event.
 #[repr(C)]
 pub(crate) struct Call<'c, 'e> {
-    pub slots: *const Slot,
+    pub slots: *const Cell<Slot>,
     /// The truth of each called predicate, or `NOT_YET`.
     pub memo: *const Cell<u8>,
     /// The answer to each question.
@@ -34,6 +34,8 @@ pub(crate) struct Tables {
     pub params: *const i128,
     /// The generation's bits of the texts that the unit asks of lists.
     pub masks: *const i128,
+    /// Where among the slots the values inside json stand that the unit reads, in bytes.
+    pub taken: *const u64,
 }
 
 /// A compiled rule: the truth of its condition, as a byte.
@@ -51,6 +53,7 @@ pub(crate) const TABLE_PREDICATES: i32 = 8;
 pub(crate) const TABLE_QUESTIONS: i32 = 16;
 pub(crate) const TABLE_PARAMS: i32 = 24;
 pub(crate) const TABLE_MASKS: i32 = 32;
+pub(crate) const TABLE_TAKEN: i32 = 40;
 pub(crate) const SLOT_SIZE: i32 = 32;
 pub(crate) const SLOT_PRESENT: i32 = 0;
 pub(crate) const SLOT_VALUE: i32 = 16;
@@ -68,7 +71,8 @@ const _: () = {
     assert!(offset_of!(Tables, questions) == TABLE_QUESTIONS as usize);
     assert!(offset_of!(Tables, params) == TABLE_PARAMS as usize);
     assert!(offset_of!(Tables, masks) == TABLE_MASKS as usize);
-    assert!(size_of::<Slot>() == SLOT_SIZE as usize);
+    assert!(offset_of!(Tables, taken) == TABLE_TAKEN as usize);
+    assert!(size_of::<Cell<Slot>>() == SLOT_SIZE as usize);
     assert!(offset_of!(Slot, present) == SLOT_PRESENT as usize);
     assert!(offset_of!(Slot, value) == SLOT_VALUE as usize);
     assert!(size_of::<Cell<Held>>() == HELD_SIZE as usize);

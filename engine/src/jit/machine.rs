@@ -38,6 +38,8 @@ struct CompiledUnit {
 struct Always {
     /// Those that don't read the risk, and those that do.
     sweeps: [Vec<Sweep>; 2],
+    /// The slots of values inside json that these read.
+    taken: Vec<usize>,
     /// Those that are in force between dates only: called alone.
     dated: Vec<usize>,
 }
@@ -89,6 +91,7 @@ impl Machine {
                 always.dated.push(*number);
                 continue;
             }
+            always.taken.extend(&rule.taken);
             let [before, after] = &mut always.sweeps;
             let sweeps = if rule.reads_risk { after } else { before };
             match sweeps.last_mut().filter(|sweep| sweep.unit == *unit) {
@@ -96,6 +99,8 @@ impl Machine {
                 None => sweeps.push(Sweep { unit: *unit, wanted: 1 << place }),
             }
         }
+        always.taken.sort_unstable();
+        always.taken.dedup();
         always
     }
 
@@ -109,7 +114,7 @@ impl Machine {
         after_risk: bool,
         hits: &mut Vec<Hit>,
     ) {
-        let (slots, memo, answers) = (frame.slots.as_ptr(), frame.memo(), frame.answers());
+        let (slots, memo, answers) = (frame.slots(), frame.memo(), frame.answers());
         let call = Call { slots, memo, answers, frame, plan, scene };
         let at = scene.event.at();
         let mut alone = |number: usize| {
@@ -120,6 +125,9 @@ impl Machine {
                 return;
             }
             let Some(compiled) = self.units.get(*unit) else { return };
+            for slot in &rule.taken {
+                frame.slot(plan, scene, *slot);
+            }
             let truth = compiled.code.call(*place, &call, &compiled.unit.tables());
             if truth != Truth::False {
                 hits.push(Hit { rule: number, truth });
@@ -128,6 +136,9 @@ impl Machine {
         candidates.iter().for_each(|number| alone(*number));
         let Some(always) = self.always.get(scene.event.kind() as usize) else { return };
         always.dated.iter().for_each(|number| alone(*number));
+        for slot in &always.taken {
+            frame.slot(plan, scene, *slot);
+        }
         let [before, after] = &always.sweeps;
         for sweep in if after_risk { after } else { before } {
             let Some(compiled) = self.units.get(sweep.unit) else { continue };

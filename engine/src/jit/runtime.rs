@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::abi::Call;
-use crate::interpret;
+use crate::evaluate::Evaluator;
 use crate::truth::Truth;
 
 /// The name under which compiled code knows [`predicate`].
@@ -22,7 +22,8 @@ pub(crate) unsafe extern "C" fn predicate(call: *const Call<'_, '_>, number: u64
     // SAFETY: compiled code passes on the pointer that `Code::call` gave it, which outlives the call.
     let call = unsafe { &*call };
     let Ok(number) = usize::try_from(number) else { return Truth::Unknown as u8 };
-    let evaluate = || caught(call, || interpret::predicate(call.plan, call.scene, number).0);
+    let evaluator = Evaluator { plan: call.plan, frame: call.frame, scene: call.scene };
+    let evaluate = || caught(call, || evaluator.called(number));
     call.frame.predicate(number, || evaluate().unwrap_or(Truth::Unknown)) as u8
 }
 

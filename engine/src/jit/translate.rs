@@ -13,7 +13,7 @@ use lictor_dsl::hir::Comparison;
 use super::abi;
 use super::unit::LocalCond;
 use crate::frame::{ANSWERED, NOT_ASKED, NOT_YET};
-use crate::plan::{Operand, Shape};
+use crate::plan::{Operand, SLOTS, Shape};
 use crate::truth::Truth;
 
 /// Translates conditions into the body of a function.
@@ -29,6 +29,8 @@ pub(crate) struct Translator<'f, 'b> {
     ask: FuncRef,
     /// What was loaded in the entry block, and so is known everywhere.
     loaded: HashMap<(Value, i32, Type), Value>,
+    /// Where the values inside json are, as far as that was worked out in the entry block.
+    places: HashMap<usize, Value>,
     /// Whether that block is still being written.
     in_entry: bool,
 }
@@ -46,7 +48,7 @@ impl<'f, 'b> Translator<'f, 'b> {
         predicate: FuncRef,
         ask: FuncRef,
     ) -> Translator<'f, 'b> {
-        Translator { builder, call, tables, predicate, ask, loaded: HashMap::new(), in_entry: true }
+        Translator { builder, call, tables, predicate, ask, loaded: HashMap::new(), places: HashMap::new(), in_entry: true }
     }
 
     /// The conditions of several rules, each as a byte at its place. First those that need no branch; then the others,
@@ -144,11 +146,11 @@ impl<'f, 'b> Translator<'f, 'b> {
     fn inline(&mut self, shape: &Shape) -> Value {
         match shape {
             Shape::Texts { slot, texts, absent } => {
-                let found = self.slot(*slot, types::I64);
+                let found = self.slot(*slot, types::I32);
                 let table = self.load(types::I64, self.tables, abi::TABLE_TEXTS);
                 let mut any = self.truth(Truth::False);
                 for text in texts {
-                    let wanted = self.load(types::I64, table, *text as i32 * 8);
+                    let wanted = self.load(types::I32, table, *text as i32 * 8);
                     let equal = self.builder.ins().icmp(IntCC::Equal, found, wanted);
                     any = self.builder.ins().bor(any, equal);
                 }
@@ -193,19 +195,35 @@ impl<'f, 'b> Translator<'f, 'b> {
                 f.builder.ins().iadd(least, most)
             }),
             // Units only hold inline shapes here; an unknown answer is safe if that ever changes.
-            Shape::Called => self.truth(Truth::Unknown),
+            Shape::Part { .. } | Shape::Called => self.truth(Truth::Unknown),
         }
     }
 
     fn slot(&mut self, slot: usize, ty: Type) -> Value {
-        let slots = self.load(types::I64, self.call, abi::CALL_SLOTS);
-        self.load(ty, slots, slot as i32 * abi::SLOT_SIZE + abi::SLOT_VALUE)
+        let (from, offset) = self.place(slot);
+        self.load(ty, from, offset + abi::SLOT_VALUE)
     }
 
-    /// 1 where the field is there, else 0.
+    /// 1 where the value is there, else 0.
     fn present(&mut self, slot: usize) -> Value {
+        let (from, offset) = self.place(slot);
+        self.load(types::I8, from, offset + abi::SLOT_PRESENT)
+    }
+
+    /// Where a slot is. What is taken out of json stands at another place in each generation.
+    fn place(&mut self, slot: usize) -> (Value, i32) {
         let slots = self.load(types::I64, self.call, abi::CALL_SLOTS);
-        self.load(types::I8, slots, slot as i32 * abi::SLOT_SIZE + abi::SLOT_PRESENT)
+        let Some(taken) = slot.checked_sub(SLOTS) else { return (slots, slot as i32 * abi::SLOT_SIZE) };
+        if let Some(place) = self.places.get(&taken) {
+            return (*place, 0);
+        }
+        let table = self.load(types::I64, self.tables, abi::TABLE_TAKEN);
+        let offset = self.load(types::I64, table, taken as i32 * 8);
+        let place = self.builder.ins().iadd(slots, offset);
+        if self.in_entry {
+            self.places.insert(taken, place);
+        }
+        (place, 0)
     }
 
     /// A comparison's 0 or 1 as a truth; another truth where the field is absent.

@@ -2,8 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::abi::Tables;
-use crate::plan::{Cond, Operand, Plan, RulePlan, Shape, fixed};
+use super::abi::{SLOT_SIZE, Tables};
+use crate::plan::{Cond, Operand, Plan, RulePlan, SLOTS, Shape, fixed};
 
 /// The conditions of a unit's rules, with numbers of its own.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub(crate) struct Unit {
     places: Vec<usize>,
     /// The plan's bits of the texts that are asked of lists.
     masks: Vec<i128>,
+    /// Where the values inside json stand among the slots, in bytes.
+    taken: Vec<u64>,
 }
 
 /// How a rule is called: by itself, where the index finds it, or together with those that nothing rules out.
@@ -44,6 +46,7 @@ impl Unit {
             questions: self.questions.as_ptr(),
             params: self.params.as_ptr(),
             masks: self.masks.as_ptr(),
+            taken: self.taken.as_ptr(),
         }
     }
 }
@@ -88,7 +91,7 @@ impl Unit {
             Cond::Or(parts) => LocalCond::Or(all(self, parts)),
             Cond::Predicate(number) => match plan.predicate(*number).map(|predicate| predicate.shape.clone())
             {
-                None | Some(Shape::Called) => {
+                None | Some(Shape::Called | Shape::Part { .. }) => {
                     LocalCond::Called(place_of(&mut self.predicates, *number as u64))
                 }
                 Some(shape) => LocalCond::Inline(self.local_shape(plan, shape)),
@@ -101,10 +104,11 @@ impl Unit {
             Shape::Texts { slot, texts, absent } => {
                 let texts =
                     texts.iter().map(|text| place_of(&mut self.texts, u64::from(*text)) as u32).collect();
-                Shape::Texts { slot, texts, absent }
+                Shape::Texts { slot: self.slot(slot), texts, absent }
             }
             Shape::Number { slot, comparison, operand, absent } => {
-                Shape::Number { slot, comparison, operand: self.operand(plan, operand), absent }
+                let operand = self.operand(plan, operand);
+                Shape::Number { slot: self.slot(slot), comparison, operand, absent }
             }
             Shape::Answer { question, comparison, operand } => {
                 let question = place_of(&mut self.questions, question as u64);
@@ -116,7 +120,16 @@ impl Unit {
             Shape::Mask { slot, mask, all } => {
                 Shape::Mask { slot, mask: place_of(&mut self.masks, mask) as i128, all }
             }
-            other @ (Shape::Bool { .. } | Shape::Present { .. } | Shape::Called) => other,
+            Shape::Bool { slot, wanted, absent } => Shape::Bool { slot: self.slot(slot), wanted, absent },
+            other @ (Shape::Present { .. } | Shape::Part { .. } | Shape::Called) => other,
+        }
+    }
+
+    /// Slots of fields are everywhere the same; those of values inside json get numbers of the unit.
+    fn slot(&mut self, slot: usize) -> usize {
+        match slot {
+            0..SLOTS => slot,
+            taken => SLOTS + place_of(&mut self.taken, taken as u64 * SLOT_SIZE as u64),
         }
     }
 

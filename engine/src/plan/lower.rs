@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
 
-use lictor_dsl::events::{EventKind, FieldId};
+use lictor_dsl::events::{EventKind, FIELD_COUNT, FieldId};
 use lictor_dsl::hir::{self, Comparison, Const, Expr, ExprKind};
 use sha2::{Digest, Sha256};
 
 use super::memory::{Filters, Memories, MemoryPlan, Window};
 use super::node::{Lowering, Node, PatternLists, lower as lower_expr};
-use super::shape::slot_of;
+use super::shape::slots_of;
 use super::{
-    Cond, ExemptionPlan, IncidentPlan, KindPlan, Plan, PlanError, Predicate, RISK_SLOT, RulePlan, Shape,
-    Texts, predicates_of,
+    Cond, ExemptionPlan, IncidentPlan, KindPlan, Plan, PlanError, Predicate, RulePlan, SLOTS,
+    Texts,
 };
 use crate::index::Index;
 use crate::truth::Truth;
@@ -110,6 +110,8 @@ pub(super) struct Builder<'p> {
     pub(super) plan: Plan,
     /// Predicates by what they mean.
     known: HashMap<Expr, usize>,
+    /// Slots of values inside json, by what these are.
+    pub(super) taken: HashMap<Expr, usize>,
     /// Questions by memory, list of keys and window.
     pub(super) questions: HashMap<(usize, usize, Window), usize>,
     pub(super) places: &'p HashMap<String, usize>,
@@ -132,16 +134,18 @@ impl<'p> Builder<'p> {
             values,
             texts: Texts::default(),
             bits: BTreeMap::new(),
+            taken: Vec::new(),
             predicates: Vec::new(),
             questions: Vec::new(),
             rules: Vec::new(),
             kinds: EventKind::ALL.iter().map(|_| KindPlan::default()).collect(),
             schemas: super::schema::Schemas::new(set),
         };
-        Builder { plan, known: HashMap::new(), questions: HashMap::new(), places, lowering }
+        let known = HashMap::new();
+        Builder { plan, known, taken: HashMap::new(), questions: HashMap::new(), places, lowering }
     }
 
-    fn lower(&self, expr: &Expr) -> Result<Node, String> {
+    pub(super) fn lower(&self, expr: &Expr) -> Result<Node, String> {
         lower_expr(expr, &self.lowering)
     }
 
@@ -194,6 +198,7 @@ impl<'p> Builder<'p> {
             })
             .collect::<Result<_, String>>()?;
         let asked = self.asked(rule);
+        let taken = slots_of(&self.plan, [&condition]).into_iter().filter(|slot| *slot >= SLOTS).collect();
         let reads_risk = rule.condition.any(&mut |expr| matches!(expr.kind, ExprKind::Risk));
         let mut controls = rule.controls.clone();
         controls.extend(owner.controls.iter().filter(|control| !rule.controls.contains(control)).cloned());
@@ -203,6 +208,7 @@ impl<'p> Builder<'p> {
             kinds: rule.kinds.clone(),
             condition,
             reads_risk,
+            taken,
             memories: asked,
             effect: rule.effect.clone(),
             score: rule.score,
@@ -231,7 +237,7 @@ impl<'p> Builder<'p> {
                 let equal = ExprKind::Compare(Comparison::Equal, left.clone(), right.clone());
                 Cond::Not(Box::new(self.predicate(&Expr { kind: equal, ..expr.clone() })?))
             }
-            ExprKind::Between(x, low, high) if slot_of(x).is_some() => {
+            ExprKind::Between(x, low, high) if self.slot(x).is_some() => {
                 let at_least = ExprKind::Compare(Comparison::GreaterOrEqual, x.clone(), low.clone());
                 let at_most = ExprKind::Compare(Comparison::LessOrEqual, x.clone(), high.clone());
                 let mut part = |kind| self.predicate(&Expr { kind, ..expr.clone() });
@@ -250,6 +256,7 @@ impl<'p> Builder<'p> {
             text: expr.to_string(),
             node: self.lower(expr)?,
             shape: self.shape(expr, Truth::Unknown),
+            piece: self.piece(expr),
             expr: expr.clone(),
             suspect: OnceLock::new(),
         };
@@ -326,32 +333,12 @@ fn finish(plan: &mut Plan, set: &hir::PolicySet) {
         // Some memories take in every event of a kind, and evaluate what they ask of it all the same.
         let filters = plan.memories.all.iter().flat_map(MemoryPlan::all_parts);
         let filters = filters.filter(|part| part.kinds.contains(&kind)).map(|part| &part.filter);
-        let slots = slots(plan, judging.iter().map(|(_, condition)| *condition).chain(filters));
+        let slots = slots_of(plan, judging.iter().map(|(_, condition)| *condition).chain(filters));
+        let slots = slots.into_iter().filter(|slot| *slot < FIELD_COUNT);
+        let slots = slots.filter_map(|slot| u16::try_from(slot).ok().map(FieldId)).collect();
         let rules = judging.into_iter().map(|(number, _)| number).collect();
         if let Some(place) = plan.kinds.get_mut(kind as usize) {
             *place = KindPlan { rules, slots, defaults, index, reads_risk, permits, memories };
         }
     }
-}
-
-/// The fields whose slots these conditions read.
-fn slots<'c>(plan: &Plan, conditions: impl Iterator<Item = &'c Cond>) -> Vec<FieldId> {
-    let mut used = Vec::new();
-    conditions.for_each(|condition| predicates_of(condition, &mut used));
-    let mut slots: Vec<FieldId> = used
-        .into_iter()
-        .filter_map(|number| match plan.predicate(number)?.shape {
-            Shape::Texts { slot, .. }
-            | Shape::Number { slot, .. }
-            | Shape::Bool { slot, .. }
-            | Shape::Mask { slot, .. }
-            | Shape::Present { slot } => {
-                (slot != RISK_SLOT).then(|| u16::try_from(slot).ok().map(FieldId)).flatten()
-            }
-            Shape::Answer { .. } | Shape::Happened { .. } | Shape::Called => None,
-        })
-        .collect();
-    slots.sort_unstable();
-    slots.dedup();
-    slots
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use lictor_dsl::events::{EventKind, FIELD_COUNT, FieldId};
-use lictor_dsl::hir::{self, Comparison, Const, Effect};
+use lictor_dsl::hir::{self, Comparison, Const, Effect, TextTest};
 use lictor_dsl::number::Number;
 use serde_json::{Value, json};
 
@@ -31,6 +31,8 @@ pub struct Plan {
     pub(crate) texts: Texts,
     /// For list fields the bits of the texts that rules ask for.
     pub(crate) bits: BTreeMap<FieldId, Texts>,
+    /// Values inside json that have slots, behind those of the fields.
+    pub(crate) taken: Vec<Taken>,
     pub(crate) predicates: Vec<Predicate>,
     /// What machine code asks memories itself, each once.
     pub(crate) questions: Vec<memory::AskPlan>,
@@ -63,6 +65,15 @@ pub(crate) struct KindPlan {
     pub memories: Index,
 }
 
+/// A value inside json that has a slot.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub expr: hir::Expr,
+    pub node: Node,
+    /// Whether somebody looks into its text.
+    pub searched: bool,
+}
+
 /// One distinct question about an event.
 #[derive(Debug)]
 pub(crate) struct Predicate {
@@ -71,6 +82,8 @@ pub(crate) struct Predicate {
     pub expr: hir::Expr,
     pub node: Node,
     pub shape: Shape,
+    /// The slot of a text, and a piece which that has to contain.
+    pub piece: Option<(usize, String)>,
     /// What may be to blame where it is unknown.
     pub suspect: OnceLock<Suspect>,
 }
@@ -92,6 +105,8 @@ pub(crate) enum Shape {
     Answer { question: usize, comparison: Comparison, operand: Operand },
     /// The answer to a question is yes.
     Happened { question: usize },
+    /// The text in a slot begins with, ends with or contains this: answered without the evaluator, though not inline.
+    Part { slot: usize, test: TextTest, part: String, absent: Truth },
     /// By calling the evaluator.
     Called,
 }
@@ -130,6 +145,8 @@ pub(crate) struct RulePlan {
     pub kinds: Vec<EventKind>,
     pub condition: Cond,
     pub reads_risk: bool,
+    /// The slots of values inside json that machine code reads for it.
+    pub taken: Vec<usize>,
     /// The memories that its condition asks.
     pub memories: Vec<usize>,
     pub effect: Option<Effect>,
@@ -193,6 +210,15 @@ impl Plan {
         self.predicates.get(number)
     }
 
+    /// What a slot holds, as an author would write it.
+    pub(crate) fn slot_name(&self, slot: usize) -> String {
+        match (slot.checked_sub(SLOTS).and_then(|place| self.taken.get(place)), u16::try_from(slot)) {
+            (Some(taken), _) => taken.expr.to_string(),
+            (None, Ok(field)) if slot < FIELD_COUNT => FieldId(field).def().name.to_owned(),
+            _ => "risk".to_owned(),
+        }
+    }
+
     /// The place of a parameter in the block.
     pub(crate) fn param(&self, name: &str) -> usize {
         self.params.iter().position(|(param, _)| param == name).unwrap_or(usize::MAX)
@@ -233,7 +259,11 @@ impl Plan {
     /// The plan for machines: fields, predicates, rules and index, as `lictor plan --format json` prints it.
     pub fn to_json(&self) -> Value {
         let predicates = self.predicates.iter().enumerate().map(|(number, predicate)| {
-            let how = if predicate.shape == Shape::Called { "called" } else { "inline" };
+            let how = match predicate.shape {
+                Shape::Called => "called",
+                Shape::Part { .. } => "searched",
+                _ => "inline",
+            };
             json!({"predicate": number, "text": predicate.text, "how": how})
         });
         let rules = self.rules.iter().map(|rule| {

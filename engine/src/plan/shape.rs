@@ -1,13 +1,14 @@
 //! Which predicates machine code answers itself: comparisons of a field, or of a memory's answer, with what is fixed.
 
 use lictor_dsl::events::FieldId;
-use lictor_dsl::hir::{Ask, Comparison, Const, Expr, ExprKind, HasTest};
+use lictor_dsl::hir::{Ask, Comparison, Const, Expr, ExprKind, HasTest, TextTest};
 use lictor_dsl::number::Number;
+use lictor_dsl::text::pattern::required;
 use lictor_dsl::types::Type;
 
 use super::lower::Builder;
 use super::memory::AskPlan;
-use super::{Operand, RISK_SLOT, Shape};
+use super::{Cond, Operand, Plan, RISK_SLOT, SLOTS, Shape, Taken};
 use crate::limits::INLINE_TEXTS;
 use crate::truth::Truth;
 
@@ -15,19 +16,30 @@ impl Builder<'_> {
     /// How machine code answers this; `absent` is the truth where the field is absent.
     pub(super) fn shape(&mut self, expr: &Expr, absent: Truth) -> Shape {
         match &expr.kind {
-            ExprKind::Lenient { soft, test, .. } if soft.iter().all(|operand| slot_of(operand).is_some()) => {
+            ExprKind::Lenient { soft, test, .. } if soft.iter().all(|operand| self.slot(operand).is_some()) => {
                 self.shape(test, Truth::False)
             }
-            ExprKind::Field(field) if expr.ty == Type::Bool => {
-                Shape::Bool { slot: usize::from(field.0), wanted: true, absent }
-            }
+            ExprKind::Field(_) | ExprKind::Take(_) if expr.ty == Type::Bool => match self.slot(expr) {
+                Some(slot) => Shape::Bool { slot, wanted: true, absent },
+                None => Shape::Called,
+            },
+            ExprKind::TextTest(test, text, part) => match (test, &part.kind) {
+                (
+                    TextTest::StartsWith | TextTest::EndsWith | TextTest::Contains,
+                    ExprKind::Const(Const::Text(part)),
+                ) => self.slot(text).map_or(Shape::Called, |slot| {
+                    self.searched(slot);
+                    Shape::Part { slot, test: *test, part: part.clone(), absent }
+                }),
+                _ => Shape::Called,
+            },
             ExprKind::Present(inner) => match &inner.kind {
                 ExprKind::Field(field) if inner.ty != Type::Json => {
                     Shape::Present { slot: usize::from(field.0) }
                 }
                 _ => Shape::Called,
             },
-            ExprKind::In(x, xs) => match (slot_of(x), &xs.kind) {
+            ExprKind::In(x, xs) => match (self.slot(x), &xs.kind) {
                 (Some(slot), ExprKind::Const(Const::List(values)))
                     if x.ty == Type::String && values.len() <= INLINE_TEXTS =>
                 {
@@ -50,7 +62,7 @@ impl Builder<'_> {
                 }
                 _ => Shape::Called,
             },
-            ExprKind::Compare(comparison, left, right) => match (slot_of(left), slot_of(right)) {
+            ExprKind::Compare(comparison, left, right) => match (self.slot(left), self.slot(right)) {
                 (Some(slot), None) => self.comparison(slot, left.ty, *comparison, right, absent),
                 (None, Some(slot)) => self.comparison(slot, right.ty, comparison.mirrored(), left, absent),
                 _ if absent != Truth::Unknown => Shape::Called,
@@ -65,6 +77,59 @@ impl Builder<'_> {
             }
             _ => Shape::Called,
         }
+    }
+
+    /// The slot that holds this expression, if it is a field, the risk, or a value inside json.
+    pub(super) fn slot(&mut self, expr: &Expr) -> Option<usize> {
+        match &expr.kind {
+            ExprKind::Field(field)
+                if matches!(expr.ty, Type::Bool | Type::Number | Type::String | Type::Time) =>
+            {
+                Some(usize::from(field.0))
+            }
+            ExprKind::Risk => Some(RISK_SLOT),
+            ExprKind::Take(inner)
+                if matches!(expr.ty, Type::Bool | Type::Number | Type::String) && is_member(inner) =>
+            {
+                if let Some(known) = self.taken.get(expr) {
+                    return Some(*known);
+                }
+                let slot = SLOTS + self.plan.taken.len();
+                let node = self.lower(expr).ok()?;
+                self.plan.taken.push(Taken { expr: expr.clone(), node, searched: false });
+                self.taken.insert(expr.clone(), slot);
+                Some(slot)
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes that somebody looks into the text in a slot.
+    fn searched(&mut self, slot: usize) {
+        if let Some(taken) = slot.checked_sub(SLOTS).and_then(|place| self.plan.taken.get_mut(place)) {
+            taken.searched = true;
+        }
+    }
+
+    /// The slot of a text, and a part which that has to contain where this is not false.
+    pub(super) fn piece(&mut self, expr: &Expr) -> Option<(usize, String)> {
+        let (text, part) = match &expr.kind {
+            ExprKind::TextTest(
+                TextTest::StartsWith | TextTest::EndsWith | TextTest::Contains,
+                text,
+                part,
+            ) => match &part.kind {
+                ExprKind::Const(Const::Text(part)) => (text, part.clone()),
+                _ => return None,
+            },
+            ExprKind::Like(text, pattern) => (text, longest_part(pattern)?.to_owned()),
+            ExprKind::Matches(text, pattern, false) => (text, required(pattern)?),
+            _ => return None,
+        };
+        // The risk is no text, so this does not depend on it.
+        let slot = self.slot(text)?;
+        self.searched(slot);
+        Some((slot, part))
     }
 
     /// A memory's answer compared with what is fixed.
@@ -170,15 +235,44 @@ pub(crate) fn fixed(value: &Const) -> Option<i128> {
     }
 }
 
-/// The slot that holds this expression, if it is a field or the risk.
-pub(super) fn slot_of(expr: &Expr) -> Option<usize> {
-    match &expr.kind {
-        ExprKind::Field(field)
-            if matches!(expr.ty, Type::Bool | Type::Number | Type::String | Type::Time) =>
-        {
-            Some(usize::from(field.0))
-        }
-        ExprKind::Risk => Some(RISK_SLOT),
-        _ => None,
+/// The slots that these conditions read in machine code, each once.
+pub(super) fn slots_of<'c>(plan: &Plan, conditions: impl IntoIterator<Item = &'c Cond>) -> Vec<usize> {
+    let mut slots = Vec::new();
+    conditions.into_iter().for_each(|condition| add_slots(plan, condition, &mut slots));
+    slots.sort_unstable();
+    slots.dedup();
+    slots
+}
+
+fn add_slots(plan: &Plan, condition: &Cond, slots: &mut Vec<usize>) {
+    match condition {
+        Cond::Const(_) => {}
+        Cond::Predicate(number) => match plan.predicate(*number).map(|predicate| &predicate.shape) {
+            Some(
+                Shape::Texts { slot, .. }
+                | Shape::Number { slot, .. }
+                | Shape::Bool { slot, .. }
+                | Shape::Mask { slot, .. }
+                | Shape::Present { slot },
+            ) => slots.push(*slot),
+            // The texts of parts are looked at when they are searched.
+            Some(Shape::Part { .. } | Shape::Answer { .. } | Shape::Happened { .. } | Shape::Called) => {}
+            None => {}
+        },
+        Cond::Not(inner) => add_slots(plan, inner, slots),
+        Cond::And(parts) | Cond::Or(parts) => parts.iter().for_each(|part| add_slots(plan, part, slots)),
     }
+}
+
+/// A member of a json field, or of one of its members.
+fn is_member(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Member(base, _) => is_member(base) || matches!(base.kind, ExprKind::Field(_)),
+        _ => false,
+    }
+}
+
+/// The part of a text that a pattern with `*` and `?` needs at least.
+fn longest_part(pattern: &str) -> Option<&str> {
+    pattern.split(['*', '?']).max_by_key(|part| part.len())
 }
