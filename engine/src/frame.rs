@@ -1,6 +1,7 @@
 //! Event to the fixed slots that compiled code reads: numbers, times, bools, and texts as the numbers of known texts.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::event::{Event, FieldRef, Texts};
@@ -12,6 +13,7 @@ use crate::truth::Truth;
 use crate::value::Value;
 use lictor_dsl::events::FieldId;
 use lictor_dsl::number::Number;
+use lictor_dsl::text::host;
 
 /// One slot. Compiled code reads it at fixed offsets (see `jit::abi`).
 #[derive(Debug, Clone, Copy, Default)]
@@ -209,6 +211,16 @@ impl Frame {
             self.taken.borrow_mut().push(number);
         }
         slot
+    }
+
+    /// The address in a slot, or that of its text; none where there is none.
+    pub(crate) fn address<'e>(&self, plan: &'e Plan, scene: &Scene<'e>, number: usize) -> Option<IpAddr> {
+        let field = u16::try_from(number).ok().and_then(|number| scene.event.read(FieldId(number)));
+        match field {
+            Some(FieldRef::Ip(address)) => Some(address),
+            _ => self.with_text(plan, scene, number, |text| host::address(text?)),
+        }
+        .map(|address| address.to_canonical())
     }
 
     /// Looks at the text in a slot; none where there is none.

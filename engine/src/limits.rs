@@ -18,3 +18,6 @@ pub const RULES_PER_UNIT: usize = 64;
 
 /// Texts that one comparison tests inline; longer lists are looked up.
 pub const INLINE_TEXTS: usize = 16;
+
+/// Networks of one list by which rules are found; longer lists say too little about which rule is meant.
+pub const INDEXED_NETS: usize = 1_000;

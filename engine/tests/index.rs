@@ -32,7 +32,15 @@ const ACTIONS: [&str; 6] = ["refund", "payout", "note", "transfer", "", "Refund"
 const TAGS: [&str; 7] = ["pci", "eu", "vip", "test", "beta", "", "hr"];
 const PIECES: [&str; 9] =
     [".example", "api.", "evil", "aaa", "aaaa", "a", "Straße", "https://evil.example/", "pay"];
-const HOSTS: [&str; 8] = [
+const REGEXES: [&str; 6] = ["api\\.", "^pay", "(evil|example)", "(aaa)+", "x?", "Straße$"];
+const NETS: [&str; 4] = ["inner", "outer", "both", "one"];
+const LISTS: &str = "list inner: cidr = [\"10.0.0.0/8\"]\nlist outer: cidr = [\"10.2.0.0/16\", \"::/0\"]\n\
+                     list both: cidr = [\"10.2.3.0/24\", \"2001:db8::/32\"]\nlist one: cidr = [\"10.2.3.4\"]\n";
+const HOSTS: [&str; 12] = [
+    "10.2.3.4",
+    "10.2.9.9:443",
+    "https://[2001:db8::1]/",
+    "::ffff:10.2.3.4",
     "api.bank.example",
     "evil.example",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
@@ -64,7 +72,7 @@ fn part(c: &mut Choices<'_>, of_all: bool) -> String {
             _ => format!("agent.trust < 0.{}", c.below(10)),
         };
     }
-    match c.below(14) {
+    match c.below(22) {
         0 | 1 => format!("action == {:?}", c.one(&ACTIONS)),
         2 => format!("action in [{:?}, {:?}]", c.one(&ACTIONS), c.one(&ACTIONS)),
         3 => format!("agent.tags has {:?}", c.one(&TAGS)),
@@ -77,6 +85,15 @@ fn part(c: &mut Choices<'_>, of_all: bool) -> String {
         10 => format!("task contains {:?}", c.one(&PIECES)),
         11 => format!("amount > {}", c.below(10)),
         12 => format!("agent.trust < 0.{}", c.below(10)),
+        13 => format!("payload.host matches /{}.*{}/", c.one(&REGEXES), c.one(&REGEXES)),
+        14 => format!("target.host? in {}", c.one(&NETS)),
+        15 => format!("payload.host in {}", c.one(&NETS)),
+        16 => format!("payload.host == {:?}", c.one(&HOSTS)),
+        17 => format!("payload.host? in [{:?}, {:?}]", c.one(&HOSTS), c.one(&HOSTS)),
+        18 => format!("payload.n? > {}", c.below(3)),
+        19 => format!("payload.n in {}..{}", c.below(2), 1 + c.below(3)),
+        20 => "payload.yes".to_owned(),
+        21 => format!("payload.in.host != {:?}", c.one(&HOSTS)),
         _ => format!("payload.n == {}", c.below(3)),
     }
 }
@@ -96,6 +113,7 @@ fn condition(c: &mut Choices<'_>, of_all: bool) -> String {
 
 fn policy(c: &mut Choices<'_>, rules: usize) -> String {
     let mut text = String::from("policy p {}\ndefault on intent allow\ndefault on action deny\n");
+    text.push_str(LISTS);
     for rule in 0..rules {
         let (kinds, of_all) = [("intent", false), ("intent, action", true), ("action", true)][c.below(3)];
         let risk = if c.chance(10) { "risk >= 0.3 and " } else { "" };
@@ -135,8 +153,10 @@ fn event(c: &mut Choices<'_>) -> String {
     if c.chance(60) {
         members.push(format!("\"target\":{{\"host\":{:?}}}", c.one(&HOSTS)));
     }
-    match c.below(5) {
+    match c.below(7) {
         0 => {}
+        3 => members.push(format!("\"payload\":{{\"in\":{{\"host\":{:?}}},\"yes\":true}}", c.one(&HOSTS))),
+        4 => members.push("\"payload\":{\"in\":1,\"yes\":\"no\"}".to_owned()),
         1 => members.push(format!("\"payload\":{{\"host\":{},\"n\":1}}", c.below(5))),
         2 => members.push("\"payload\":{\"n\":\"x\"}".to_owned()),
         _ => members.push(format!("\"payload\":{{\"host\":{:?},\"n\":{}}}", c.one(&HOSTS), c.below(3))),

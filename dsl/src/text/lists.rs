@@ -106,18 +106,20 @@ impl CidrList {
 /// How many bits of an IPv4-mapped IPv6 address stand before the IPv4 address.
 const MAPPED_BITS: u8 = 96;
 
-fn network(entry: &str) -> Option<IpNet> {
+/// The network that an entry names: `10.0.0.0/8`, or an address alone. An IPv4-mapped one is its IPv4 network.
+pub fn network(entry: &str) -> Option<IpNet> {
     let net = match entry.parse::<IpNet>() {
         Ok(net) => net,
         Err(_) => IpNet::from(entry.parse::<IpAddr>().ok()?),
     };
-    match net {
+    let net = match net {
         IpNet::V6(v6) if v6.prefix_len() >= MAPPED_BITS => match v6.addr().to_ipv4_mapped() {
-            Some(v4) => IpNet::new(v4.into(), v6.prefix_len() - MAPPED_BITS).ok(),
-            None => Some(net),
+            Some(v4) => IpNet::new(v4.into(), v6.prefix_len() - MAPPED_BITS).ok()?,
+            None => net,
         },
-        _ => Some(net),
-    }
+        _ => net,
+    };
+    Some(net.trunc())
 }
 
 /// Folders and files: a path is in the list if it is one of them or lies inside one.

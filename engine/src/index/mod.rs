@@ -1,10 +1,11 @@
 //! Which rules could match an event: cost follows them, not all the rules that exist.
 //!
 //! A rule whose condition needs a value is found by that value: a text that a field must be equal to, one that a list
-//! must have, a piece that a text must contain. Where it can't be known whether the value is there, the need is unknown
+//! must have, a piece that a text must contain, a network that an address must be in. Where it can't be known whether the value is there, the need is unknown
 //! rather than unmet, so the rule stays a candidate then.
 
 mod need;
+mod nets;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,6 +17,7 @@ use crate::frame::Frame;
 use crate::interpret::expr::Scene;
 use crate::plan::{Cond, Plan};
 use need::{By, Need, Spread, Wanted, needs};
+use nets::NetIndex;
 
 /// The index of one kind of event.
 #[derive(Debug, Default)]
@@ -25,6 +27,7 @@ pub(crate) struct Index {
     texts: Vec<TextIndex>,
     lists: Vec<ListIndex>,
     parts: Vec<PartIndex>,
+    nets: Vec<NetIndex>,
 }
 
 /// Rules by the text that a field must be equal to.
@@ -130,7 +133,7 @@ impl Index {
     ) -> Index {
         let mut index = Index::default();
         let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
-        let mut parts: BTreeMap<usize, Vec<Found<'_>>> = BTreeMap::new();
+        let (mut parts, mut nets) = (BTreeMap::<usize, Vec<Found<'_>>>::new(), BTreeMap::<_, Vec<_>>::new());
         for (number, condition) in numbered {
             let number = *number;
             let Some(need) = spread.best(needs(condition)) else {
@@ -141,10 +144,12 @@ impl Index {
                 By::Text(slot) => texts.entry(slot).or_insert_with(|| TextIndex::new(slot)).add(number, need),
                 By::List(slot) => lists.entry(slot).or_insert_with(|| ListIndex::new(slot)).add(number, need),
                 By::Part(slot) => parts.entry(slot).or_default().push((number, need)),
+                By::Net(slot) => nets.entry(slot).or_default().push((number, need)),
             }
         }
         index.texts = texts.into_values().collect();
         index.lists = lists.into_values().collect();
+        index.nets = nets.into_iter().map(|(slot, found)| NetIndex::new(slot, &found)).collect();
         for (slot, found) in parts {
             match PartIndex::new(slot, &found) {
                 Some(part) => index.parts.push(part),
@@ -171,7 +176,7 @@ impl Index {
                 _ => field.by_text.get(&slot.text()).map_or(&[], Vec::as_slice),
             });
         }
-        if self.lists.is_empty() && self.parts.is_empty() {
+        if self.lists.is_empty() && self.parts.is_empty() && self.nets.is_empty() {
             return;
         }
         let seen = &mut *frame.seen().borrow_mut();
@@ -189,6 +194,9 @@ impl Index {
         }
         for part in &self.parts {
             frame.with_text(plan, scene, part.slot, |text| part.candidates(text, seen, found));
+        }
+        for nets in &self.nets {
+            nets.candidates(frame.address(plan, scene, nets.slot), &mut seen.rules, found);
         }
     }
 
@@ -224,11 +232,16 @@ impl Index {
             let by_piece = pieces.map(|(piece, rules)| (piece.clone(), json!(names(rules))));
             json!({"text": plan.slot_name(found.slot), "by_piece": sorted(by_piece.collect())})
         });
+        let nets = self.nets.iter().map(|found| {
+            let by_net = found.by_net.iter().map(|(net, rules)| (net.to_string(), json!(names(rules))));
+            json!({"address": plan.slot_name(found.slot), "by_net": sorted(by_net.collect())})
+        });
         json!({
             "always": names(&self.always),
             "fields": texts.collect::<Vec<_>>(),
             "lists": lists.collect::<Vec<_>>(),
             "texts": parts.collect::<Vec<_>>(),
+            "addresses": nets.collect::<Vec<_>>(),
         })
     }
 }

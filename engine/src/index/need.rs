@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::plan::{Cond, Plan, Shape};
+use ipnet::IpNet;
+
+use crate::plan::{Cond, Plan, Shape, Sought};
 use crate::truth::Truth;
 
 /// A necessary condition: one of these values has to be there.
@@ -23,6 +25,8 @@ pub(super) enum By {
     List(usize),
     /// A text has to contain it, by its slot.
     Part(usize),
+    /// An address has to be in it, by its slot.
+    Net(usize),
 }
 
 /// A value that is looked for.
@@ -32,6 +36,8 @@ pub(super) enum Wanted<'p> {
     Number(u32),
     /// A piece of a text.
     Piece(&'p str),
+    /// A network.
+    Net(IpNet),
 }
 
 /// Shorter pieces stand in too many texts to tell rules apart.
@@ -84,16 +90,18 @@ fn of_predicate(plan: &Plan, number: usize) -> Option<Need<'_>> {
             }
             Some(Need { by: By::List(*slot), values: bits, absent_counts: false })
         }
-        Shape::Part { .. } | Shape::Called => {
-            let (slot, piece) = predicate.piece.as_ref()?;
-            let values = vec![Wanted::Piece(piece)];
-            // What is no text, or absent, leaves the test unknown.
-            (piece.len() >= SHORTEST_PIECE).then_some(Need {
-                by: By::Part(*slot),
-                values,
+        // What is no text and no address, or absent, leaves the test unknown.
+        Shape::Part { .. } | Shape::Called => match predicate.sought.as_ref()? {
+            Sought::Part { slot, part } if part.len() >= SHORTEST_PIECE => {
+                Some(Need { by: By::Part(*slot), values: vec![Wanted::Piece(part)], absent_counts: true })
+            }
+            Sought::Part { .. } => None,
+            Sought::Nets { slot, nets } => Some(Need {
+                by: By::Net(*slot),
+                values: nets.iter().copied().map(Wanted::Net).collect(),
                 absent_counts: true,
-            })
-        }
+            }),
+        },
         _ => None,
     }
 }
@@ -121,7 +129,7 @@ impl<'p> Spread<'p> {
         const VALUES_OF_A_LIST: usize = 4;
         let different = self.0.get(&need.by).map_or(1, HashMap::len).max(1);
         let chances = match need.by {
-            By::Text(_) => need.values.len(),
+            By::Text(_) | By::Net(_) => need.values.len(),
             By::List(_) => need.values.len() * VALUES_OF_A_LIST,
             // Looking through a text costs more than looking up a number.
             By::Part(_) => need.values.len() * VALUES_OF_A_LIST + 1,

@@ -256,7 +256,7 @@ impl<'p> Builder<'p> {
             text: expr.to_string(),
             node: self.lower(expr)?,
             shape: self.shape(expr, Truth::Unknown),
-            piece: self.piece(expr),
+            sought: self.sought(expr),
             expr: expr.clone(),
             suspect: OnceLock::new(),
         };

@@ -9,6 +9,7 @@ mod shape;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
+use ipnet::IpNet;
 use lictor_dsl::events::{EventKind, FIELD_COUNT, FieldId};
 use lictor_dsl::hir::{self, Comparison, Const, Effect, TextTest};
 use lictor_dsl::number::Number;
@@ -82,8 +83,8 @@ pub(crate) struct Predicate {
     pub expr: hir::Expr,
     pub node: Node,
     pub shape: Shape,
-    /// The slot of a text, and a piece which that has to contain.
-    pub piece: Option<(usize, String)>,
+    /// What the index can look for.
+    pub sought: Option<Sought>,
     /// What may be to blame where it is unknown.
     pub suspect: OnceLock<Suspect>,
 }
@@ -118,6 +119,15 @@ pub(crate) enum Operand {
     Const(i128),
     /// A parameter, by its place: read when judging, so that changing it recompiles nothing.
     Param(usize),
+}
+
+/// What the value in a slot has to have where a predicate is not false.
+#[derive(Debug)]
+pub(crate) enum Sought {
+    /// A text has to contain this.
+    Part { slot: usize, part: String },
+    /// An address, or that of a text, has to be in one of these.
+    Nets { slot: usize, nets: Vec<IpNet> },
 }
 
 /// A condition over predicates.

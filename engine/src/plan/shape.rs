@@ -1,15 +1,17 @@
 //! Which predicates machine code answers itself: comparisons of a field, or of a memory's answer, with what is fixed.
 
 use lictor_dsl::events::FieldId;
-use lictor_dsl::hir::{Ask, Comparison, Const, Expr, ExprKind, HasTest, TextTest};
+use ipnet::IpNet;
+use lictor_dsl::hir::{Ask, Builtin, Comparison, Const, Expr, ExprKind, HasTest, PatternKind, TextTest};
 use lictor_dsl::number::Number;
+use lictor_dsl::text::lists::network;
 use lictor_dsl::text::pattern::required;
 use lictor_dsl::types::Type;
 
 use super::lower::Builder;
 use super::memory::AskPlan;
-use super::{Cond, Operand, Plan, RISK_SLOT, SLOTS, Shape, Taken};
-use crate::limits::INLINE_TEXTS;
+use super::{Cond, Operand, Plan, RISK_SLOT, SLOTS, Shape, Sought, Taken};
+use crate::limits::{INDEXED_NETS, INLINE_TEXTS};
 use crate::truth::Truth;
 
 impl Builder<'_> {
@@ -111,8 +113,8 @@ impl Builder<'_> {
         }
     }
 
-    /// The slot of a text, and a part which that has to contain where this is not false.
-    pub(super) fn piece(&mut self, expr: &Expr) -> Option<(usize, String)> {
+    /// What a slot has to have where this is not false. It does not depend on the risk, which is no text.
+    pub(super) fn sought(&mut self, expr: &Expr) -> Option<Sought> {
         let (text, part) = match &expr.kind {
             ExprKind::TextTest(
                 TextTest::StartsWith | TextTest::EndsWith | TextTest::Contains,
@@ -124,12 +126,30 @@ impl Builder<'_> {
             },
             ExprKind::Like(text, pattern) => (text, longest_part(pattern)?.to_owned()),
             ExprKind::Matches(text, pattern, false) => (text, required(pattern)?),
+            ExprKind::InPatterns(x, list) if list.kind == PatternKind::Cidr => {
+                let slot = self.address(x).filter(|_| list.entries.len() <= INDEXED_NETS)?;
+                let nets: Option<Vec<IpNet>> = list.entries.iter().map(|entry| network(entry)).collect();
+                return Some(Sought::Nets { slot, nets: nets? });
+            }
             _ => return None,
         };
-        // The risk is no text, so this does not depend on it.
         let slot = self.slot(text)?;
         self.searched(slot);
-        Some((slot, part))
+        Some(Sought::Part { slot, part })
+    }
+
+    /// The slot of an address, or of a text that names one.
+    fn address(&mut self, expr: &Expr) -> Option<usize> {
+        match &expr.kind {
+            ExprKind::Field(field) if expr.ty == Type::Ip => Some(usize::from(field.0)),
+            ExprKind::Call(Builtin::Ip, arguments) => self.address(arguments.first()?),
+            _ if expr.ty == Type::String => {
+                let slot = self.slot(expr)?;
+                self.searched(slot);
+                Some(slot)
+            }
+            _ => None,
+        }
     }
 
     /// A memory's answer compared with what is fixed.
