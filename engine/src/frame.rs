@@ -126,14 +126,14 @@ impl Default for Frame {
 impl Frame {
     /// Takes the wanted fields of an event.
     pub(crate) fn fill(&mut self, plan: &Plan, event: &Event) {
-        for field in &plan.kind(event.kind()).slots {
-            let value = match event.read(*field) {
+        for (field, value) in event.read_each(&plan.kind(event.kind()).slots) {
+            let value = match value {
                 None => None,
                 Some(FieldRef::Bool(value)) => Some(i128::from(value)),
                 Some(FieldRef::Number(value)) => Some(value.billionths()),
                 Some(FieldRef::Time(micros)) => Some(i128::from(micros)),
                 Some(FieldRef::Text(text)) => Some(i128::from(plan.texts.get(text).copied().unwrap_or(0))),
-                Some(FieldRef::Texts(texts)) => Some(mask(plan, *field, texts)),
+                Some(FieldRef::Texts(texts)) => Some(mask(plan, field, texts)),
                 // Only their presence is asked for.
                 Some(FieldRef::Ip(_) | FieldRef::Json(_)) => Some(0),
             };

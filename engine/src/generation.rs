@@ -172,7 +172,7 @@ impl Generation {
             if scene.faulted.get() {
                 return combine::fault(&self.plan.digest);
             }
-            hits.sort_unstable();
+            hits.sort_unstable_by_key(|hit| self.plan.ranks.get(hit.rule));
             combine::decide(&self.plan, &scene, hits, || {
                 let mut permits = Vec::new();
                 kind.permits.candidates(&self.plan, frame, &scene, &mut permits);

@@ -124,6 +124,15 @@ impl Event {
         self.slots.read(self.place(field)?)
     }
 
+    /// These fields' values, their texts where they lie.
+    pub(crate) fn read_each<'e>(
+        &'e self,
+        fields: &'e [FieldId],
+    ) -> impl Iterator<Item = (FieldId, Option<FieldRef<'e>>)> {
+        let rows = Rows::of(Some(self.kind));
+        fields.iter().map(move |field| (*field, rows.number(*field).and_then(|place| self.slots.read(place))))
+    }
+
     fn place(&self, field: FieldId) -> Option<usize> {
         Rows::of(Some(self.kind)).number(field)
     }

@@ -74,6 +74,19 @@ pub(crate) struct Seen {
     pieces: Bits,
 }
 
+impl Seen {
+    /// Adds rules that are new to what was found.
+    fn add(&mut self, rules: Option<&Vec<usize>>, found: &mut Vec<usize>) {
+        let rules = rules.map_or(&[][..], Vec::as_slice);
+        found.reserve(rules.len());
+        for rule in rules {
+            if self.rules.add(*rule) {
+                found.push(*rule);
+            }
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Bits {
     words: Vec<u64>,
@@ -188,15 +201,14 @@ impl Index {
             while bits != 0 {
                 let bit = bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                let rules = field.by_bit.get(bit).into_iter().flatten();
-                found.extend(rules.filter(|rule| seen.rules.add(**rule)));
+                seen.add(field.by_bit.get(bit), found);
             }
         }
         for part in &self.parts {
             frame.with_text(plan, scene, part.slot, |text| part.candidates(text, seen, found));
         }
         for nets in &self.nets {
-            nets.candidates(frame.address(plan, scene, nets.slot), &mut seen.rules, found);
+            nets.candidates(frame.address(plan, scene, nets.slot), seen, found);
         }
     }
 
@@ -319,18 +331,17 @@ impl PartIndex {
 
     fn candidates(&self, text: Option<&str>, seen: &mut Seen, found: &mut Vec<usize>) {
         let Some(text) = text else {
-            found.extend(self.all.iter().filter(|rule| seen.rules.add(**rule)));
+            seen.add(Some(&self.all), found);
             return;
         };
         for (number, piece) in self.search.find_overlapping_iter(text).enumerate() {
             if number == MOST_FOUND {
-                found.extend(self.all.iter().filter(|rule| seen.rules.add(**rule)));
+                seen.add(Some(&self.all), found);
                 break;
             }
             let piece = piece.pattern().as_usize();
             if seen.pieces.add(piece) {
-                let rules = self.by_piece.get(piece).into_iter().flatten();
-                found.extend(rules.filter(|rule| seen.rules.add(**rule)));
+                seen.add(self.by_piece.get(piece), found);
             }
         }
         seen.pieces.clear();

@@ -22,6 +22,7 @@ pub(crate) struct Call<'c, 'e> {
 }
 
 /// What a unit of code reaches by its own numbers, so that it stays valid whatever other policies do.
+#[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Tables {
     /// The generation's numbers of the unit's texts.

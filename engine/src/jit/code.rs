@@ -91,6 +91,13 @@ impl Code {
     }
 }
 
+// SAFETY: tables are read only, and point into vectors that nobody changes while the unit lives beside them.
+#[expect(unsafe_code, reason = "pointers are not sent by themselves")]
+unsafe impl Send for Tables {}
+// SAFETY: the same.
+#[expect(unsafe_code, reason = "pointers are not shared by themselves")]
+unsafe impl Sync for Tables {}
+
 impl Drop for Code {
     #[expect(unsafe_code, reason = "a dropped module leaves its pages mapped")]
     fn drop(&mut self) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lictor_dsl::events::EventKind;
 
-use super::abi::Call;
+use super::abi::{Call, Tables};
 use super::code::Code;
 use super::unit::{Calls, Unit};
 use super::{CompileError, compile};
@@ -13,22 +13,35 @@ use crate::combine::Hit;
 use crate::frame::Frame;
 use crate::interpret::expr::Scene;
 use crate::limits::RULES_PER_UNIT;
-use crate::plan::Plan;
+use crate::plan::{Plan, RulePlan};
 use crate::truth::Truth;
 
 /// The machine code of all rules.
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
     units: Vec<CompiledUnit>,
-    /// For each rule its unit and its number there.
-    places: Vec<(usize, usize)>,
+    /// For each rule how it is called.
+    places: Vec<Place>,
     /// By kind of event what nothing rules out.
     always: Vec<Always>,
+}
+
+/// All that calling a rule takes: one look into one list.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    unit: u32,
+    /// Its number there.
+    number: u8,
+    reads_risk: bool,
+    /// Whether it is in force between dates only, or reads values inside json: the plan has to be asked.
+    asks: bool,
 }
 
 #[derive(Debug)]
 struct CompiledUnit {
     unit: Unit,
+    /// They point into the unit.
+    tables: Tables,
     identity: [u8; 32],
     code: Arc<Code>,
 }
@@ -72,8 +85,14 @@ impl Machine {
                     None => compile(&unit)?,
                 };
                 known.insert(identity, Arc::clone(&code));
-                machine.places.extend((0..rules.len()).map(|number| (machine.units.len(), number)));
-                machine.units.push(CompiledUnit { unit, identity, code });
+                let place = |(number, (_, rule)): (u8, &(usize, &RulePlan))| Place {
+                    unit: machine.units.len() as u32,
+                    number,
+                    reads_risk: rule.reads_risk,
+                    asks: rule.has_dates() || !rule.taken.is_empty(),
+                };
+                machine.places.extend((0..).zip(rules).map(place));
+                machine.units.push(CompiledUnit { tables: unit.tables(), unit, identity, code });
             }
         }
         machine.always = EventKind::ALL.iter().map(|kind| machine.always_of(plan, *kind)).collect();
@@ -83,8 +102,7 @@ impl Machine {
     fn always_of(&self, plan: &Plan, kind: EventKind) -> Always {
         let mut always = Always::default();
         for number in &plan.kind(kind).index.always {
-            let (Some(rule), Some((unit, place))) = (plan.rules.get(*number), self.places.get(*number))
-            else {
+            let (Some(rule), Some(place)) = (plan.rules.get(*number), self.places.get(*number)) else {
                 continue;
             };
             if rule.has_dates() {
@@ -94,9 +112,10 @@ impl Machine {
             always.taken.extend(&rule.taken);
             let [before, after] = &mut always.sweeps;
             let sweeps = if rule.reads_risk { after } else { before };
-            match sweeps.last_mut().filter(|sweep| sweep.unit == *unit) {
-                Some(sweep) => sweep.wanted |= 1 << place,
-                None => sweeps.push(Sweep { unit: *unit, wanted: 1 << place }),
+            let unit = place.unit as usize;
+            match sweeps.last_mut().filter(|sweep| sweep.unit == unit) {
+                Some(sweep) => sweep.wanted |= 1 << place.number,
+                None => sweeps.push(Sweep { unit, wanted: 1 << place.number }),
             }
         }
         always.taken.sort_unstable();
@@ -118,17 +137,17 @@ impl Machine {
         let call = Call { slots, memo, answers, frame, plan, scene };
         let at = scene.event.at();
         let mut alone = |number: usize| {
-            let (Some(rule), Some((unit, place))) = (plan.rules.get(number), self.places.get(number)) else {
+            let Some(place) = self.places.get(number).filter(|place| place.reads_risk == after_risk) else {
                 return;
             };
-            if rule.reads_risk != after_risk || !rule.in_force(at) {
-                return;
+            if place.asks {
+                let Some(rule) = plan.rules.get(number).filter(|rule| rule.in_force(at)) else { return };
+                for slot in &rule.taken {
+                    frame.slot(plan, scene, *slot);
+                }
             }
-            let Some(compiled) = self.units.get(*unit) else { return };
-            for slot in &rule.taken {
-                frame.slot(plan, scene, *slot);
-            }
-            let truth = compiled.code.call(*place, &call, &compiled.unit.tables());
+            let Some(compiled) = self.units.get(place.unit as usize) else { return };
+            let truth = compiled.code.call(usize::from(place.number), &call, &compiled.tables);
             if truth != Truth::False {
                 hits.push(Hit { rule: number, truth });
             }
@@ -142,7 +161,7 @@ impl Machine {
         let [before, after] = &always.sweeps;
         for sweep in if after_risk { after } else { before } {
             let Some(compiled) = self.units.get(sweep.unit) else { continue };
-            compiled.code.sweep(sweep.wanted, &call, &compiled.unit.tables(), |place, truth| {
+            compiled.code.sweep(sweep.wanted, &call, &compiled.tables, |place, truth| {
                 if let Some(rule) = compiled.unit.rules.get(place) {
                     hits.push(Hit { rule: *rule, truth });
                 }

@@ -36,7 +36,7 @@ pub(crate) struct Calls {
     pub swept: bool,
 }
 
-// The tables point into the unit's own vectors, which live and die with it.
+// The tables point into the unit's own vectors, which live and die with it; moving the unit does not move these.
 impl Unit {
     /// The tables that its code reads. Valid while the unit lives and is not changed.
     pub(crate) fn tables(&self) -> Tables {

@@ -41,6 +41,8 @@ pub struct Plan {
     /// Compiled lists by name.
     patterns: PatternLists,
     pub(crate) rules: Vec<RulePlan>,
+    /// For each rule where decisions list it: by what it asks for, the strongest first, then by name.
+    pub(crate) ranks: Vec<u32>,
     pub(crate) kinds: Vec<KindPlan>,
     pub(crate) schemas: schema::Schemas,
 }
