@@ -135,13 +135,12 @@ impl Machine {
     ) {
         let (slots, memo, answers) = (frame.slots(), frame.memo(), frame.answers());
         let call = Call { slots, memo, answers, frame, plan, scene };
-        let at = scene.event.at();
         let mut alone = |number: usize| {
             let Some(place) = self.places.get(number).filter(|place| place.reads_risk == after_risk) else {
                 return;
             };
             if place.asks {
-                let Some(rule) = plan.rules.get(number).filter(|rule| rule.in_force(at)) else { return };
+                let Some(rule) = plan.rules.get(number).filter(|rule| rule.in_force(scene.event.at())) else { return };
                 for slot in &rule.taken {
                     frame.slot(plan, scene, *slot);
                 }
