@@ -9,6 +9,7 @@ pub mod hir;
 mod items;
 mod lint;
 pub mod number;
+pub mod parallel;
 mod parse;
 mod print;
 pub mod source;
@@ -59,6 +60,13 @@ pub fn extends(source: &Source) -> Option<String> {
 
 /// Checks policy texts that will be active together.
 pub fn check(sources: Vec<Source>) -> Checked {
-    let (set, diagnostics) = check::check(&sources);
+    let (set, diagnostics) = check::check(&sources, true);
+    Checked { sources, set, diagnostics }
+}
+
+/// Checks policy texts that are to decide as soon as can be: every error is found, but none of the warnings that take
+/// comparing rules with each other, which can be had later from [`check`].
+pub fn load(sources: Vec<Source>) -> Checked {
+    let (set, diagnostics) = check::check(&sources, false);
     Checked { sources, set, diagnostics }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use lictor_dsl::hir::PolicySet;
@@ -31,18 +31,19 @@ pub enum Engine {
     Interpreter,
 }
 
-/// One policy set ready to judge: immutable; a decision belongs to exactly one and names it.
+/// One policy set ready to judge: a decision belongs to exactly one and names it. What it means never changes; machine
+/// code may join it later, and answers the same.
 #[derive(Debug)]
 pub struct Generation {
     plan: Plan,
-    code: Result<Machine, NoCode>,
+    code: OnceLock<Result<Machine, NoCode>>,
 }
 
 /// Why a generation is interpreted.
 #[derive(Debug)]
 pub enum NoCode {
-    /// Nobody asked for machine code.
-    NotWanted,
+    /// There is none yet, or nobody asked for any.
+    NotYet,
     /// It can't be had: the interpreter answers, slower and the same.
     Failed(jit::CompileError),
 }
@@ -65,22 +66,34 @@ impl Generation {
         Generation::replacing(set, None)
     }
 
-    /// Compiles a set that takes the place of another: units that mean the same keep their code.
+    /// Compiles a set that takes the place of another: what means the same keeps its code.
     pub fn replacing(set: &PolicySet, previous: Option<&Generation>) -> Result<Generation, PlanError> {
-        let plan = Plan::new(set)?;
-        let previous = previous.and_then(|generation| generation.code.as_ref().ok());
-        let code = Machine::new(&plan, previous).map_err(NoCode::Failed);
-        Ok(Generation { plan, code })
+        let generation = Generation::interpreted(set)?;
+        generation.make_code(previous);
+        Ok(generation)
     }
 
-    /// Plans a set without compiling it: the interpreter answers.
+    /// Plans a set without compiling it: the interpreter answers, until there is machine code.
     pub fn interpreted(set: &PolicySet) -> Result<Generation, PlanError> {
-        Ok(Generation { plan: Plan::new(set)?, code: Err(NoCode::NotWanted) })
+        Ok(Generation { plan: Plan::new(set)?, code: OnceLock::new() })
+    }
+
+    /// Compiles it, if that was not done: from the next decision on machine code answers, also where this generation is
+    /// in force already. CPU-bound. Code that the previous one has, and that means the same, is shared.
+    pub fn make_code(&self, previous: Option<&Generation>) {
+        self.code.get_or_init(|| {
+            let previous = previous.and_then(Generation::machine);
+            Machine::new(&self.plan, previous).map_err(NoCode::Failed)
+        });
+    }
+
+    fn machine(&self) -> Option<&Machine> {
+        self.code.get()?.as_ref().ok()
     }
 
     /// Why there is no machine code, if there is none.
     pub fn no_code(&self) -> Option<&NoCode> {
-        self.code.as_ref().err()
+        self.code.get().map_or(Some(&NoCode::NotYet), |code| code.as_ref().err())
     }
 
     /// `sha256:…` over names, modes, sources and parameters of the policies.
@@ -153,7 +166,7 @@ impl Generation {
         SCRATCH.with_borrow_mut(|Scratch { frame, candidates, hits }| {
             frame.fill(&self.plan, event);
             let scene = Scene::after(event, &self.plan.values, memory);
-            let machine = self.code.as_ref().ok().filter(|_| engine == Engine::Jit);
+            let machine = self.machine().filter(|_| engine == Engine::Jit);
             if machine.is_some() {
                 kind.index.candidates(&self.plan, frame, &scene, candidates);
             }

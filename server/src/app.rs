@@ -299,8 +299,7 @@ async fn activate(
 
 async fn restore(rows: OrgRows, snapshots: &Snapshots) -> Result<(View, Memory), LoadError> {
     let policies: Vec<_> = rows.policies.into_iter().map(Arc::new).collect();
-    let generation =
-        compile(&policies, None).map_err(|source| LoadError::Policies { org: rows.id, source })?;
+    let generation = compile(&policies).map_err(|source| LoadError::Policies { org: rows.id, source })?;
     let generation = Arc::new(generation);
     let memories = if generation.remembers() {
         let restored = snapshots.restore(&generation, rows.head.next_seq).await;

@@ -77,17 +77,13 @@ pub async fn first_start(
     };
     let base = base_policy(now_us);
     let policies = Arc::new(vec![Arc::clone(&base)]);
-    let generation = Arc::new(compile(&policies, None)?);
+    let generation = Arc::new(compile(&policies)?);
     let view = View {
         id: org,
         name: "default".to_owned(),
         created_at_us: now_us,
         directory: Directory::default(),
-        in_force: RwLock::new(Arc::new(InForce::new(
-            Arc::default(),
-            Arc::new(compile(&[], None)?),
-            Vec::new(),
-        ))),
+        in_force: RwLock::new(Arc::new(InForce::new(Arc::default(), Arc::new(compile(&[])?), Vec::new()))),
     };
     let mut memory = Memory {
         head: Head::EMPTY,

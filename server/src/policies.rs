@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lictor_dsl::{Source, check};
+use lictor_dsl::{Source, load};
 use lictor_engine::generation::Generation;
 use lictor_engine::memory::Missing;
 use uuid::Uuid;
@@ -61,7 +61,7 @@ impl Policy {
 
 /// Whether the header of a source says `mode = "shadow"`.
 pub fn header_says_shadow(source: &str) -> bool {
-    let checked = check(vec![Source::new("policy", source)]);
+    let checked = load(vec![Source::new("policy", source)]);
     checked.set.policies.first().is_some_and(|policy| policy.shadow)
 }
 

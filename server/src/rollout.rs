@@ -1,17 +1,21 @@
-//! A new policy set: checked and compiled off the request path, put in force between two events, or refused whole.
+//! A new policy set: checked and planned off the request path, put in force between two events, or refused whole.
 //!
 //! Changes of one org's policies go one after the other. What was in force stays in force until the new set is
-//! compiled, its memories are filled from the ledger, and its entry is durable. Where filling takes long, the set is
-//! put in force before that, with the rules that wait in shadow; that they decide is an entry of its own.
+//! planned, its memories are filled from the ledger, and its entry is durable. Where filling takes long, the set is
+//! put in force before that, with the rules that wait in shadow; that they decide is an entry of its own. Where machine
+//! code takes long, the interpreter answers until it is there: it joins the set, so that no other can be put in its place.
+//!
+//! What was found in a source that stops nothing is worked out last, when the set is in force.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_dsl::diagnostics::{Report, Severity};
-use lictor_dsl::{Source, check};
+use lictor_dsl::{Source, check, load};
 use lictor_engine::generation::{Generation, NoCode};
 use lictor_engine::plan::PlanError;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -21,6 +25,9 @@ use crate::draft::{PolicyChange, Refused};
 use crate::memory::fill::{FillError, fill, fill_and_activate};
 use crate::policies::{InForce, Policies, Policy};
 use crate::sequencer::Unavailable;
+
+/// How long a change waits for machine code.
+const CODE_FIRST: Duration = Duration::from_millis(10);
 
 /// How long a change waits for its memories to be filled.
 const FILL_FIRST: Duration = Duration::from_secs(2);
@@ -83,7 +90,7 @@ impl Edit {
     }
 }
 
-/// What a source says about itself, and what was found in it that does not stop it.
+/// What a source says about itself.
 #[derive(Debug, Clone)]
 pub struct Header {
     /// Its name.
@@ -92,8 +99,6 @@ pub struct Header {
     pub title: String,
     /// Whether it says `mode = "shadow"`.
     pub shadow: bool,
-    /// Warnings and notes.
-    pub reports: Vec<Report>,
 }
 
 /// A change that was made, and what was found that did not stop it.
@@ -116,7 +121,7 @@ pub async fn create(
 ) -> Result<Done, RolloutError> {
     let org = Arc::clone(org);
     to_the_end(async move {
-        let _one_at_a_time = org.rollout.lock().await;
+        let one_at_a_time = org.rollout.lock().await;
         let policies = org.view.policies();
         let header = read_header(&policies, None, source.clone()).await?;
         let policy = Arc::new(Policy {
@@ -135,7 +140,8 @@ pub async fn create(
         let change = Change::Policy { policy: Arc::clone(&policy), new_source_by: Some(actor.clone()) };
         let all = with(&policies, &policy);
         let in_force = roll_out(&org, "created", &policy, policies, all, change, actor).await?;
-        Ok(Done { policy, in_force, reports: header.reports })
+        drop(one_at_a_time);
+        Ok(Done { reports: warnings(&in_force.policies, &policy).await, policy, in_force })
     })
     .await
 }
@@ -161,17 +167,15 @@ async fn apply(
     actor: String,
     now_us: i64,
 ) -> Result<Done, RolloutError> {
-    let _one_at_a_time = org.rollout.lock().await;
+    let one_at_a_time = org.rollout.lock().await;
     let policies = org.view.policies();
     let before = find(&policies, id, if_revision)?;
     let what = edit.what();
     let mut policy = Policy { revision: before.revision + 1, updated_at_us: now_us, ..Policy::clone(before) };
-    let mut reports = Vec::new();
     let mut new_source_by = None;
     match edit {
         Edit::Source(source) => {
             let header = read_header(&policies, Some(id), source.clone()).await?;
-            reports = header.reports;
             policy = Policy {
                 name: header.name,
                 title: header.title,
@@ -188,9 +192,15 @@ async fn apply(
         Edit::Shadow => (policy.enabled, policy.shadow) = (true, true),
     }
     let policy = Arc::new(policy);
+    let has_new_source = new_source_by.is_some();
     let change = Change::Policy { policy: Arc::clone(&policy), new_source_by };
     let all = with(&policies, &policy);
     let in_force = roll_out(org, what, &policy, policies, all, change, actor).await?;
+    drop(one_at_a_time);
+    let reports = match has_new_source {
+        true => warnings(&in_force.policies, &policy).await,
+        false => Vec::new(),
+    };
     Ok(Done { policy, in_force, reports })
 }
 
@@ -213,35 +223,55 @@ pub async fn remove(
     .await
 }
 
-/// What a source would be, beside the policies that the org has.
-pub async fn inspect(policies: &Policies, source: String) -> Result<Header, RolloutError> {
-    match read_header(policies, None, source.clone()).await {
+/// What a source would be, beside the policies that the org has, and what is found in it that would not stop it.
+pub async fn inspect(policies: &Policies, source: String) -> Result<(Header, Vec<Report>), RolloutError> {
+    let (header, replaces) = match read_header(policies, None, source.clone()).await {
         // To check a policy that is there already is fine.
         Err(RolloutError::NameTaken(name)) => {
             let same = policies.iter().find(|policy| policy.name == name).map(|policy| policy.id);
-            read_header(policies, same, source).await
+            (read_header(policies, same, source.clone()).await?, same)
         }
-        result => result,
-    }
+        result => (result?, None),
+    };
+    Ok((header, reports_on(policies, replaces, source).await?))
 }
 
-/// Compiles the policies that take part, keeping the code of what stays the same. Slow: not for threads that
-/// serve requests.
-pub fn compile(policies: &[Arc<Policy>], previous: Option<&Generation>) -> Result<Generation, RolloutError> {
+/// What was found in the source of a policy that is in its place. To find nothing undoes no change.
+async fn warnings(policies: &Policies, policy: &Policy) -> Vec<Report> {
+    let found = reports_on(policies, Some(policy.id), policy.source.to_string()).await;
+    found.unwrap_or_else(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "a source can't be looked through");
+        Vec::new()
+    })
+}
+
+/// Plans the policies that take part: the interpreter can answer. Slow: not for threads that serve requests.
+fn plan(policies: &[Arc<Policy>]) -> Result<Generation, RolloutError> {
     let active: Vec<&Arc<Policy>> = policies.iter().filter(|policy| policy.enabled).collect();
     let sources =
         active.iter().map(|policy| Source::new(policy.name.clone(), policy.source.to_string())).collect();
-    let mut checked = check(sources);
+    let mut checked = load(sources);
     if checked.has_errors() {
         return Err(rejected(checked.reports(), None));
     }
     for policy in &mut checked.set.policies {
         policy.shadow |= active.iter().any(|ours| ours.name == policy.name && ours.shadow);
     }
-    let generation = Generation::replacing(&checked.set, previous)?;
+    Ok(Generation::interpreted(&checked.set)?)
+}
+
+/// Lets machine code answer for a generation, from when it is there. Slow as well.
+fn make_code(generation: &Generation, previous: Option<&Generation>) {
+    generation.make_code(previous);
     if let Some(NoCode::Failed(error)) = generation.no_code() {
         tracing::error!(error = error as &dyn std::error::Error, "no machine code: the interpreter answers");
     }
+}
+
+/// Compiles the policies that take part.
+pub fn compile(policies: &[Arc<Policy>]) -> Result<Generation, RolloutError> {
+    let generation = plan(policies)?;
+    make_code(&generation, None);
     Ok(generation)
 }
 
@@ -261,9 +291,12 @@ async fn roll_out(
     change: Change,
     actor: String,
 ) -> Result<Arc<InForce>, RolloutError> {
-    let (to_compile, previous) = (Arc::clone(&policies), Arc::clone(&org.view.in_force().generation));
-    let generation = off_the_request_path(move || compile(&to_compile, Some(&previous))).await?;
-    let (name, generation) = (policy.name.clone(), Arc::new(generation));
+    let to_plan = Arc::clone(&policies);
+    let generation = Arc::new(off_the_request_path(move || plan(&to_plan)).await?);
+    let code = code_for(&generation, Arc::clone(&org.view.in_force().generation));
+    // It goes on by itself where it takes longer.
+    let _ = timeout(CODE_FIRST, code).await;
+    let name = policy.name.clone();
     let mut filling = Box::pin({
         let (past, queue, generation) = (org.past.clone(), Arc::clone(&org.queue), Arc::clone(&generation));
         async move { fill(&past, &queue, &generation).await }
@@ -296,26 +329,66 @@ async fn roll_out(
     Ok(in_force)
 }
 
+/// Compiles a generation on another thread, if anybody still holds it when its turn comes.
+fn code_for(generation: &Arc<Generation>, previous: Arc<Generation>) -> JoinHandle<()> {
+    let generation = Arc::clone(generation);
+    tokio::spawn(async move {
+        let work = move || {
+            if Arc::strong_count(&generation) > 1 {
+                make_code(&generation, Some(&previous));
+            }
+            Ok(())
+        };
+        if let Err(error) = off_the_request_path(work).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "no machine code: the interpreter answers");
+        }
+    })
+}
+
 /// Checks a source beside the others of the org, of which it may replace one, and finds the name in its header.
 async fn read_header(
     policies: &Policies,
     replaces: Option<Uuid>,
     source: String,
 ) -> Result<Header, RolloutError> {
-    let others: Vec<_> = policies.iter().filter(|policy| Some(policy.id) != replaces).cloned().collect();
+    let others = all_but(policies, replaces);
     off_the_request_path(move || header_of(&others, source)).await
 }
 
-fn header_of(others: &[Arc<Policy>], source: String) -> Result<Header, RolloutError> {
-    const NEW: &str = "policy";
-    let is_taken = |name: &str| others.iter().any(|other| other.name == name);
+/// What is found in a source beside the others of the org that stops nothing.
+async fn reports_on(
+    policies: &Policies,
+    replaces: Option<Uuid>,
+    source: String,
+) -> Result<Vec<Report>, RolloutError> {
+    let others = all_but(policies, replaces);
+    let found = move || {
+        let reports = check(beside(&others, source)).reports();
+        Ok(reports.into_iter().filter(|report| report.file == NEW).collect())
+    };
+    off_the_request_path(found).await
+}
+
+fn all_but(policies: &Policies, replaced: Option<Uuid>) -> Vec<Arc<Policy>> {
+    policies.iter().filter(|policy| Some(policy.id) != replaced).cloned().collect()
+}
+
+/// What a source is called while its name is not known.
+const NEW: &str = "policy";
+
+/// A source behind those of the others that take part.
+fn beside(others: &[Arc<Policy>], source: String) -> Vec<Source> {
     let active = others.iter().filter(|other| other.enabled);
-    let mut sources: Vec<_> =
-        active.map(|other| Source::new(other.name.clone(), other.source.to_string())).collect();
-    sources.push(Source::new(NEW, source.clone()));
-    let checked = check(sources);
+    let active = active.map(|other| Source::new(other.name.clone(), other.source.to_string()));
+    active.chain([Source::new(NEW, source)]).collect()
+}
+
+fn header_of(others: &[Arc<Policy>], source: String) -> Result<Header, RolloutError> {
+    let is_taken = |name: &str| others.iter().any(|other| other.name == name);
+    let checked = load(beside(others, source.clone()));
     if checked.has_errors() {
-        let alone = check(vec![Source::new(NEW, source)]);
+        let alone = load(vec![Source::new(NEW, source)]);
         return match alone.set.policies.first() {
             Some(policy) if !alone.has_errors() && is_taken(&policy.name) => {
                 Err(RolloutError::NameTaken(policy.name.clone()))
@@ -323,15 +396,14 @@ fn header_of(others: &[Arc<Policy>], source: String) -> Result<Header, RolloutEr
             _ => Err(rejected(checked.reports(), Some(NEW))),
         };
     }
-    let reports = checked.reports().into_iter().filter(|report| report.file == NEW).collect();
     // The set is in the order of its sources.
     match checked.set.policies.last() {
         Some(policy) if is_taken(&policy.name) => Err(RolloutError::NameTaken(policy.name.clone())),
         Some(policy) => {
             let (name, title) = (policy.name.clone(), policy.title.clone());
-            Ok(Header { name, title, shadow: policy.shadow, reports })
+            Ok(Header { name, title, shadow: policy.shadow })
         }
-        None => Err(RolloutError::Rejected(reports)),
+        None => Err(RolloutError::Rejected(checked.reports())),
     }
 }
 

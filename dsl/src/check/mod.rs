@@ -28,6 +28,7 @@ use crate::ast::{self, ItemKind};
 use crate::diagnostics::{Diagnostic, Severity, lints, names, syntax, typing};
 use crate::events::EventKind;
 use crate::hir::{self, Const, LIST_LIMIT, PatternKind};
+use crate::parallel;
 use crate::source::{Lines, Source, Span};
 use crate::types::{Element, Type};
 
@@ -38,24 +39,45 @@ const UNNAMED: &str = "unnamed";
 type Rules = BTreeMap<String, Vec<EventKind>>;
 
 /// Checks sources that will be active together.
-pub(crate) fn check(sources: &[Source]) -> (hir::PolicySet, Vec<Diagnostic>) {
-    let mut diagnostics = Vec::new();
-    let files: Vec<ast::File> = (0u32..)
-        .zip(sources)
-        .map(|(number, source)| crate::parse::parse(number, source, &mut diagnostics))
-        .collect();
+pub(crate) fn check(sources: &[Source], with_lints: bool) -> (hir::PolicySet, Vec<Diagnostic>) {
+    let numbered: Vec<(u32, &Source)> = (0u32..).zip(sources).collect();
+    let parsed = parallel::map(&numbered, |(number, source)| {
+        let mut said = Vec::new();
+        (crate::parse::parse(*number, source, &mut said), said)
+    });
+    let (files, said): (Vec<ast::File>, Vec<Vec<Diagnostic>>) = parsed.into_iter().unzip();
+    let mut diagnostics: Vec<Diagnostic> = said.into_iter().flatten().collect();
     let rules = name_rules(&files);
+    let rule_names: Vec<String> = rules.keys().cloned().collect();
     let schemas = schema::all(&files);
     let chains = template::chains(&files, &mut diagnostics);
+    let lines: Vec<Lines> = sources.iter().map(Lines::new).collect();
+    let checked = parallel::map(&numbered, |(number, source)| {
+        let (file, chain) = (files.get(*number as usize)?, chains.get(*number as usize)?);
+        let known = Known {
+            rules: &rules,
+            rule_names: &rule_names,
+            schemas: &schemas,
+            files: &files,
+            lines: &lines,
+            chain,
+        };
+        let of_file = diagnostics.iter().filter(|diagnostic| diagnostic.span.source == *number);
+        let (mut said, mut used) = (of_file.cloned().collect::<Vec<_>>(), Names::default());
+        let before = said.len();
+        let policy = policy(*number, file, source, known, &mut used, &mut said);
+        Some((policy, used, said.split_off(before)))
+    });
     let mut used = Names::default();
     let mut set = hir::PolicySet::default();
-    let mut policies: BTreeMap<String, usize> = BTreeMap::new();
-    let lines: Vec<Lines> = sources.iter().map(Lines::new).collect();
-    for (((number, file), source), chain) in (0u32..).zip(&files).zip(sources).zip(&chains) {
-        let known = Known { rules: &rules, schemas: &schemas, files: &files, lines: &lines, chain };
-        let policy = policy(number, file, source, known, &mut used, &mut diagnostics);
+    let mut names: BTreeMap<String, usize> = BTreeMap::new();
+    for ((number, file), checked) in (0u32..).zip(&files).zip(checked) {
+        let Some((policy, used_here, said)) = checked else { continue };
+        diagnostics.extend(said);
+        used.unused.extend(used_here.unused);
+        used.used.extend(used_here.used);
         let Some(policy) = policy else { continue };
-        if let Some(first) = policies.insert(policy.name.clone(), set.policies.len()) {
+        if let Some(first) = names.insert(policy.name.clone(), set.policies.len()) {
             let span =
                 header(file).map_or(Span { source: number, ..Span::default() }, |header| header.name.span);
             let message = format!("policy `{}` is already declared in another file", policy.name);
@@ -64,14 +86,16 @@ pub(crate) fn check(sources: &[Source]) -> (hir::PolicySet, Vec<Diagnostic>) {
                 &message,
                 "rename one of them: the name in the header is the policy's own",
             ));
-            policies.insert(policy.name, first);
+            names.insert(policy.name, first);
             continue;
         }
         set.policies.push(policy);
     }
     used.unused.retain(|(span, ..)| !used.used.contains(&(span.source, span.start)));
     diagnostics.extend(used.unused.into_iter().map(|(span, what, name)| lints::unused(span, what, &name)));
-    crate::lint::lint(&files, &set, &lines, &mut diagnostics);
+    if with_lints {
+        crate::lint::lint(&files, &set, &lines, &mut diagnostics);
+    }
     diagnostics.sort_by_key(|d| (d.span.source, d.span.start, d.code));
     diagnostics.dedup_by(|a, b| a.code == b.code && a.span == b.span && a.message == b.message);
     limit(&mut diagnostics);
@@ -142,6 +166,8 @@ fn name_rules(files: &[ast::File]) -> Rules {
 #[derive(Clone, Copy)]
 struct Known<'a> {
     rules: &'a Rules,
+    /// Their names alone.
+    rule_names: &'a [String],
     schemas: &'a schema::Schemas,
     files: &'a [ast::File],
     lines: &'a [Lines<'a>],
@@ -165,7 +191,7 @@ fn policy<'a>(
     used: &mut Names,
     out: &'a mut Vec<Diagnostic>,
 ) -> Option<hir::Policy> {
-    let Known { rules, schemas, lines, chain, .. } = known;
+    let Known { rules, rule_names, schemas, lines, chain, .. } = known;
     let mut headers = file.items.iter().filter_map(|item| match &item.kind {
         ItemKind::Header(header) => Some(header),
         _ => None,
@@ -201,7 +227,6 @@ fn policy<'a>(
         .into_iter()
         .chain(policy.params.iter().map(|param| (policy.name.clone(), param.clone())))
         .collect();
-    let rule_names: Vec<String> = rules.keys().cloned().collect();
     let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
     for item in &file.items {
         if scope.is_full() {
@@ -230,13 +255,13 @@ fn policy<'a>(
             }
             ItemKind::Schema(written) => policy.schemas.extend(schema::schema(&mut scope, written, lines)),
             ItemKind::Exempt(written) => {
-                if let Some(name) = full_rule_name(&mut scope, &written.rule, &rule_names) {
+                if let Some(name) = full_rule_name(&mut scope, &written.rule, rule_names) {
                     let kinds = rules.get(&name).cloned().unwrap_or_default();
                     policy.exemptions.extend(rule::exemption(&mut scope, written, name, &kinds));
                 }
             }
             ItemKind::Test(written) => {
-                policy.tests.extend(tests::test(&mut scope, written, &params, &rule_names))
+                policy.tests.extend(tests::test(&mut scope, written, &params, rule_names))
             }
             ItemKind::Header(_) | ItemKind::Param(_) | ItemKind::List(_) | ItemKind::Def(_) => {}
         }
@@ -475,7 +500,7 @@ mod checks {
     use super::*;
 
     fn codes(text: &str) -> Vec<&'static str> {
-        check(&[Source::new("p.lictor", text)]).1.iter().map(|d| d.code).collect()
+        check(&[Source::new("p.lictor", text)], true).1.iter().map(|d| d.code).collect()
     }
 
     #[test]
@@ -525,7 +550,7 @@ mod checks {
         let rules: String = (0..2_000)
             .map(|number| format!("rule r{number} on intent {{ when amount > {number} deny }}\n"))
             .collect();
-        let (set, diagnostics) = check(&[Source::new("p.lictor", format!("policy p {{}}\n{rules}"))]);
+        let (set, diagnostics) = check(&[Source::new("p.lictor", format!("policy p {{}}\n{rules}"))], true);
         assert_eq!(set.policies[0].rules.len(), 2_000);
         let notes = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Note);
         assert_eq!(notes.count(), crate::parse::DIAGNOSTICS_LIMIT);

@@ -21,28 +21,20 @@ pub(crate) struct Call<'c, 'e> {
     pub scene: &'c Scene<'e>,
 }
 
-/// What a unit of code reaches by its own numbers, so that it stays valid whatever other policies do.
-#[derive(Debug)]
+/// What a routine reaches by its own numbers, so that it stays valid whatever other policies do, and serves many rules.
 #[repr(C)]
 pub(crate) struct Tables {
-    /// The generation's numbers of the unit's texts.
-    pub texts: *const u64,
-    /// The generation's numbers of the unit's called predicates.
-    pub predicates: *const u64,
-    /// The generation's numbers of the unit's questions to memories.
-    pub questions: *const u64,
-    /// The values of the unit's parameters.
-    pub params: *const i128,
-    /// The generation's bits of the texts that the unit asks of lists.
-    pub masks: *const i128,
-    /// Where among the slots the values inside json stand that the unit reads, in bytes.
-    pub taken: *const u64,
+    /// The generation's numbers of the routine's texts, called predicates and questions to memories, and where among the
+    /// slots the values inside json stand that it reads, in bytes.
+    pub short: *const u64,
+    /// The values of its constants and parameters, and the generation's bits of the texts that it asks of lists.
+    pub wide: *const i128,
 }
 
 /// A compiled rule: the truth of its condition, as a byte.
 pub(crate) type Entry = unsafe extern "C" fn(*const Call<'_, '_>, *const Tables) -> u8;
 
-/// The truths of the rules of a unit that nothing rules out, a byte each. Of the bits of the number only those rules
+/// The truths of rules that nothing rules out, a byte each. Of the bits of the number only those rules
 /// that cost more than a few comparisons are evaluated whose bit is set.
 pub(crate) type Sweep = unsafe extern "C" fn(*const Call<'_, '_>, *const Tables, u64, *mut u8);
 
@@ -50,11 +42,11 @@ pub(crate) const CALL_SLOTS: i32 = 0;
 pub(crate) const CALL_MEMO: i32 = 8;
 pub(crate) const CALL_ANSWERS: i32 = 16;
 pub(crate) const TABLE_TEXTS: i32 = 0;
-pub(crate) const TABLE_PREDICATES: i32 = 8;
-pub(crate) const TABLE_QUESTIONS: i32 = 16;
-pub(crate) const TABLE_PARAMS: i32 = 24;
-pub(crate) const TABLE_MASKS: i32 = 32;
-pub(crate) const TABLE_TAKEN: i32 = 40;
+pub(crate) const TABLE_PREDICATES: i32 = TABLE_TEXTS;
+pub(crate) const TABLE_QUESTIONS: i32 = TABLE_TEXTS;
+pub(crate) const TABLE_TAKEN: i32 = TABLE_TEXTS;
+pub(crate) const TABLE_PARAMS: i32 = 8;
+pub(crate) const TABLE_MASKS: i32 = TABLE_PARAMS;
 pub(crate) const SLOT_SIZE: i32 = 32;
 pub(crate) const SLOT_PRESENT: i32 = 0;
 pub(crate) const SLOT_VALUE: i32 = 16;
@@ -67,12 +59,8 @@ const _: () = {
     assert!(offset_of!(Call, slots) == CALL_SLOTS as usize);
     assert!(offset_of!(Call, memo) == CALL_MEMO as usize);
     assert!(offset_of!(Call, answers) == CALL_ANSWERS as usize);
-    assert!(offset_of!(Tables, texts) == TABLE_TEXTS as usize);
-    assert!(offset_of!(Tables, predicates) == TABLE_PREDICATES as usize);
-    assert!(offset_of!(Tables, questions) == TABLE_QUESTIONS as usize);
-    assert!(offset_of!(Tables, params) == TABLE_PARAMS as usize);
-    assert!(offset_of!(Tables, masks) == TABLE_MASKS as usize);
-    assert!(offset_of!(Tables, taken) == TABLE_TAKEN as usize);
+    assert!(offset_of!(Tables, short) == TABLE_TEXTS as usize);
+    assert!(offset_of!(Tables, wide) == TABLE_PARAMS as usize);
     assert!(size_of::<Cell<Slot>>() == SLOT_SIZE as usize);
     assert!(offset_of!(Slot, present) == SLOT_PRESENT as usize);
     assert!(offset_of!(Slot, value) == SLOT_VALUE as usize);

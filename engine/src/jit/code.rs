@@ -17,64 +17,74 @@ pub fn live_modules() -> usize {
     LIVE.load(Ordering::Relaxed)
 }
 
-/// The machine code of one unit. Freed when the last generation that uses it is gone.
+/// The machine code of some routines. Freed when the last generation that uses one of them is gone.
 pub(crate) struct Code {
     module: Mutex<Option<JITModule>>,
-    /// For each rule that is called alone its function.
-    entries: Vec<Option<Entry>>,
-    sweep: Option<Sweep>,
+    functions: Vec<Function>,
 }
 
-/// Where the functions of a unit are.
-#[derive(Debug, Default)]
-pub(crate) struct Addresses {
-    pub entries: Vec<Option<*const u8>>,
-    pub sweep: Option<*const u8>,
+enum Function {
+    Alone(Entry),
+    Sweep(Sweep),
+}
+
+/// Where a function is, and its signature.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Address {
+    Alone(*const u8),
+    Sweep(*const u8),
 }
 
 impl std::fmt::Debug for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Code({} rules)", self.entries.len())
+        write!(f, "Code({} functions)", self.functions.len())
     }
 }
 
 impl Code {
     /// Takes a finished module and the addresses of its functions.
     #[expect(unsafe_code, reason = "an address becomes a function")]
-    pub(crate) fn new(module: JITModule, addresses: &Addresses) -> Code {
+    pub(crate) fn new(module: JITModule, addresses: &[Address]) -> Code {
         LIVE.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: each address is that of a finalized function with the signature of `Entry` (see `jit::compile`),
-        // in memory that lives until the module is freed in `drop`.
-        let entry = |address: *const u8| unsafe { std::mem::transmute::<*const u8, Entry>(address) };
-        // SAFETY: the same with the signature of `Sweep`.
-        let sweep = |address: *const u8| unsafe { std::mem::transmute::<*const u8, Sweep>(address) };
-        let entries = addresses.entries.iter().map(|address| address.map(entry)).collect();
-        Code { module: Mutex::new(Some(module)), entries, sweep: addresses.sweep.map(sweep) }
+        let function = |address: &Address| match *address {
+            // SAFETY: the address is that of a finalized function with the signature of `Entry` (see `jit::define`), in
+            // memory that lives until the module is freed in `drop`.
+            Address::Alone(address) => {
+                Function::Alone(unsafe { std::mem::transmute::<*const u8, Entry>(address) })
+            }
+            // SAFETY: the same with the signature of `Sweep`.
+            Address::Sweep(address) => {
+                Function::Sweep(unsafe { std::mem::transmute::<*const u8, Sweep>(address) })
+            }
+        };
+        let functions = addresses.iter().map(function).collect();
+        Code { module: Mutex::new(Some(module)), functions }
     }
 
-    /// The truth of the condition of the unit's n-th rule.
+    /// The truth of a rule that is called alone, by its n-th function.
     #[expect(unsafe_code, reason = "machine code is called")]
-    pub(crate) fn call(&self, rule: usize, call: &Call<'_, '_>, tables: &Tables) -> Truth {
-        let Some(Some(entry)) = self.entries.get(rule) else { return Truth::Unknown };
+    pub(crate) fn call(&self, function: usize, call: &Call<'_, '_>, tables: &Tables) -> Truth {
+        let Some(Function::Alone(entry)) = self.functions.get(function) else { return Truth::Unknown };
         // SAFETY: `entry` is code of this module, alive as long as `self`; `call` and `tables` are borrowed for the whole
-        // call and hold the slots, bytes and tables that the code of this unit reads.
+        // call and hold the slots, bytes and tables that this routine reads.
         Truth::from_byte(unsafe { entry(call, tables) })
     }
 
-    /// The truths of the swept rules whose bit is set, where they are not false.
+    /// The truths of swept rules whose bit is set, where they are not false, by its n-th function.
     #[expect(unsafe_code, reason = "machine code is called")]
     pub(crate) fn sweep(
         &self,
+        function: usize,
         wanted: u64,
         call: &Call<'_, '_>,
         tables: &Tables,
         mut each: impl FnMut(usize, Truth),
     ) {
         let mut truths = [0u8; RULES_PER_UNIT];
-        match self.sweep {
-            // SAFETY: as in `call`; the code writes one byte for a rule of its unit, of which there are at most so many.
-            Some(sweep) => unsafe { sweep(call, tables, wanted, truths.as_mut_ptr()) },
-            None => truths = [Truth::Unknown as u8; RULES_PER_UNIT],
+        match self.functions.get(function) {
+            // SAFETY: as in `call`; the code writes one byte for a rule of its sweep, of which there are at most so many.
+            Some(Function::Sweep(sweep)) => unsafe { sweep(call, tables, wanted, truths.as_mut_ptr()) },
+            _ => truths = [Truth::Unknown as u8; RULES_PER_UNIT],
         }
         // Mostly nothing matches: eight rules are passed over at once.
         for (group, eight) in truths.chunks_exact(8).enumerate() {
@@ -91,19 +101,12 @@ impl Code {
     }
 }
 
-// SAFETY: tables are read only, and point into vectors that nobody changes while the unit lives beside them.
-#[expect(unsafe_code, reason = "pointers are not sent by themselves")]
-unsafe impl Send for Tables {}
-// SAFETY: the same.
-#[expect(unsafe_code, reason = "pointers are not shared by themselves")]
-unsafe impl Sync for Tables {}
-
 impl Drop for Code {
     #[expect(unsafe_code, reason = "a dropped module leaves its pages mapped")]
     fn drop(&mut self) {
         if let Some(module) = self.module.get_mut().ok().and_then(Option::take) {
             LIVE.fetch_sub(1, Ordering::Relaxed);
-            // SAFETY: entries never leave this type and every call borrows it, so no thread runs this code.
+            // SAFETY: functions never leave this type and every call borrows it, so no thread runs this code.
             unsafe { module.free_memory() };
         }
     }

@@ -1,49 +1,54 @@
-//! The machine code of a plan: units of rules, and which of them a kind of event calls.
+//! The machine code of a plan: the routines of its rules, and which of them a kind of event calls.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use lictor_dsl::events::EventKind;
+use lictor_dsl::parallel;
 
-use super::abi::{Call, Tables};
+use super::abi::Call;
 use super::code::Code;
-use super::unit::{Calls, Unit};
+use super::unit::{Numbers, Routine, Start};
 use super::{CompileError, compile};
 use crate::combine::Hit;
 use crate::frame::Frame;
 use crate::interpret::expr::Scene;
 use crate::limits::RULES_PER_UNIT;
-use crate::plan::{Plan, RulePlan};
+use crate::plan::Plan;
 use crate::truth::Truth;
 
 /// The machine code of all rules.
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
-    units: Vec<CompiledUnit>,
-    /// For each rule how it is called.
-    places: Vec<Place>,
+    numbers: Numbers,
+    /// Every routine once.
+    routines: Vec<Routine>,
+    /// For each of them its code, and the number of its function there.
+    code: Vec<(Arc<Code>, usize)>,
+    /// For each rule how it is called alone, if it is.
+    alone: Vec<Option<Alone>>,
+    sweeps: Vec<Swept>,
     /// By kind of event what nothing rules out.
     always: Vec<Always>,
 }
 
 /// All that calling a rule takes: one look into one list.
 #[derive(Debug, Clone, Copy)]
-struct Place {
-    unit: u32,
-    /// Its number there.
-    number: u8,
+struct Alone {
+    routine: u32,
+    /// Where its numbers begin.
+    start: Start,
     reads_risk: bool,
     /// Whether it is in force between dates only, or reads values inside json: the plan has to be asked.
     asks: bool,
 }
 
+/// Up to 64 rules of one policy that nothing rules out in some kind of event.
 #[derive(Debug)]
-struct CompiledUnit {
-    unit: Unit,
-    /// They point into the unit.
-    tables: Tables,
-    identity: [u8; 32],
-    code: Arc<Code>,
+struct Swept {
+    rules: Vec<usize>,
+    routine: usize,
+    start: Start,
 }
 
 /// The rules of one kind of event that nothing rules out.
@@ -57,70 +62,59 @@ struct Always {
     dated: Vec<usize>,
 }
 
-/// The swept rules of a unit, a bit each.
+/// Rules that are swept together, a bit each.
 #[derive(Debug)]
 struct Sweep {
-    unit: usize,
+    swept: usize,
     wanted: u64,
 }
 
+/// How a rule is called, over all kinds of events: by itself, or together with others that nothing rules out.
+#[derive(Debug, Default, Clone, Copy)]
+struct Calls {
+    alone: bool,
+    swept: bool,
+}
+
 impl Machine {
-    /// Compiles a plan; units that mean the same as in the previous one keep their code.
+    /// Compiles a plan; what means the same as in the previous one keeps its code.
     pub(crate) fn new(plan: &Plan, previous: Option<&Machine>) -> Result<Machine, CompileError> {
-        let mut known: HashMap<[u8; 32], Arc<Code>> = previous
-            .into_iter()
-            .flat_map(|machine| &machine.units)
-            .map(|unit| (unit.identity, Arc::clone(&unit.code)))
-            .collect();
         let calls = calls(plan);
-        let of = |number: usize| calls.get(number).copied().unwrap_or_default();
-        let mut machine = Machine::default();
-        let numbered: Vec<_> = plan.rules.iter().enumerate().collect();
-        for of_policy in numbered.chunk_by(|(_, a), (_, b)| a.policy == b.policy) {
+        let (mut machine, mut routines) = (Machine::default(), Routines::default());
+        for (rule, calls) in plan.rules.iter().zip(&calls) {
+            let mut alone = || {
+                let (start, routine) = machine.numbers.alone(plan, &rule.condition);
+                let asks = rule.has_dates() || !rule.taken.is_empty();
+                Alone { routine: routines.number(routine) as u32, start, reads_risk: rule.reads_risk, asks }
+            };
+            machine.alone.push(calls.alone.then(&mut alone));
+        }
+        let swept = plan.rules.iter().enumerate().zip(&calls).filter(|(_, calls)| calls.swept);
+        let swept: Vec<_> = swept.map(|(rule, _)| rule).collect();
+        for of_policy in swept.chunk_by(|(_, a), (_, b)| a.policy == b.policy) {
             for rules in of_policy.chunks(RULES_PER_UNIT) {
-                let unit = Unit::new(plan, rules, of);
-                let identity = unit.identity();
-                let code = match known.get(&identity) {
-                    Some(code) => Arc::clone(code),
-                    None => compile(&unit)?,
-                };
-                known.insert(identity, Arc::clone(&code));
-                let place = |(number, (_, rule)): (u8, &(usize, &RulePlan))| Place {
-                    unit: machine.units.len() as u32,
-                    number,
-                    reads_risk: rule.reads_risk,
-                    asks: rule.has_dates() || !rule.taken.is_empty(),
-                };
-                machine.places.extend((0..).zip(rules).map(place));
-                machine.units.push(CompiledUnit { tables: unit.tables(), unit, identity, code });
+                let conditions = rules.iter().map(|(_, rule)| &rule.condition);
+                let (start, routine) = machine.numbers.sweep(plan, conditions);
+                let rules = rules.iter().map(|(number, _)| *number).collect();
+                machine.sweeps.push(Swept { rules, routine: routines.number(routine), start });
             }
         }
-        machine.always = EventKind::ALL.iter().map(|kind| machine.always_of(plan, *kind)).collect();
+        machine.routines = routines.in_order();
+        machine.code = code_of(&machine.routines, previous)?;
+        machine.always = machine.always_of_kinds(plan);
         Ok(machine)
     }
 
-    fn always_of(&self, plan: &Plan, kind: EventKind) -> Always {
-        let mut always = Always::default();
-        for number in &plan.kind(kind).index.always {
-            let (Some(rule), Some(place)) = (plan.rules.get(*number), self.places.get(*number)) else {
-                continue;
-            };
-            if rule.has_dates() {
-                always.dated.push(*number);
-                continue;
-            }
-            always.taken.extend(&rule.taken);
-            let [before, after] = &mut always.sweeps;
-            let sweeps = if rule.reads_risk { after } else { before };
-            let unit = place.unit as usize;
-            match sweeps.last_mut().filter(|sweep| sweep.unit == unit) {
-                Some(sweep) => sweep.wanted |= 1 << place.number,
-                None => sweeps.push(Sweep { unit, wanted: 1 << place.number }),
+    fn always_of_kinds(&self, plan: &Plan) -> Vec<Always> {
+        let mut places = vec![None; plan.rules.len()];
+        for (number, swept) in self.sweeps.iter().enumerate() {
+            for (place, rule) in swept.rules.iter().enumerate() {
+                if let Some(known) = places.get_mut(*rule) {
+                    *known = Some((number, place));
+                }
             }
         }
-        always.taken.sort_unstable();
-        always.taken.dedup();
-        always
+        EventKind::ALL.iter().map(|kind| always_of(plan, *kind, &places)).collect()
     }
 
     /// Finds the rules that are not false: of the candidates, and of those that nothing rules out.
@@ -136,17 +130,20 @@ impl Machine {
         let (slots, memo, answers) = (frame.slots(), frame.memo(), frame.answers());
         let call = Call { slots, memo, answers, frame, plan, scene };
         let mut alone = |number: usize| {
-            let Some(place) = self.places.get(number).filter(|place| place.reads_risk == after_risk) else {
+            let Some(Some(alone)) = self.alone.get(number) else { return };
+            if alone.reads_risk != after_risk {
                 return;
-            };
-            if place.asks {
-                let Some(rule) = plan.rules.get(number).filter(|rule| rule.in_force(scene.event.at())) else { return };
+            }
+            if alone.asks {
+                let Some(rule) = plan.rules.get(number).filter(|rule| rule.in_force(scene.event.at())) else {
+                    return;
+                };
                 for slot in &rule.taken {
                     frame.slot(plan, scene, *slot);
                 }
             }
-            let Some(compiled) = self.units.get(place.unit as usize) else { return };
-            let truth = compiled.code.call(usize::from(place.number), &call, &compiled.tables);
+            let Some((code, function)) = self.code.get(alone.routine as usize) else { return };
+            let truth = code.call(*function, &call, &self.numbers.tables(alone.start));
             if truth != Truth::False {
                 hits.push(Hit { rule: number, truth });
             }
@@ -159,14 +156,75 @@ impl Machine {
         }
         let [before, after] = &always.sweeps;
         for sweep in if after_risk { after } else { before } {
-            let Some(compiled) = self.units.get(sweep.unit) else { continue };
-            compiled.code.sweep(sweep.wanted, &call, &compiled.tables, |place, truth| {
-                if let Some(rule) = compiled.unit.rules.get(place) {
+            let Some(swept) = self.sweeps.get(sweep.swept) else { continue };
+            let Some((code, function)) = self.code.get(swept.routine) else { continue };
+            let tables = self.numbers.tables(swept.start);
+            code.sweep(*function, sweep.wanted, &call, &tables, |place, truth| {
+                if let Some(rule) = swept.rules.get(place) {
                     hits.push(Hit { rule: *rule, truth });
                 }
             });
         }
     }
+}
+
+/// The rules of one kind that nothing rules out; `places` tells for each rule its sweep, and its number there.
+fn always_of(plan: &Plan, kind: EventKind, places: &[Option<(usize, usize)>]) -> Always {
+    let mut always = Always::default();
+    for number in &plan.kind(kind).index.always {
+        let Some(rule) = plan.rules.get(*number) else { continue };
+        let Some(Some((swept, place))) = places.get(*number).filter(|_| !rule.has_dates()) else {
+            always.dated.push(*number);
+            continue;
+        };
+        always.taken.extend(&rule.taken);
+        let [before, after] = &mut always.sweeps;
+        let sweeps = if rule.reads_risk { after } else { before };
+        match sweeps.last_mut().filter(|sweep| sweep.swept == *swept) {
+            Some(sweep) => sweep.wanted |= 1 << place,
+            None => sweeps.push(Sweep { swept: *swept, wanted: 1 << place }),
+        }
+    }
+    always.taken.sort_unstable();
+    always.taken.dedup();
+    always
+}
+
+/// Routines by what they mean, numbered in the order in which they were met.
+#[derive(Default)]
+struct Routines(HashMap<Routine, usize, foldhash::fast::RandomState>);
+
+impl Routines {
+    fn number(&mut self, routine: Routine) -> usize {
+        let next = self.0.len();
+        *self.0.entry(routine).or_insert(next)
+    }
+
+    fn in_order(self) -> Vec<Routine> {
+        let mut numbered: Vec<_> = self.0.into_iter().collect();
+        numbered.sort_unstable_by_key(|(_, number)| *number);
+        numbered.into_iter().map(|(routine, _)| routine).collect()
+    }
+}
+
+/// The code of routines: that of the previous machine where it has them, else compiled.
+fn code_of(
+    routines: &[Routine],
+    previous: Option<&Machine>,
+) -> Result<Vec<(Arc<Code>, usize)>, CompileError> {
+    let known = previous.into_iter().flat_map(|machine| machine.routines.iter().zip(&machine.code));
+    let known: HashMap<_, _, foldhash::fast::RandomState> = known.collect();
+    let missing: Vec<&Routine> = routines.iter().filter(|routine| !known.contains_key(routine)).collect();
+    let units: Vec<&[&Routine]> = missing.chunks(RULES_PER_UNIT).collect();
+    let compiled = parallel::map(&units, |unit| compile(unit)).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut fresh = units
+        .iter()
+        .zip(&compiled)
+        .flat_map(|(unit, code)| (0..unit.len()).map(move |function| (Arc::clone(code), function)));
+    let code = routines
+        .iter()
+        .map(|routine| known.get(routine).map(|code| (*code).clone()).or_else(|| fresh.next()));
+    Ok(code.flatten().collect())
 }
 
 /// How each rule is called, over all kinds of events.

@@ -1,154 +1,172 @@
-//! Up to 64 rules of one policy as machine code sees them: numbered by themselves, so that equal units share code.
-
-use sha2::{Digest, Sha256};
+//! Rules as machine code sees them: with numbers of their own, so that rules of the same form share code.
 
 use super::abi::{SLOT_SIZE, Tables};
-use crate::plan::{Cond, Operand, Plan, RulePlan, SLOTS, Shape, fixed};
+use crate::plan::{Cond, Operand, Plan, SLOTS, Shape, fixed};
 
-/// The conditions of a unit's rules, with numbers of its own.
-#[derive(Debug, Default)]
-pub(crate) struct Unit {
-    /// The rules, by their numbers in the plan.
-    pub rules: Vec<usize>,
-    /// One condition for each rule.
-    pub conditions: Vec<LocalCond>,
-    /// How each rule is called.
-    pub calls: Vec<Calls>,
-    /// The plan's numbers of the texts.
-    pub texts: Vec<u64>,
-    /// The plan's numbers of the called predicates.
-    pub predicates: Vec<u64>,
-    /// The plan's numbers of the questions to memories.
-    questions: Vec<u64>,
-    /// The values of the parameters, and their places in the plan's block.
-    pub params: Vec<i128>,
-    places: Vec<usize>,
-    /// The plan's bits of the texts that are asked of lists.
-    masks: Vec<i128>,
-    /// Where the values inside json stand among the slots, in bytes.
-    taken: Vec<u64>,
-}
-
-/// How a rule is called: by itself, where the index finds it, or together with those that nothing rules out.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Calls {
-    pub alone: bool,
-    pub swept: bool,
-}
-
-// The tables point into the unit's own vectors, which live and die with it; moving the unit does not move these.
-impl Unit {
-    /// The tables that its code reads. Valid while the unit lives and is not changed.
-    pub(crate) fn tables(&self) -> Tables {
-        Tables {
-            texts: self.texts.as_ptr(),
-            predicates: self.predicates.as_ptr(),
-            questions: self.questions.as_ptr(),
-            params: self.params.as_ptr(),
-            masks: self.masks.as_ptr(),
-            taken: self.taken.as_ptr(),
-        }
-    }
+/// What one function is made from. Equal routines are the same code, whatever texts, numbers and policies they are for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Routine {
+    /// One rule, called by itself, where the index finds it.
+    Alone(LocalCond),
+    /// Up to 64 rules that nothing rules out.
+    Sweep(Vec<LocalCond>),
 }
 
 /// A condition over inline tests and calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum LocalCond {
     Const(bool),
-    /// A test that is done inline. Its texts, its parameter and its mask are the unit's numbers.
+    /// A test that is done inline. Its texts, its operand, its mask and its slot inside json are the routine's numbers.
     Inline(Shape),
-    /// The unit's number of a called predicate.
+    /// The routine's number of a called predicate.
     Called(usize),
     Not(Box<LocalCond>),
     And(Vec<LocalCond>),
     Or(Vec<LocalCond>),
 }
 
-impl Unit {
-    pub(crate) fn new(plan: &Plan, rules: &[(usize, &RulePlan)], calls: impl Fn(usize) -> Calls) -> Unit {
-        let mut unit = Unit::default();
-        for (number, rule) in rules {
-            unit.rules.push(*number);
-            unit.calls.push(calls(*number));
-            let condition = unit.localize(plan, &rule.condition);
-            unit.conditions.push(condition);
-        }
-        unit
+/// What routines reach by numbers of their own: for all rules of a plan, one behind the other.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    /// The plan's numbers of texts, called predicates and questions, and where values inside json stand.
+    short: Vec<u64>,
+    /// Constants, the values of parameters, and the plan's bits of the texts that are asked of lists.
+    wide: Vec<i128>,
+}
+
+/// Where those of one rule, or of a sweep, begin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    short: u32,
+    wide: u32,
+}
+
+/// What a short number is a number of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Text,
+    Predicate,
+    Question,
+    Taken,
+}
+
+impl Numbers {
+    /// The tables that code reads. Valid while the numbers live and are not changed.
+    pub(crate) fn tables(&self, start: Start) -> Tables {
+        let short = self.short.get(start.short as usize..).unwrap_or_default().as_ptr();
+        let wide = self.wide.get(start.wide as usize..).unwrap_or_default().as_ptr();
+        Tables { short, wide }
     }
 
-    /// What the code of this unit depends on, and nothing else.
-    pub(crate) fn identity(&self) -> [u8; 32] {
-        Sha256::digest(format!("{:?}{:?}", self.conditions, self.calls)).into()
+    /// A rule that is called by itself: constants stand in the table, so that only its form matters.
+    pub(crate) fn alone(&mut self, plan: &Plan, condition: &Cond) -> (Start, Routine) {
+        let mut local = Local::new(plan, self, false);
+        (local.start, Routine::Alone(local.condition(condition)))
     }
 
-    fn localize(&mut self, plan: &Plan, condition: &Cond) -> LocalCond {
-        let all =
-            |unit: &mut Unit, parts: &[Cond]| parts.iter().map(|part| unit.localize(plan, part)).collect();
+    /// Rules that are swept: constants stand in the code, which runs for every event.
+    pub(crate) fn sweep<'c>(
+        &mut self,
+        plan: &Plan,
+        conditions: impl Iterator<Item = &'c Cond>,
+    ) -> (Start, Routine) {
+        let mut local = Local::new(plan, self, true);
+        (local.start, Routine::Sweep(conditions.map(|condition| local.condition(condition)).collect()))
+    }
+}
+
+/// One routine in the making.
+struct Local<'n> {
+    plan: &'n Plan,
+    numbers: &'n mut Numbers,
+    start: Start,
+    /// Its short numbers so far.
+    short: Vec<(Of, u64)>,
+    constants_in_code: bool,
+}
+
+impl<'n> Local<'n> {
+    fn new(plan: &'n Plan, numbers: &'n mut Numbers, constants_in_code: bool) -> Local<'n> {
+        let start = Start { short: numbers.short.len() as u32, wide: numbers.wide.len() as u32 };
+        Local { plan, numbers, start, short: Vec::new(), constants_in_code }
+    }
+
+    fn condition(&mut self, condition: &Cond) -> LocalCond {
+        let mut all = |parts: &[Cond]| parts.iter().map(|part| self.condition(part)).collect();
         match condition {
             Cond::Const(value) => LocalCond::Const(*value),
-            Cond::Not(inner) => LocalCond::Not(Box::new(self.localize(plan, inner))),
-            Cond::And(parts) => LocalCond::And(all(self, parts)),
-            Cond::Or(parts) => LocalCond::Or(all(self, parts)),
-            Cond::Predicate(number) => match plan.predicate(*number).map(|predicate| predicate.shape.clone())
-            {
+            Cond::And(parts) => LocalCond::And(all(parts)),
+            Cond::Or(parts) => LocalCond::Or(all(parts)),
+            Cond::Not(inner) => LocalCond::Not(Box::new(self.condition(inner))),
+            Cond::Predicate(number) => match self.plan.predicate(*number).map(|known| &known.shape) {
                 None | Some(Shape::Called | Shape::Part { .. }) => {
-                    LocalCond::Called(place_of(&mut self.predicates, *number as u64))
+                    LocalCond::Called(self.number(Of::Predicate, *number as u64))
                 }
-                Some(shape) => LocalCond::Inline(self.local_shape(plan, shape)),
+                Some(shape) => LocalCond::Inline(self.shape(shape)),
             },
         }
     }
 
-    fn local_shape(&mut self, plan: &Plan, shape: Shape) -> Shape {
+    fn shape(&mut self, shape: &Shape) -> Shape {
         match shape {
             Shape::Texts { slot, texts, absent } => {
-                let texts =
-                    texts.iter().map(|text| place_of(&mut self.texts, u64::from(*text)) as u32).collect();
-                Shape::Texts { slot: self.slot(slot), texts, absent }
+                let texts = texts.iter().map(|text| self.number(Of::Text, u64::from(*text)) as u32).collect();
+                Shape::Texts { slot: self.slot(*slot), texts, absent: *absent }
             }
             Shape::Number { slot, comparison, operand, absent } => {
-                let operand = self.operand(plan, operand);
-                Shape::Number { slot: self.slot(slot), comparison, operand, absent }
+                let operand = self.operand(operand);
+                Shape::Number { slot: self.slot(*slot), comparison: *comparison, operand, absent: *absent }
             }
             Shape::Answer { question, comparison, operand } => {
-                let question = place_of(&mut self.questions, question as u64);
-                Shape::Answer { question, comparison, operand: self.operand(plan, operand) }
+                let question = self.number(Of::Question, *question as u64);
+                Shape::Answer { question, comparison: *comparison, operand: self.operand(operand) }
             }
             Shape::Happened { question } => {
-                Shape::Happened { question: place_of(&mut self.questions, question as u64) }
+                Shape::Happened { question: self.number(Of::Question, *question as u64) }
             }
             Shape::Mask { slot, mask, all } => {
-                Shape::Mask { slot, mask: place_of(&mut self.masks, mask) as i128, all }
+                Shape::Mask { slot: *slot, mask: self.wide(*mask) as i128, all: *all }
             }
-            Shape::Bool { slot, wanted, absent } => Shape::Bool { slot: self.slot(slot), wanted, absent },
-            other @ (Shape::Present { .. } | Shape::Part { .. } | Shape::Called) => other,
+            Shape::Bool { slot, wanted, absent } => {
+                Shape::Bool { slot: self.slot(*slot), wanted: *wanted, absent: *absent }
+            }
+            Shape::Present { slot } => Shape::Present { slot: *slot },
+            Shape::Part { .. } | Shape::Called => Shape::Called,
         }
     }
 
-    /// Slots of fields are everywhere the same; those of values inside json get numbers of the unit.
+    /// Slots of fields are everywhere the same; those of values inside json get numbers of the routine.
     fn slot(&mut self, slot: usize) -> usize {
         match slot {
             0..SLOTS => slot,
-            taken => SLOTS + place_of(&mut self.taken, taken as u64 * SLOT_SIZE as u64),
+            taken => SLOTS + self.number(Of::Taken, taken as u64 * SLOT_SIZE as u64),
         }
     }
 
-    fn operand(&mut self, plan: &Plan, operand: Operand) -> Operand {
-        let Operand::Param(place) = operand else { return operand };
-        let local = place_of(&mut self.places, place);
-        if local == self.params.len() {
-            self.params.push(plan.values.get(place).and_then(fixed).unwrap_or(0));
+    fn operand(&mut self, operand: &Operand) -> Operand {
+        match *operand {
+            Operand::Const(value) if self.constants_in_code => Operand::Const(value),
+            Operand::Const(value) => Operand::Param(self.wide(value)),
+            Operand::Param(place) => {
+                let value = self.plan.values.get(place).and_then(fixed).unwrap_or(0);
+                Operand::Param(self.wide(value))
+            }
         }
-        Operand::Param(local)
     }
-}
 
-fn place_of<T: PartialEq>(list: &mut Vec<T>, value: T) -> usize {
-    match list.iter().position(|known| *known == value) {
-        Some(place) => place,
-        None => {
-            list.push(value);
-            list.len() - 1
-        }
+    /// The routine's number of something that has a number in the plan, the same wherever it stands in the routine.
+    fn number(&mut self, of: Of, number: u64) -> usize {
+        let known = self.short.iter().position(|known| *known == (of, number));
+        known.unwrap_or_else(|| {
+            self.short.push((of, number));
+            self.numbers.short.push(number);
+            self.short.len() - 1
+        })
+    }
+
+    /// Each value gets a place of its own: which of them are equal is no part of a rule's form.
+    fn wide(&mut self, value: i128) -> usize {
+        self.numbers.wide.push(value);
+        self.numbers.wide.len() - 1 - self.start.wide as usize
     }
 }

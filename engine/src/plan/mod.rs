@@ -92,7 +92,7 @@ pub(crate) struct Predicate {
 }
 
 /// How machine code answers a predicate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Shape {
     /// A text field is one of these.
     Texts { slot: usize, texts: Vec<u32>, absent: Truth },
@@ -115,7 +115,7 @@ pub(crate) enum Shape {
 }
 
 /// What a number is compared with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Operand {
     /// A literal.
     Const(i128),

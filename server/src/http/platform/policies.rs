@@ -282,13 +282,8 @@ pub async fn check_policy(
     reader: Reader,
     Json(new): Json<NewSource, POLICY_BYTES>,
 ) -> Result<axum::Json<CheckBody>, Problem> {
-    let header = rollout::inspect(&reader.org.view.policies(), new.source).await?;
-    Ok(axum::Json(CheckBody {
-        valid: true,
-        name: header.name,
-        title: header.title,
-        diagnostics: header.reports,
-    }))
+    let (header, diagnostics) = rollout::inspect(&reader.org.view.policies(), new.source).await?;
+    Ok(axum::Json(CheckBody { valid: true, name: header.name, title: header.title, diagnostics }))
 }
 
 /// An earlier or present source of a policy.

@@ -179,7 +179,7 @@ fn bench(store: Arc<TestStore>) -> Bench {
 
 fn bench_of(store: Arc<TestStore>, source: &str, limits: MemoryLimits) -> Bench {
     let policies = Arc::new(vec![policy(source)]);
-    let generation = Arc::new(compile(&policies, None).unwrap());
+    let generation = Arc::new(compile(&policies).unwrap());
     let memories = Memories::limited(&generation, limits);
     let view = Arc::new(View {
         id: Uuid::from_u128(1),
@@ -235,7 +235,7 @@ impl Bench {
     /// A change to this source.
     fn change(&self, source: &str) -> PolicyChange {
         let policies = Arc::new(vec![policy(source)]);
-        let generation = Arc::new(compile(&policies, None).unwrap());
+        let generation = Arc::new(compile(&policies).unwrap());
         let change = Change::Policy { policy: Arc::clone(&policies[0]), new_source_by: None };
         let (what, name, based_on) = ("updated", "p".to_owned(), self.view.policies());
         PolicyChange { what, name, based_on, policies, generation, change, filled: None }
