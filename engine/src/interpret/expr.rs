@@ -33,6 +33,8 @@ pub(crate) struct Scene<'e> {
     pub faulted: Cell<bool>,
     variables: RefCell<Vec<(u32, Option<Value<'e>>)>>,
     pub(super) memory: &'e dyn Recall,
+    /// The event's time, once a memory was asked.
+    pub(super) now: Cell<Option<i64>>,
     /// Keys that were worked out, by the number of their list and that of the memory's keys.
     pub(super) keys: RefCell<Vec<((usize, usize), AskedKeys)>>,
     /// The earlier events that answers rest on, while somebody wants to know.
@@ -53,6 +55,7 @@ impl<'e> Scene<'e> {
     pub(crate) fn after(event: &'e Event, params: &'e [Const], memory: &'e dyn Recall) -> Scene<'e> {
         Scene {
             memory,
+            now: Cell::new(None),
             keys: RefCell::default(),
             answers: RefCell::default(),
             resting_on: RefCell::default(),

@@ -186,7 +186,9 @@ impl<'e> Scene<'e> {
             }
             keys
         });
-        Some(Asked { ask, key: key?, any, span, now: self.event.at() })
+        let now = self.now.get().unwrap_or_else(|| self.event.at());
+        self.now.set(Some(now));
+        Some(Asked { ask, key: key?, any, span, now })
     }
 
     /// The keys of a question, worked out.

@@ -181,8 +181,11 @@ impl State {
 /// The most witnesses that an incident names.
 const WITNESSES: usize = 100;
 
-/// How many of the latest entries are inside; they are in order of time.
+/// How many of the latest entries are inside; they are in order of time. Mostly all are.
 fn latest_inside(ring: &VecDeque<Stamp>, inside: impl Fn(&Stamp) -> bool) -> usize {
+    if ring.front().is_none_or(&inside) {
+        return ring.len();
+    }
     ring.len() - ring.partition_point(|stamp| !inside(stamp))
 }
 

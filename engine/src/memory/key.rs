@@ -290,3 +290,38 @@ fn json(bytes: &mut Vec<u8>, value: &Json) -> Option<()> {
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used, reason = "a test that can't go on should say so")]
+
+    use super::*;
+
+    /// Snapshots hold keys: what they are made from must not change.
+    #[test]
+    fn a_key_is_the_first_half_of_a_hash() {
+        let mut bytes = b"s\x03\0\0\0\0\0\0\0orgs\x07\0\0\0\0\0\0\0agent-1n".to_vec();
+        bytes.extend_from_slice(&5_000_000_000i128.to_le_bytes());
+        let agent = Value::Text("agent-1".into());
+        let five = Value::Number(lictor_dsl::number::Number::whole(5));
+        let key = || {
+            let bytes = Bytes::of_org("org").with(&agent).and_then(|bytes| bytes.with(&five));
+            bytes.expect("known").key()
+        };
+        assert_eq!(key(), sha(&bytes));
+        assert_eq!(key(), sha(&bytes), "known again");
+    }
+
+    /// Far more keys than are known at once, each asked twice in a row and again after all others.
+    #[test]
+    fn a_key_that_is_known_again_is_the_same() {
+        for number in (0..3 * LATELY_KEYS).chain(0..LATELY_KEYS) {
+            let agent = format!("agent-{number}");
+            let value = Value::Text(agent.as_str().into());
+            let (first, again) = (digest(&value), digest(&value));
+            let mut bytes = Vec::new();
+            text(&mut bytes, b's', &agent);
+            assert_eq!((first, again), (Some(sha(&bytes)), Some(sha(&bytes))));
+        }
+    }
+}

@@ -110,8 +110,8 @@ impl Steps {
     /// Those from this one on, of so many.
     fn summed(&self, operator: MemoryOperator, first: i64, count: usize) -> Step {
         let mut sum = Step::empty(0);
-        let inside = self.steps.iter().take(count).filter(|step| step.number >= first);
-        inside.for_each(|step| sum.join(operator, step));
+        let from = self.steps.partition_point(|step| step.number < first).min(count);
+        self.steps.range(from..count).for_each(|step| sum.join(operator, step));
         sum
     }
 
@@ -216,4 +216,54 @@ impl<'d> Deserialize<'d> for Steps {
 pub(super) fn step_of(memory: &MemoryPlan, length: Option<i64>, stamp: Stamp) -> (i64, i64) {
     let number = length.map_or(0, |length| stamp.at.div_euclid(length.max(1)));
     (number, first_step(Span::Time(memory.horizon_us), length, stamp.at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::compiled;
+    use super::*;
+    use crate::plan::memory::Keep;
+
+    /// Whatever was summed up before, the steps of any window are those that are held.
+    #[test]
+    fn what_was_summed_up_is_the_sum() {
+        let generation = compiled(
+            "rule sum on intent { when sum(intent.amount per agent.id within 1h) > 5 warn }
+             rule most on intent { when max(intent.amount per agent.id within 1h) > 5 warn }
+             rule least on intent { when min(intent.amount per agent.id within 1h) < 5 warn }",
+        );
+        for memory in &generation.plan().memories.all {
+            let Keep::Steps(length, _) = memory.keep else { panic!("not in steps") };
+            let (mut steps, mut known) = (Steps::default(), 0);
+            for number in 0..2_000i64 {
+                // Busy, then quiet, then busy again.
+                let at = number * if number % 400 < 300 { 7_000_000 } else { 900_000_000 };
+                let stamp = Stamp { at, id: 0 };
+                let value = (number % 17 != 0).then(|| Stored::Number(i128::from(number * 31 % 97 - 48)));
+                let counts = if number % 5 == 0 { Truth::Unknown } else { Truth::True };
+                let (step, _) = step_of(memory, length, stamp);
+                let before = steps.latest(step).cloned();
+                let fell = steps.reach_before(step_of(memory, length, stamp).1);
+                steps.add(memory, length, counts, value.as_ref(), stamp);
+                if number % 13 == 0 && !fell {
+                    steps.take_back(before);
+                    steps.add(memory, length, counts, value.as_ref(), stamp);
+                }
+                for window in [60_000_000, 1_800_000_000, 3_540_000_000, 3_600_000_000] {
+                    for later in [0, 30_000_000, 200_000_000] {
+                        let first = first_step(Span::Time(window), length, at + later);
+                        let anew = steps.summed(memory.operator, first, steps.steps.len());
+                        assert_eq!(
+                            steps.since(memory.operator, first),
+                            anew,
+                            "{} event {number}",
+                            memory.text
+                        );
+                        known += usize::from(steps.earlier_since(first).is_some());
+                    }
+                }
+            }
+            assert!(known > 1_000, "{known} were known");
+        }
+    }
 }
