@@ -234,10 +234,10 @@ mod tests {
         );
         for memory in &generation.plan().memories.all {
             let Keep::Steps(length, _) = memory.keep else { panic!("not in steps") };
-            let (mut steps, mut known) = (Steps::default(), 0);
+            let (mut steps, mut known, mut at) = (Steps::default(), 0, 0);
             for number in 0..2_000i64 {
                 // Busy, then quiet, then busy again.
-                let at = number * if number % 400 < 300 { 7_000_000 } else { 900_000_000 };
+                at += if number % 400 < 300 { 7_000_000 } else { 900_000_000 };
                 let stamp = Stamp { at, id: 0 };
                 let value = (number % 17 != 0).then(|| Stored::Number(i128::from(number * 31 % 97 - 48)));
                 let counts = if number % 5 == 0 { Truth::Unknown } else { Truth::True };

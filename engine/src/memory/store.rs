@@ -310,7 +310,6 @@ impl Memories {
         let stamp = Stamp { at: self.latest_at, id: number };
         let scene = Scene::new(event, &plan.values);
         let mut changes = std::mem::take(&mut self.changes);
-        changes.clear();
         generation.concerned(&scene, |memory, number, evaluator| {
             let Some(bound) = self.bound.get(number).filter(|bound| bound.ready) else { return };
             let condition = |condition| evaluator.condition(condition);
@@ -329,6 +328,8 @@ impl Memories {
                 self.update(plan, key, changes, stamp, any);
             });
         }
+        // What an event said is not kept longer than needed.
+        changes.clear();
         self.changes = changes;
         self.bury();
     }
