@@ -9,12 +9,11 @@ use lictor_dsl::number::Number;
 use lictor_dsl::text::{fold, host, moment};
 use lictor_dsl::types::{Element, Type};
 
-use super::recall::Recollection;
+use super::recall::{AskedKeys, Recollection};
 use crate::event::{Event, FieldRef};
 use crate::json::Json;
 use crate::limits::{BYTES_A_STEP, MEMBERS_A_STEP, PATTERN_STEPS, STEPS};
 use crate::memory::answer::{Answer, Span};
-use crate::memory::key::Key;
 use crate::memory::{Nothing, Recall};
 use crate::plan::node::{Node, Part, Patterns};
 use crate::truth::Truth;
@@ -34,8 +33,10 @@ pub(crate) struct Scene<'e> {
     pub faulted: Cell<bool>,
     variables: RefCell<Vec<(u32, Option<Value<'e>>)>>,
     pub(super) memory: &'e dyn Recall,
-    /// Keys that were worked out, by the number of their list.
-    pub(super) keys: RefCell<Vec<(usize, Option<Key>)>>,
+    /// The event's time, once a memory was asked.
+    pub(super) now: Cell<Option<i64>>,
+    /// Keys that were worked out, by the number of their list and that of the memory's keys.
+    pub(super) keys: RefCell<Vec<((usize, usize), AskedKeys)>>,
     /// The earlier events that answers rest on, while somebody wants to know.
     pub(super) resting_on: RefCell<Option<BTreeSet<u64>>>,
     /// What memories answered, by memory, number of the list of keys, and window.
@@ -54,6 +55,7 @@ impl<'e> Scene<'e> {
     pub(crate) fn after(event: &'e Event, params: &'e [Const], memory: &'e dyn Recall) -> Scene<'e> {
         Scene {
             memory,
+            now: Cell::new(None),
             keys: RefCell::default(),
             answers: RefCell::default(),
             resting_on: RefCell::default(),
