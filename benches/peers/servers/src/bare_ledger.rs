@@ -18,10 +18,10 @@ const TOOL: &str = "tool_7";
 /// What a wrapped key takes.
 const WRAPPED_KEY: [u8; 60] = [10; 60];
 /// What an entry says beside the rules that matched, and what each of them adds.
-const RECORD_BYTES: usize = 648;
-const RULE_BYTES: usize = 100;
+const RECORD_BYTES: usize = 589;
+const RULE_BYTES: usize = 82;
 /// What is kept beside the event: the agent as it was, a nonce and a tag.
-const PAYLOAD_BYTES: usize = 250;
+const PAYLOAD_BYTES: usize = 226;
 /// Requests that may wait.
 const QUEUE: usize = 4_096;
 
@@ -58,7 +58,10 @@ impl Ledger {
     }
 }
 
-fn write_all(mut connection: Connection, mut waiting: mpsc::Receiver<(Row, oneshot::Sender<()>)>) -> Result<()> {
+fn write_all(
+    mut connection: Connection,
+    mut waiting: mpsc::Receiver<(Row, oneshot::Sender<()>)>,
+) -> Result<()> {
     let mut seq = 0_i64;
     let mut batch = Vec::new();
     while waiting.blocking_recv_many(&mut batch, 512) > 0 {
@@ -67,7 +70,7 @@ fn write_all(mut connection: Connection, mut waiting: mpsc::Receiver<(Row, onesh
             let mut entries = transaction.prepare_cached(
                 "INSERT INTO entries (org_id, seq, entry_id, canonical, hash, prev_hash, kind, source, agent_id, task, actor, \
                  action, outcome, risk, at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, 'action', '/decide', ?6, ?7, ?8, ?9, ?10, 0, ?2)",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, 'action', '/api/v1/decisions', ?6, ?7, ?8, ?9, ?10, 0, ?2)",
             )?;
             let mut payloads = transaction.prepare_cached(
                 "INSERT INTO payloads (org_id, entry_id, wrapped_key, ciphertext) VALUES (?1, ?2, ?3, ?4)",
@@ -89,13 +92,16 @@ fn write_all(mut connection: Connection, mut waiting: mpsc::Receiver<(Row, onesh
     Ok(())
 }
 
-fn insert(entries: &mut CachedStatement<'_>, payloads: &mut CachedStatement<'_>, row: &Row, seq: i64) -> Result<()> {
+fn insert(
+    entries: &mut CachedStatement<'_>,
+    payloads: &mut CachedStatement<'_>,
+    row: &Row,
+    seq: i64,
+) -> Result<()> {
     let id = u128::try_from(seq)?.to_be_bytes();
     let mut canonical = vec![b' '; RECORD_BYTES + RULE_BYTES * row.rules];
     canonical[..16].copy_from_slice(&id);
-    entries.execute(params![
-        ORG, seq, id, canonical, HASH, AGENT, TASK, ACTOR, TOOL, row.decision
-    ])?;
+    entries.execute(params![ORG, seq, id, canonical, HASH, AGENT, TASK, ACTOR, TOOL, row.decision])?;
     let mut payload = vec![0; PAYLOAD_BYTES + row.body.len()];
     payload[PAYLOAD_BYTES..].copy_from_slice(&row.body);
     payloads.execute(params![ORG, id, WRAPPED_KEY, payload])?;
