@@ -12,10 +12,11 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::accounts::Caller;
-use crate::agents::{Agent, Profile};
+use crate::agents::{Known, Profile};
 use crate::app::{App, Org};
 use crate::draft::{Answer, Prepared, Refused, judge, payload};
 use crate::http::members::members;
+use crate::ids;
 use crate::intents::Declaration;
 use crate::registration::{Registered, Registration};
 use crate::sequencer::Unavailable;
@@ -46,9 +47,10 @@ pub struct Incoming<'a> {
 }
 
 /// Decodes an event, with the server's word on everything attested.
-pub fn decode(org: &Org, incoming: Incoming<'_>, agent: &Agent) -> Result<Event, Refused> {
-    let id = org.view.id.to_string();
-    let origin = Origin::Server { org: &id, source: incoming.source, agent: &agent.facts() };
+pub fn decode(org: &Org, incoming: Incoming<'_>, agent: &Known) -> Result<Event, Refused> {
+    let mut id = Uuid::encode_buffer();
+    let id = &*org.view.id.hyphenated().encode_lower(&mut id);
+    let origin = Origin::Server { org: id, source: incoming.source, agent: &agent.facts };
     let event = Event::decode(incoming.json, origin).map_err(|invalid| Refused::Invalid(invalid.errors))?;
     refuse_oversized(incoming.json)?;
     Ok(event)
@@ -59,15 +61,15 @@ pub fn prepare(
     app: &App,
     org: &Org,
     incoming: Incoming<'_>,
-    agent: &Arc<Agent>,
+    agent: &Known,
     declaration: Option<Declaration>,
 ) -> Result<Prepared, Refused> {
     let event = decode(org, incoming, agent)?;
-    let id = Uuid::now_v7();
-    let payload = payload(agent, incoming.json).map_err(|_| Refused::Unsealable)?;
+    let id = ids::new();
+    let payload = payload(agent.json.as_deref().ok_or(Refused::Unsealable)?, incoming.json);
     let sealed = app.vault.seal(org.view.id, id, &payload).map_err(|_| Refused::Unsealable)?;
     let (source, actor) = (incoming.source, incoming.caller.actor());
-    Ok(Prepared { id, event, source, agent: Arc::clone(agent), actor, sealed, declaration })
+    Ok(Prepared { id, event, source, agent: Arc::clone(&agent.agent), actor, sealed, declaration })
 }
 
 /// Judges one event and records the decision; answers when it is durable.

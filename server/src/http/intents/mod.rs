@@ -18,7 +18,7 @@ use super::members::canonical;
 use super::problem::{FieldProblem, Problem, WriteProblems};
 use super::values::Decimal;
 use crate::accounts::Caller;
-use crate::agents::Agent;
+use crate::agents::Known;
 use crate::app::{App, Org};
 use crate::clock::rfc3339;
 use crate::draft::{Answer, Refused};
@@ -35,7 +35,7 @@ const MAX_KEY_BYTES: usize = 255;
 pub struct Named {
     caller: Caller,
     org: Arc<Org>,
-    agent: Arc<Agent>,
+    agent: Arc<Known>,
 }
 
 impl FromRequestParts<Arc<App>> for Named {

@@ -8,4 +8,5 @@ pub mod incidents;
 pub mod ledger;
 pub mod logs;
 pub mod orgs;
+pub mod plain;
 pub mod policies;

@@ -1,0 +1,159 @@
+//! The usual request for a decision: one small event of an agent that is there, sent by an API key.
+//!
+//! It is answered without the detours that others need. Whatever is unusual or wrong goes on to its route, which says
+//! what; so nothing may have happened before it is clear that an event is judged.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, header};
+use axum::response::{IntoResponse, Response};
+use lictor_engine::json::{Cursor, JsonError, Kind};
+use serde::Serialize;
+
+use super::super::auth::Actor;
+use super::super::body::{announced, is_shallow, whole};
+use super::super::problem::Problem;
+use super::decisions::{DecisionBody, SOURCE, answered, hypothetical};
+use crate::agents::Known;
+use crate::app::App;
+use crate::pdp::{Incoming, MAX_FIELD_BYTES, PdpError, decide, decode, dry_run, prepare};
+
+/// What most answers are shorter than.
+const ANSWER_BYTES: usize = 1024;
+
+/// What became of a request.
+pub enum Plain {
+    /// It is answered.
+    Answered {
+        /// The answer.
+        response: Response,
+        /// Whether all of the body was read.
+        is_read: bool,
+    },
+    /// Nothing happened: its route answers it.
+    Other(Request),
+}
+
+/// Answers a request if it is a usual one.
+pub async fn answer(app: &App, request: Request) -> Plain {
+    let is_asked = request.method() == Method::POST && request.uri().path() == SOURCE;
+    let length = announced(request.headers()).filter(|length| *length <= MAX_FIELD_BYTES);
+    let (true, Some(length)) = (is_asked, length) else { return Plain::Other(request) };
+    let Some(actor) = Actor::by_key(app, request.headers()) else { return Plain::Other(request) };
+    let (parts, mut body) = request.into_parts();
+    let body = match whole(&mut body, Some(length), MAX_FIELD_BYTES).await {
+        Ok(bytes) => bytes,
+        Err(problem) => return Plain::Answered { response: problem.into_response(), is_read: false },
+    };
+    match judged(app, &actor, &body).await {
+        Some(Ok(decision)) => Plain::Answered { response: json(&decision), is_read: true },
+        Some(Err(problem)) => Plain::Answered { response: problem.into_response(), is_read: true },
+        None => Plain::Other(Request::from_parts(parts, Body::from(body))),
+    }
+}
+
+/// The decision on a body that is an event; nothing, if that is not certain.
+async fn judged(app: &App, actor: &Actor, body: &Bytes) -> Option<Result<DecisionBody, Problem>> {
+    let text = std::str::from_utf8(body).ok().filter(|text| is_shallow(text))?;
+    let Head { agent, dry_run } = Head::read(text).ok()??;
+    let Actor { caller, org } = actor;
+    let agent: Arc<Known> = org.view.directory.find(&agent).filter(|agent| agent.obeys(caller))?;
+    // Well-formed, so what surrounds it is white space.
+    let incoming = Incoming { caller, source: SOURCE, json: text.trim().as_bytes() };
+    Some(if dry_run {
+        let event = decode(org, incoming, &agent).ok()?;
+        let decisions = self::dry_run(org, vec![(event, Some(app.clock.now_us()))]).await;
+        let decision = decisions.map(|mut decisions| decisions.pop().map(hypothetical));
+        decision.map_err(Problem::from).and_then(|decision| decision.ok_or_else(Problem::internal))
+    } else {
+        let prepared = prepare(app, org, incoming, &agent, None).ok()?;
+        match decide(org, prepared).await {
+            Ok(answer) => answered(Ok(answer)),
+            Err(PdpError::Refused(refused)) => answered(Err(refused)),
+            Err(PdpError::Unavailable(unavailable)) => Err(unavailable.into()),
+        }
+    })
+}
+
+/// What has to be known of an event before it is read as one.
+struct Head<'a> {
+    agent: Cow<'a, str>,
+    dry_run: bool,
+}
+
+impl Head<'_> {
+    /// Nothing, if it is no single event or does not name its agent.
+    fn read(text: &str) -> Result<Option<Head<'_>>, JsonError> {
+        let (mut agent, mut dry_run) = (None, false);
+        let mut cursor = Cursor::over(text);
+        cursor.open_object()?;
+        while let Some(key) = cursor.next_key()? {
+            match (&*key, cursor.kind()?) {
+                ("agent", Kind::Object) => {
+                    cursor.open_object()?;
+                    while let Some(key) = cursor.next_key()? {
+                        match (&*key, cursor.kind()?) {
+                            ("id", Kind::Text) => agent = Some(cursor.string()?),
+                            _ => drop(cursor.skip()?),
+                        }
+                    }
+                }
+                ("dry_run", Kind::Bool) => dry_run = cursor.boolean()?,
+                ("dry_run" | "events", _) => return Ok(None),
+                _ => drop(cursor.skip()?),
+            }
+        }
+        cursor.end()?;
+        Ok(agent.map(|agent| Head { agent, dry_run }))
+    }
+}
+
+/// An answer written straight into its bytes.
+pub(super) fn json(body: &impl Serialize) -> Response {
+    let mut bytes = Vec::with_capacity(ANSWER_BYTES);
+    if let Err(error) = serde_json::to_writer(&mut bytes, body) {
+        tracing::error!(%error, "an answer can't be written");
+        return Problem::internal().into_response();
+    }
+    let mut response = Response::new(Body::from(bytes));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Option<(String, bool)> {
+        Head::read(text).ok().flatten().map(|head| (head.agent.into_owned(), head.dry_run))
+    }
+
+    #[test]
+    fn one_event_with_its_agent_is_usual() {
+        let bot = |dry_run| Some(("bot".to_owned(), dry_run));
+        assert_eq!(head(r#" {"a": [1, {"id": 2}], "agent": {"x": 1, "id": "b\u006ft"}} "#), bot(false));
+        assert_eq!(head(r#"{"dry_run": true, "agent": {"id": "bot", "y": null}}"#), bot(true));
+    }
+
+    #[test]
+    fn all_else_is_for_the_route() {
+        for text in [
+            "",
+            "[]",
+            "{}",
+            r#"{"agent": "bot"}"#,
+            r#"{"agent": {"id": 5}}"#,
+            r#"{"agent": {"id": "a", "id": "a"}}"#,
+            r#"{"agent": {"id": "a"}, "agent": {"id": "a"}}"#,
+            r#"{"agent": {"id": "a"}, "events": []}"#,
+            r#"{"agent": {"id": "a"}, "dry_run": null}"#,
+            r#"{"agent": {"id": "a"}} x"#,
+            r#"{"agent": {"id": "a"}"#,
+        ] {
+            assert_eq!(head(text), None, "{text}");
+        }
+    }
+}
