@@ -3,7 +3,7 @@
 //! Everything that costs time and needs no order happens here; the sequencer only puts it in its place.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use lictor_engine::decision::Decision;
 use lictor_engine::event::{Event, FieldError, Origin};
@@ -78,22 +78,34 @@ pub async fn decide(org: &Org, prepared: Prepared) -> Result<Answer, PdpError> {
     Ok(answers.into_iter().next().ok_or(Unavailable::NotDurable)??)
 }
 
+/// Judges an event, at this time or at its own, and records nothing. On this thread, unless a rule asks what happened
+/// before.
+pub async fn dry_run(org: &Org, event: Event, at_us: Option<i64>) -> Result<Decision, Unavailable> {
+    let decisions = dry_runs(org, [(event, at_us)]).await?;
+    decisions.into_iter().next().ok_or(Unavailable::Stopping)
+}
+
 /// Judges events, each at this time or at its own, and records nothing. On this thread, unless a rule asks what
 /// happened before.
-pub async fn dry_run(org: &Org, events: Vec<(Event, Option<i64>)>) -> Result<Vec<Decision>, Unavailable> {
+pub async fn dry_runs(
+    org: &Org,
+    events: impl IntoIterator<Item = (Event, Option<i64>)>,
+) -> Result<Vec<Decision>, Unavailable> {
     let in_force = org.view.in_force();
     if in_force.generation.remembers() {
-        return org.queue.would_decide(events).await;
+        return org.queue.would_decide(events.into_iter().collect()).await;
     }
-    let nothing = Memories::default();
     let decide = |(mut event, at_us): (Event, Option<i64>)| {
         if let Some(at_us) = at_us {
             event.set_at(at_us);
         }
-        judge(&in_force, &nothing, &event)
+        judge(&in_force, &NOTHING, &event)
     };
     Ok(events.into_iter().map(decide).collect())
 }
+
+/// What is remembered where no rule asks.
+static NOTHING: LazyLock<Memories> = LazyLock::new(Memories::default);
 
 /// Registers an agent, judged as `registration`.
 pub async fn register(

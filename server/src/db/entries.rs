@@ -1,60 +1,84 @@
 //! Rows of the ledger and of the payloads beside it.
 
+use std::sync::OnceLock;
+
 use lictor_dsl::number::Number;
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, FromRow, SqlSafeStr, SqlStr, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::sqlite::{Database, bytes32};
 use super::{Batch, StoreError};
 use crate::ledger::{Entry, StoredEntry};
+use crate::vault::Sealed;
 
-/// Rows written by one statement: few enough for the limits of any database, and one text to prepare.
-const ROWS_AT_ONCE: usize = 32;
+/// Rows written by one statement at most.
+const ROWS_AT_ONCE: usize = 64;
+
+static ENTRIES: Insert = Insert::new(
+    "INSERT INTO entries (org_id, seq, entry_id, canonical, hash, prev_hash, kind, source, agent_id, task, actor, \
+     action, outcome, risk, at) VALUES ",
+    15,
+);
+static PAYLOADS: Insert =
+    Insert::new("INSERT INTO payloads (org_id, entry_id, wrapped_key, ciphertext) VALUES ", 4);
 
 pub(super) async fn insert(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), StoreError> {
-    for entries in in_two_sizes(&batch.entries) {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO entries (org_id, seq, entry_id, canonical, hash, prev_hash, kind, source, agent_id, task, actor, \
-             action, outcome, risk, at) ",
-        );
-        query.push_values(entries, |mut row, entry: &Entry| {
-            row.push_bind(batch.org)
-                .push_bind(entry.seq)
-                .push_bind(entry.id)
-                .push_bind(entry.canonical.clone())
-                .push_bind(entry.hash.to_vec())
-                .push_bind(entry.prev_hash.to_vec())
-                .push_bind(entry.index.kind)
-                .push_bind(entry.index.source)
-                .push_bind(entry.index.agent)
-                .push_bind(entry.index.task.clone())
-                .push_bind(entry.index.actor.clone())
-                .push_bind(entry.index.action.clone())
-                .push_bind(entry.index.outcome)
-                .push_bind(entry.index.risk.map(risk_column))
-                .push_bind(entry.at_us);
-        });
-        query.build().execute(&mut *connection).await?;
+    for entries in batch.entries.chunks(ROWS_AT_ONCE) {
+        let mut query = ENTRIES.rows(entries.len());
+        for Entry { seq, id, canonical, hash, prev_hash, at_us, index } in entries {
+            query = query
+                .bind(batch.org)
+                .bind(*seq)
+                .bind(*id)
+                .bind(canonical.as_slice())
+                .bind(hash.as_slice())
+                .bind(prev_hash.as_slice())
+                .bind(index.kind)
+                .bind(index.source)
+                .bind(index.agent)
+                .bind(index.task.as_deref())
+                .bind(index.actor.as_str())
+                .bind(index.action.as_deref())
+                .bind(index.outcome)
+                .bind(index.risk.map(risk_column))
+                .bind(*at_us);
+        }
+        query.execute(&mut *connection).await?;
     }
-    for payloads in in_two_sizes(&batch.payloads) {
-        let mut query =
-            QueryBuilder::<Sqlite>::new("INSERT INTO payloads (org_id, entry_id, wrapped_key, ciphertext) ");
-        query.push_values(payloads, |mut row, (id, sealed)| {
-            row.push_bind(batch.org)
-                .push_bind(*id)
-                .push_bind(sealed.wrapped_key.clone())
-                .push_bind(sealed.ciphertext.clone());
-        });
-        query.build().execute(&mut *connection).await?;
+    for payloads in batch.payloads.chunks(ROWS_AT_ONCE) {
+        let mut query = PAYLOADS.rows(payloads.len());
+        for (id, Sealed { wrapped_key, ciphertext, .. }) in payloads {
+            query = query.bind(batch.org).bind(*id).bind(wrapped_key.as_slice()).bind(ciphertext.as_slice());
+        }
+        query.execute(&mut *connection).await?;
     }
     Ok(())
 }
 
-/// Runs of [`ROWS_AT_ONCE`], then single rows: two statement texts, which stay prepared.
-fn in_two_sizes<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
-    let runs = rows.chunks_exact(ROWS_AT_ONCE);
-    let rest = runs.remainder();
-    runs.chain(rest.chunks(1))
+/// A statement for every number of rows: each waits for the database once however many rows it has, and stays
+/// prepared.
+struct Insert {
+    before_rows: &'static str,
+    columns: usize,
+    texts: [OnceLock<SqlStr>; ROWS_AT_ONCE],
+}
+
+impl Insert {
+    const fn new(before_rows: &'static str, columns: usize) -> Insert {
+        Insert { before_rows, columns, texts: [const { OnceLock::new() }; ROWS_AT_ONCE] }
+    }
+
+    fn rows(&self, count: usize) -> Query<'static, Sqlite, SqliteArguments> {
+        let text = || {
+            let row = format!("({})", vec!["?"; self.columns].join(", "));
+            let text = format!("{}{}", self.before_rows, vec![row; count].join(", "));
+            AssertSqlSafe(text).into_sql_str()
+        };
+        let known = count.checked_sub(1).and_then(|place| self.texts.get(place));
+        sqlx::query(known.map_or_else(text, |known| known.get_or_init(text).clone()))
+    }
 }
 
 /// A risk, which lies in 0..1, as whole billionths.

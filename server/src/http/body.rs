@@ -1,7 +1,8 @@
 //! Request bodies: read with a limit and a deadline, as JSON whatever their content type says, with every fault named.
 
 use std::borrow::Cow;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -154,15 +155,11 @@ fn json(bytes: Bytes) -> Result<Box<RawValue>, Problem> {
     serde_json::from_str(text).map_err(|error| Problem::not_json(error.to_string()))
 }
 
-/// Whether a text has too few brackets to be nested too deeply, as most have.
-pub fn is_shallow(text: &str) -> bool {
-    text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() <= MAX_DEPTH
-}
-
 /// Names the outermost member that is nested too deeply. Works on any text, JSON or not.
 fn refuse_deep(text: &str) -> Result<(), Problem> {
     let bytes = text.as_bytes();
-    if is_shallow(text) {
+    // No text is deeper than it has brackets; most have few.
+    if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() <= MAX_DEPTH {
         return Ok(());
     }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
@@ -233,7 +230,12 @@ where
         }
         Ok(if more.is_empty() { first } else { Bytes::from(more) })
     };
-    timeout(READ_TIMEOUT, reading).await.unwrap_or_else(|_| Err(Problem::timeout()))
+    let mut reading = pin!(reading);
+    // What is there already needs no clock.
+    match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
+        Poll::Ready(read) => read,
+        Poll::Pending => timeout(READ_TIMEOUT, reading).await.unwrap_or_else(|_| Err(Problem::timeout())),
+    }
 }
 
 /// What nobody read of a request's body.

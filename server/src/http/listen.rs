@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -91,10 +90,12 @@ fn connection(
     let shared = Arc::new((app, router));
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let shared = Arc::clone(&shared);
-        async move { Ok(answer(&shared.0, &shared.1, request.map(Body::new)).await) }
+        async move { Ok(answer(&shared.0, &shared.1, request).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        // Answers are short: copied behind their heads they go out by a plain write.
+        .writev(false)
         .serve_connection(TokioIo::new(Progress::new(stream, WRITE_TIMEOUT)), service)
 }

@@ -20,9 +20,11 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
@@ -103,11 +105,14 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 /// Answers a request, whatever it asks: gives it its id, and writes what every answer has.
-pub async fn answer(app: &App, router: &Router, request: Request) -> Response {
+pub async fn answer(app: &App, router: &Router, mut request: hyper::Request<Incoming>) -> Response {
     let id = request_id(request.headers());
-    let (mut response, is_read) = match unless_it_panics(plain::answer(app, request)).await {
+    let (mut response, is_read) = match unless_it_panics(plain::answer(app, &mut request)).await {
         Ok(Plain::Answered { response, is_read }) => (response, is_read),
-        Ok(Plain::Other(request)) => routed(router, request, &id).await,
+        Ok(Plain::Other(read)) => {
+            let request = request.map(|rest| read.map_or_else(|| Body::new(rest), Body::from));
+            routed(router, request, &id).await
+        }
         Err(panic) => (panicked(panic), false),
     };
     if let Some(problem) = response.extensions().get::<Problem>() {

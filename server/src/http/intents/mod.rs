@@ -266,8 +266,8 @@ pub async fn evaluate_intent(
     let json = declared_event(&app, org, intent.id).await?;
     let incoming = Incoming { caller: &named.caller, source: SOURCE, json: json.get().as_bytes() };
     let event = decode(&named.org, incoming, &named.agent)?;
-    let decisions = dry_run(&named.org, vec![(event, Some(app.clock.now_us()))]).await?;
-    Ok(axum::Json(evaluation(decisions.first().ok_or_else(Problem::internal)?)))
+    let decision = dry_run(&named.org, event, Some(app.clock.now_us())).await?;
+    Ok(axum::Json(evaluation(&decision)))
 }
 
 /// The event as it was declared, from its encrypted payload.

@@ -26,7 +26,7 @@ use crate::accounts::Caller;
 use crate::agents::{Agent, Known};
 use crate::app::App;
 use crate::draft::{Answer, Judged, Prepared, Refused};
-use crate::pdp::{Incoming, decode, dry_run, prepare};
+use crate::pdp::{Incoming, decode, dry_runs, prepare};
 use crate::sequencer::BATCH_EVENTS;
 
 pub(super) const SOURCE: &str = "/api/v1/decisions";
@@ -266,7 +266,7 @@ impl Asking<'_> {
         let mut ready = Vec::with_capacity(events.len());
         let places: Vec<_> =
             events.iter().map(|event| self.hypothetical(event).map(|event| ready.push(event))).collect();
-        let mut decisions = dry_run(&self.actor.org, ready).await?.into_iter();
+        let mut decisions = dry_runs(&self.actor.org, ready).await?.into_iter();
         let answer = |place: Result<(), Problem>| {
             place.and_then(|()| decisions.next().map(hypothetical).ok_or_else(Problem::internal))
         };

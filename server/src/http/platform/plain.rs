@@ -7,14 +7,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderValue, Method, Request, header};
 use axum::response::{IntoResponse, Response};
 use lictor_engine::json::{Cursor, JsonError, Kind};
 use serde::Serialize;
 
 use super::super::auth::Actor;
-use super::super::body::{announced, is_shallow, whole};
+use super::super::body::{announced, whole};
 use super::super::problem::Problem;
 use super::decisions::{DecisionBody, SOURCE, answered, hypothetical};
 use crate::agents::Known;
@@ -33,41 +32,38 @@ pub enum Plain {
         /// Whether all of the body was read.
         is_read: bool,
     },
-    /// Nothing happened: its route answers it.
-    Other(Request),
+    /// Nothing happened: its route answers it, with this body if it was read.
+    Other(Option<Bytes>),
 }
 
 /// Answers a request if it is a usual one.
-pub async fn answer(app: &App, request: Request) -> Plain {
+pub async fn answer(app: &App, request: &mut Request<hyper::body::Incoming>) -> Plain {
     let is_asked = request.method() == Method::POST && request.uri().path() == SOURCE;
     let length = announced(request.headers()).filter(|length| *length <= MAX_FIELD_BYTES);
-    let (true, Some(length)) = (is_asked, length) else { return Plain::Other(request) };
-    let Some(actor) = Actor::by_key(app, request.headers()) else { return Plain::Other(request) };
-    let (parts, mut body) = request.into_parts();
-    let body = match whole(&mut body, Some(length), MAX_FIELD_BYTES).await {
+    let (true, Some(length)) = (is_asked, length) else { return Plain::Other(None) };
+    let Some(actor) = Actor::by_key(app, request.headers()) else { return Plain::Other(None) };
+    let body = match whole(request.body_mut(), Some(length), MAX_FIELD_BYTES).await {
         Ok(bytes) => bytes,
         Err(problem) => return Plain::Answered { response: problem.into_response(), is_read: false },
     };
     match judged(app, &actor, &body).await {
         Some(Ok(decision)) => Plain::Answered { response: json(&decision), is_read: true },
         Some(Err(problem)) => Plain::Answered { response: problem.into_response(), is_read: true },
-        None => Plain::Other(Request::from_parts(parts, Body::from(body))),
+        None => Plain::Other(Some(body)),
     }
 }
 
 /// The decision on a body that is an event; nothing, if that is not certain.
 async fn judged(app: &App, actor: &Actor, body: &Bytes) -> Option<Result<DecisionBody, Problem>> {
-    let text = std::str::from_utf8(body).ok().filter(|text| is_shallow(text))?;
-    let Head { agent, dry_run } = Head::read(text).ok()??;
+    let text = std::str::from_utf8(body).ok()?;
+    let Head { agent, dry_run: is_dry } = Head::read(text).ok()??;
     let Actor { caller, org } = actor;
     let agent: Arc<Known> = org.view.directory.find(&agent).filter(|agent| agent.obeys(caller))?;
     // Well-formed, so what surrounds it is white space.
     let incoming = Incoming { caller, source: SOURCE, json: text.trim().as_bytes() };
-    Some(if dry_run {
+    Some(if is_dry {
         let event = decode(org, incoming, &agent).ok()?;
-        let decisions = self::dry_run(org, vec![(event, Some(app.clock.now_us()))]).await;
-        let decision = decisions.map(|mut decisions| decisions.pop().map(hypothetical));
-        decision.map_err(Problem::from).and_then(|decision| decision.ok_or_else(Problem::internal))
+        dry_run(org, event, Some(app.clock.now_us())).await.map(hypothetical).map_err(Problem::from)
     } else {
         let prepared = prepare(app, org, incoming, &agent, None).ok()?;
         match decide(org, prepared).await {
