@@ -7,8 +7,6 @@ use std::io::Write;
 
 use uuid::Uuid;
 
-/// Room for the members of most objects.
-const MEMBERS: usize = 20;
 /// Room for the bytes of most records.
 const BYTES: usize = 1_024;
 
@@ -43,6 +41,11 @@ impl<'a> Object<'a> {
         Object::default()
     }
 
+    /// An object without members, with room for so many.
+    pub fn with_room(members: usize) -> Object<'a> {
+        Object(Vec::with_capacity(members))
+    }
+
     /// With a string.
     pub fn text(self, name: &'static str, value: impl Into<Cow<'a, str>>) -> Object<'a> {
         self.value(name, Value::Text(value.into()))
@@ -68,9 +71,6 @@ impl<'a> Object<'a> {
 
     /// With any value.
     pub fn value(mut self, name: &'static str, value: Value<'a>) -> Object<'a> {
-        if self.0.is_empty() {
-            self.0.reserve(MEMBERS);
-        }
         match self.0.binary_search_by_key(&name, |(name, _)| name) {
             Ok(place) => {
                 if let Some((_, known)) = self.0.get_mut(place) {

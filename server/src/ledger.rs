@@ -15,6 +15,9 @@ use crate::vault::{Bytes32, hex};
 /// The version of the record format.
 pub const VERSION: i64 = 1;
 
+/// Room for the members of the entry of a judged event.
+const MEMBERS: usize = 18;
+
 /// Where a ledger stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
@@ -146,7 +149,7 @@ pub fn judged<'a>(decision: &'a Decision, agent_revision: i64, payload: &Bytes32
         let obligations = decision.obligations.iter().map(|one| Value::Object(obligation_record(one)));
         outcome = outcome.value("obligations", Value::List(obligations.collect()));
     }
-    Object::new()
+    Object::with_room(MEMBERS)
         .value("decision", Value::Object(outcome))
         .text("policy_set", &*decision.policy_set)
         .integer("agent_revision", agent_revision)

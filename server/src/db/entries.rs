@@ -3,13 +3,14 @@
 use std::sync::OnceLock;
 
 use lictor_dsl::number::Number;
+use sqlx::Arguments;
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, FromRow, SqlSafeStr, SqlStr, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
+use super::StoreError;
 use super::sqlite::{Database, bytes32};
-use super::{Batch, StoreError};
 use crate::ledger::{Entry, StoredEntry};
 use crate::vault::Sealed;
 
@@ -24,33 +25,48 @@ static ENTRIES: Insert = Insert::new(
 static PAYLOADS: Insert =
     Insert::new("INSERT INTO payloads (org_id, entry_id, wrapped_key, ciphertext) VALUES ", 4);
 
-pub(super) async fn insert(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), StoreError> {
-    for entries in batch.entries.chunks(ROWS_AT_ONCE) {
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    org: Uuid,
+    entries: Vec<Entry>,
+) -> Result<(), StoreError> {
+    let mut entries = entries.into_iter();
+    while entries.len() > 0 {
         let mut query = ENTRIES.rows(entries.len());
-        for Entry { seq, id, canonical, hash, prev_hash, at_us, index } in entries {
+        for Entry { seq, id, canonical, hash, prev_hash, at_us, index } in entries.by_ref().take(ROWS_AT_ONCE)
+        {
             query = query
-                .bind(batch.org)
-                .bind(*seq)
-                .bind(*id)
-                .bind(canonical.as_slice())
-                .bind(hash.as_slice())
-                .bind(prev_hash.as_slice())
+                .bind(org)
+                .bind(seq)
+                .bind(id)
+                .bind(canonical)
+                .bind(hash.to_vec())
+                .bind(prev_hash.to_vec())
                 .bind(index.kind)
                 .bind(index.source)
                 .bind(index.agent)
-                .bind(index.task.as_deref())
-                .bind(index.actor.as_str())
-                .bind(index.action.as_deref())
+                .bind(index.task)
+                .bind(index.actor)
+                .bind(index.action)
                 .bind(index.outcome)
                 .bind(index.risk.map(risk_column))
-                .bind(*at_us);
+                .bind(at_us);
         }
         query.execute(&mut *connection).await?;
     }
-    for payloads in batch.payloads.chunks(ROWS_AT_ONCE) {
+    Ok(())
+}
+
+pub(super) async fn insert_payloads(
+    connection: &mut SqliteConnection,
+    org: Uuid,
+    payloads: Vec<(Uuid, Sealed)>,
+) -> Result<(), StoreError> {
+    let mut payloads = payloads.into_iter();
+    while payloads.len() > 0 {
         let mut query = PAYLOADS.rows(payloads.len());
-        for (id, Sealed { wrapped_key, ciphertext, .. }) in payloads {
-            query = query.bind(batch.org).bind(*id).bind(wrapped_key.as_slice()).bind(ciphertext.as_slice());
+        for (id, Sealed { wrapped_key, ciphertext, .. }) in payloads.by_ref().take(ROWS_AT_ONCE) {
+            query = query.bind(org).bind(id).bind(wrapped_key).bind(ciphertext);
         }
         query.execute(&mut *connection).await?;
     }
@@ -70,14 +86,17 @@ impl Insert {
         Insert { before_rows, columns, texts: [const { OnceLock::new() }; ROWS_AT_ONCE] }
     }
 
+    /// For so many rows, or for as many as one statement writes.
     fn rows(&self, count: usize) -> Query<'static, Sqlite, SqliteArguments> {
+        let count = count.clamp(1, ROWS_AT_ONCE);
         let text = || {
             let row = format!("({})", vec!["?"; self.columns].join(", "));
-            let text = format!("{}{}", self.before_rows, vec![row; count].join(", "));
-            AssertSqlSafe(text).into_sql_str()
+            AssertSqlSafe(format!("{}{}", self.before_rows, vec![row; count].join(", "))).into_sql_str()
         };
-        let known = count.checked_sub(1).and_then(|place| self.texts.get(place));
-        sqlx::query(known.map_or_else(text, |known| known.get_or_init(text).clone()))
+        let known = self.texts.get(count - 1).map(|known| known.get_or_init(text).clone());
+        let mut values = SqliteArguments::default();
+        values.reserve(count * self.columns, 0);
+        sqlx::query_with(known.unwrap_or_else(text), values)
     }
 }
 

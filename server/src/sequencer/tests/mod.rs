@@ -66,7 +66,7 @@ impl TestStore {
 }
 
 impl Store for TestStore {
-    fn commit<'a>(&'a self, batch: &'a Batch) -> Later<'a, ()> {
+    fn commit(&self, batch: Batch) -> Later<'_, ()> {
         Box::pin(async move {
             self.gate.acquire().await.unwrap().forget();
             if self.fails.load(Ordering::SeqCst) {
