@@ -3,19 +3,18 @@
 //! It is answered without the detours that others need. Whatever is unusual or wrong goes on to its route, which says
 //! what; so nothing may have happened before it is clear that an event is judged.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Method, Request, header};
 use axum::response::{IntoResponse, Response};
-use lictor_engine::json::{Cursor, JsonError, Kind};
 use serde::Serialize;
 
 use super::super::auth::Actor;
 use super::super::body::{announced, whole};
 use super::super::problem::Problem;
 use super::decisions::{DecisionBody, SOURCE, answered, hypothetical};
+use super::head::Head;
 use crate::agents::Known;
 use crate::app::App;
 use crate::pdp::{Incoming, MAX_FIELD_BYTES, PdpError, decide, decode, dry_run, prepare};
@@ -56,11 +55,11 @@ pub async fn answer(app: &App, request: &mut Request<hyper::body::Incoming>) -> 
 /// The decision on a body that is an event; nothing, if that is not certain.
 async fn judged(app: &App, actor: &Actor, body: &Bytes) -> Option<Result<DecisionBody, Problem>> {
     let text = std::str::from_utf8(body).ok()?;
-    let Head { agent, dry_run: is_dry } = Head::read(text).ok()??;
+    let Head { agent, dry_run: is_dry } = Head::find(text)?;
     let Actor { caller, org } = actor;
-    let agent: Arc<Known> = org.view.directory.find(&agent).filter(|agent| agent.obeys(caller))?;
-    // Well-formed, so what surrounds it is white space.
-    let incoming = Incoming { caller, source: SOURCE, json: text.trim().as_bytes() };
+    let agent: Arc<Known> = org.view.directory.find(agent).filter(|agent| agent.obeys(caller))?;
+    let event = text.trim_matches([' ', '\t', '\n', '\r']);
+    let incoming = Incoming { caller, source: SOURCE, json: event.as_bytes() };
     Some(if is_dry {
         let event = decode(org, incoming, &agent).ok()?;
         dry_run(org, event, Some(app.clock.now_us())).await.map(hypothetical).map_err(Problem::from)
@@ -74,39 +73,6 @@ async fn judged(app: &App, actor: &Actor, body: &Bytes) -> Option<Result<Decisio
     })
 }
 
-/// What has to be known of an event before it is read as one.
-struct Head<'a> {
-    agent: Cow<'a, str>,
-    dry_run: bool,
-}
-
-impl Head<'_> {
-    /// Nothing, if it is no single event or does not name its agent.
-    fn read(text: &str) -> Result<Option<Head<'_>>, JsonError> {
-        let (mut agent, mut dry_run) = (None, false);
-        let mut cursor = Cursor::over(text);
-        cursor.open_object()?;
-        while let Some(key) = cursor.next_key()? {
-            match (&*key, cursor.kind()?) {
-                ("agent", Kind::Object) => {
-                    cursor.open_object()?;
-                    while let Some(key) = cursor.next_key()? {
-                        match (&*key, cursor.kind()?) {
-                            ("id", Kind::Text) => agent = Some(cursor.string()?),
-                            _ => drop(cursor.skip()?),
-                        }
-                    }
-                }
-                ("dry_run", Kind::Bool) => dry_run = cursor.boolean()?,
-                ("dry_run" | "events", _) => return Ok(None),
-                _ => drop(cursor.skip()?),
-            }
-        }
-        cursor.end()?;
-        Ok(agent.map(|agent| Head { agent, dry_run }))
-    }
-}
-
 /// An answer written straight into its bytes.
 pub(super) fn json(body: &impl Serialize) -> Response {
     let mut bytes = Vec::with_capacity(ANSWER_BYTES);
@@ -117,39 +83,4 @@ pub(super) fn json(body: &impl Serialize) -> Response {
     let mut response = Response::new(Body::from(bytes));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn head(text: &str) -> Option<(String, bool)> {
-        Head::read(text).ok().flatten().map(|head| (head.agent.into_owned(), head.dry_run))
-    }
-
-    #[test]
-    fn one_event_with_its_agent_is_usual() {
-        let bot = |dry_run| Some(("bot".to_owned(), dry_run));
-        assert_eq!(head(r#" {"a": [1, {"id": 2}], "agent": {"x": 1, "id": "b\u006ft"}} "#), bot(false));
-        assert_eq!(head(r#"{"dry_run": true, "agent": {"id": "bot", "y": null}}"#), bot(true));
-    }
-
-    #[test]
-    fn all_else_is_for_the_route() {
-        for text in [
-            "",
-            "[]",
-            "{}",
-            r#"{"agent": "bot"}"#,
-            r#"{"agent": {"id": 5}}"#,
-            r#"{"agent": {"id": "a", "id": "a"}}"#,
-            r#"{"agent": {"id": "a"}, "agent": {"id": "a"}}"#,
-            r#"{"agent": {"id": "a"}, "events": []}"#,
-            r#"{"agent": {"id": "a"}, "dry_run": null}"#,
-            r#"{"agent": {"id": "a"}} x"#,
-            r#"{"agent": {"id": "a"}"#,
-        ] {
-            assert_eq!(head(text), None, "{text}");
-        }
-    }
 }
