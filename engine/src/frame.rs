@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use crate::cost::Cost;
 use crate::event::{Event, FieldRef, Texts};
 use crate::index::Seen;
 use crate::memory::answer::Answer;
@@ -76,6 +77,8 @@ pub(crate) struct Frame {
     asked: RefCell<Vec<usize>>,
     /// What the index found already.
     seen: RefCell<Seen>,
+    /// Texts that were looked up.
+    looked_up: u64,
 }
 
 impl Default for Frame {
@@ -87,6 +90,7 @@ impl Default for Frame {
             evaluated: RefCell::default(),
             asked: RefCell::default(),
             seen: RefCell::default(),
+            looked_up: 0,
         }
     }
 }
@@ -94,14 +98,21 @@ impl Default for Frame {
 impl Frame {
     /// Takes the wanted fields of an event.
     pub(crate) fn fill(&mut self, plan: &Plan, event: &Event) {
+        self.looked_up = 0;
         for field in &plan.kind(event.kind()).slots {
             let value = match event.read(*field) {
                 None => None,
                 Some(FieldRef::Bool(value)) => Some(i128::from(value)),
                 Some(FieldRef::Number(value)) => Some(value.billionths()),
                 Some(FieldRef::Time(micros)) => Some(i128::from(micros)),
-                Some(FieldRef::Text(text)) => Some(i128::from(plan.texts.get(text).copied().unwrap_or(0))),
-                Some(FieldRef::Texts(texts)) => Some(mask(plan, *field, texts)),
+                Some(FieldRef::Text(text)) => {
+                    self.looked_up += 1;
+                    Some(i128::from(plan.texts.get(text).copied().unwrap_or(0)))
+                }
+                Some(FieldRef::Texts(texts)) => {
+                    self.looked_up += texts.len() as u64;
+                    Some(mask(plan, *field, texts))
+                }
                 // Only their presence is asked for.
                 Some(FieldRef::Ip(_) | FieldRef::Json(_)) => Some(0),
             };
@@ -165,6 +176,12 @@ impl Frame {
         if let Some(slot) = self.slots.get_mut(RISK_SLOT) {
             *slot = Slot { present: 1, value: risk.billionths() };
         }
+    }
+
+    /// What judging by this frame has cost so far.
+    pub(crate) fn cost(&self) -> Cost {
+        let predicates = self.evaluated.borrow().len() as u64;
+        Cost { predicates, look_ups: self.looked_up, ..Cost::default() }
     }
 
     /// What the index found already.

@@ -6,13 +6,14 @@
 
 mod need;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aho_corasick::AhoCorasick;
 use lictor_dsl::events::FieldId;
 use lictor_dsl::hir::Expr;
 use serde_json::{Value, json};
 
+use crate::cost::Taken;
 use crate::frame::Frame;
 use crate::interpret::expr::Scene;
 use crate::plan::node::Node;
@@ -64,7 +65,7 @@ type Found<'p> = (usize, Need<'p>);
 
 /// Pieces found in one text after which all its rules are candidates: texts may be made so that each letter ends
 /// many pieces.
-const MOST_FOUND: usize = 10_000;
+pub(crate) const MOST_FOUND: usize = 10_000;
 /// With fewer rules than this, evaluating them costs less than looking for what they need.
 const WORTH_A_SEARCH: usize = 4;
 
@@ -166,6 +167,7 @@ impl Index {
     /// The rules that could match, each once, but for those that nothing rules out.
     pub(crate) fn candidates<'e>(&'e self, frame: &Frame, scene: &Scene<'e>, found: &mut Vec<usize>) {
         found.clear();
+        scene.meter.looked_up(self.texts.len());
         for field in &self.texts {
             match frame.text(field.slot) {
                 Some(text) => found.extend(field.by_text.get(&text).into_iter().flatten()),
@@ -181,6 +183,7 @@ impl Index {
         seen.pieces.clear();
         for field in &self.lists {
             let mut bits = frame.bits(field.slot);
+            scene.meter.looked_up(bits.count_ones() as usize);
             while bits != 0 {
                 let bit = bits.trailing_zeros() as usize;
                 bits &= bits - 1;
@@ -191,6 +194,37 @@ impl Index {
         for part in &self.parts {
             part.candidates(scene, seen, found);
         }
+    }
+
+    /// The most that the rules which one event finds can weigh together.
+    pub(crate) fn most(&self, weight: impl Fn(usize) -> Taken) -> Taken {
+        let all = |rules: &[usize]| Taken::sum(rules.iter().map(|rule| weight(*rule)));
+        let of_text = |field: &TextIndex| {
+            let by_text = field.by_text.values().map(|rules| all(rules));
+            by_text.fold(
+                if field.can_be_absent() { all(&field.absent) } else { Taken::default() },
+                Taken::or_more,
+            )
+        };
+        // A list may have all of the texts, and a text all pieces.
+        let of_list = |field: &ListIndex| {
+            let rules: BTreeSet<usize> = field.by_bit.iter().flatten().copied().collect();
+            Taken::sum(rules.into_iter().map(&weight))
+        };
+        all(&self.always)
+            .and(Taken::sum(self.texts.iter().map(of_text)))
+            .and(Taken::sum(self.lists.iter().map(of_list)))
+            .and(Taken::sum(self.parts.iter().map(|part| all(&part.all))))
+    }
+
+    /// How often something is looked up to find the rules of one event, at most.
+    pub(crate) fn look_ups(&self) -> u64 {
+        (self.texts.len() + self.lists.len() * i128::BITS as usize) as u64
+    }
+
+    /// The texts that are searched.
+    pub(crate) fn searches(&self) -> impl Iterator<Item = &Node> {
+        self.parts.iter().map(|part| &part.text)
     }
 
     /// The index for `lictor plan`.
@@ -238,6 +272,11 @@ impl Index {
 impl TextIndex {
     fn new(slot: usize) -> TextIndex {
         TextIndex { slot, by_text: HashMap::default(), absent: Vec::new() }
+    }
+
+    /// Whether there are events without this field.
+    fn can_be_absent(&self) -> bool {
+        u16::try_from(self.slot).is_ok_and(|number| FieldId(number).def().optional)
     }
 
     fn add(&mut self, rule: usize, need: Need<'_>) {
@@ -312,8 +351,10 @@ impl PartIndex {
             found.extend(self.all.iter().filter(|rule| seen.rules.add(**rule)));
             return;
         };
-        for (number, piece) in self.search.find_overlapping_iter(text.as_ref()).enumerate() {
-            if number == MOST_FOUND {
+        let mut count = 0;
+        for piece in self.search.find_overlapping_iter(text.as_ref()) {
+            count += 1;
+            if count > MOST_FOUND {
                 found.extend(self.all.iter().filter(|rule| seen.rules.add(**rule)));
                 break;
             }
@@ -324,5 +365,6 @@ impl PartIndex {
             }
         }
         seen.pieces.clear();
+        scene.meter.searched(text.len(), count);
     }
 }

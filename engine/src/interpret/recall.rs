@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use lictor_dsl::number::Number;
 
 use super::expr::{Scene, cut, differ};
-use crate::limits::BYTES_A_STEP;
 use crate::memory::Asked;
 use crate::memory::answer::Answer;
 use crate::memory::key;
@@ -29,7 +28,7 @@ pub(crate) struct Recollection {
 }
 
 /// Steps that working out a key takes.
-const KEY_STEPS: usize = 20;
+pub(crate) const KEY_STEPS: usize = 20;
 /// Events after which no more are looked for.
 const WITNESSES: usize = 100;
 /// The most questions that are told.
@@ -95,6 +94,7 @@ impl<'e> Scene<'e> {
             let kept = self.memory.plan().and_then(|plan| plan.memories.all.get(asked.ask.memory));
             let looked_at = kept.map_or(0, |memory| memory.keep.entries());
             return if self.charge(KEY_STEPS + looked_at) {
+                self.meter.asked();
                 self.memory.recall(asked)
             } else {
                 Answer::UNKNOWN
@@ -103,6 +103,7 @@ impl<'e> Scene<'e> {
         let question = (asked.ask.memory, list, asked.span);
         let known = self.answers.borrow().iter().rev().find(|(known, _)| *known == question).cloned();
         known.map(|(_, answer)| answer).unwrap_or_else(|| {
+            self.meter.asked();
             let answer = self.memory.recall(asked);
             self.answers.borrow_mut().push((question, answer.clone()));
             answer
@@ -167,32 +168,33 @@ impl<'e> Scene<'e> {
         let plan = self.memory.plan()?;
         let memory = plan.memories.all.get(ask.memory)?;
         let group = plan.memories.groups.get(memory.group)?;
-        let known = ask.list.and_then(|list| {
-            self.keys.borrow().iter().find(|(known, _)| *known == list).map(|(_, key)| *key)
-        });
-        let has_each = group.keys.iter().any(|key| key.each);
         let now = self.event.at();
-        if let (Some(key), false) = (known, has_each) {
-            return Some(Asked { ask, key: key?, any: None, span, now });
+        let known = ask.list.and_then(|list| {
+            let keys = self.keys.borrow();
+            keys.iter().find(|(known, _)| *known == (list, memory.group)).map(|(_, keys)| *keys)
+        });
+        if let Some(known) = known {
+            let (key, any) = known?;
+            return Some(Asked { ask, key, any, span, now });
         }
         // Which predicate is the first to ask must not show in its steps: that depends on the engine.
         let before = if ask.list.is_some() { self.steps.replace(0) } else { 0 };
         let values: Vec<Option<Value<'e>>> = ask.keys.iter().map(|key| self.key_value(key)).collect();
-        let read = values.iter().flatten().map(Value::size).sum::<usize>() / BYTES_A_STEP;
-        let key = if self.charge(read) { key::key(self.event.org(), &values) } else { None };
-        if let Some(list) = ask.list {
-            self.steps.set(before);
-            if known.is_none() {
-                self.keys.borrow_mut().push((list, key));
-            }
-        }
-        let any = if has_each {
+        let readable = self.pass(values.iter().flatten().map(Value::size).sum());
+        let key = if readable { key::key(self.event.org(), &values) } else { None };
+        let any = if key.is_some() && group.keys.iter().any(|key| key.each) {
             let plain =
                 values.into_iter().zip(&group.keys).filter(|(_, key)| !key.each).map(|(value, _)| value);
             key::asked_any(self.event.org(), &group.keys, plain.collect())
         } else {
             None
         };
-        Some(Asked { ask, key: key?, any, span, now })
+        let keys = key.map(|key| (key, any));
+        if let Some(list) = ask.list {
+            self.meter.stepped(self.steps.replace(before));
+            self.keys.borrow_mut().push(((list, memory.group), keys));
+        }
+        let (key, any) = keys?;
+        Some(Asked { ask, key, any, span, now })
     }
 }

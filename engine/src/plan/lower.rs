@@ -336,8 +336,14 @@ fn finish(plan: &mut Plan, set: &hir::PolicySet) {
 
 /// The fields whose slots these conditions read.
 fn slots<'c>(plan: &Plan, conditions: impl Iterator<Item = &'c Cond>) -> Vec<FieldId> {
-    let mut used = Vec::new();
-    conditions.for_each(|condition| predicates_of(condition, &mut used));
+    let of_each = |condition| {
+        let mut used = Vec::new();
+        predicates_of(condition, &mut used);
+        used
+    };
+    let mut used: Vec<usize> = conditions.flat_map(of_each).collect();
+    used.sort_unstable();
+    used.dedup();
     let mut slots: Vec<FieldId> = used
         .into_iter()
         .filter_map(|number| match plan.predicate(number)?.shape {

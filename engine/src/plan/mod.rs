@@ -242,7 +242,7 @@ impl Plan {
             predicates_of(&rule.condition, &mut used);
             json!({
                 "rule": &*rule.name, "kinds": kinds, "condition": self.show(&rule.condition), "predicates": used,
-                "step_bound": used.len() as u64 * u64::from(crate::limits::STEPS),
+                "step_bound": self.step_bound(&rule.condition),
             })
         });
         let kinds = EventKind::ALL.iter().map(|kind| {
@@ -252,6 +252,7 @@ impl Plan {
                 "rules": plan.rules.len(),
                 "slots": plan.slots.iter().map(|field| field.def().name).collect::<Vec<_>>(),
                 "index": plan.index.describe(self),
+                "at_most": self.bounds(*kind).to_json(),
             })
         });
         json!({
