@@ -79,6 +79,14 @@ impl Generation {
         Ok(Generation { plan: Plan::new(set)?, code: Err(NoCode::NotWanted) })
     }
 
+    /// Compiles a set without its index, so that every rule is looked at: for comparison.
+    #[doc(hidden)]
+    pub fn unindexed(set: &PolicySet) -> Result<Generation, PlanError> {
+        let plan = Plan::new(set)?.unindexed();
+        let code = Machine::new(&plan, None).map_err(NoCode::Failed);
+        Ok(Generation { plan, code })
+    }
+
     /// Why there is no machine code, if there is none.
     pub fn no_code(&self) -> Option<&NoCode> {
         self.code.as_ref().err()

@@ -118,6 +118,11 @@ impl Index {
         Index::with(plan, numbered, &spread, |condition| needs(plan, condition))
     }
 
+    /// An index that finds all of them, whatever the event.
+    pub(crate) fn of_all(rules: &[usize]) -> Index {
+        Index { always: rules.to_vec(), ..Index::default() }
+    }
+
     /// Indexes them only by the texts that fields must be equal to.
     pub(crate) fn by_texts(plan: &Plan, numbered: &[(usize, &Cond)]) -> Index {
         // Which of several texts is taken must not depend on other rules.

@@ -4,6 +4,8 @@ pub(crate) mod abi;
 pub(crate) mod code;
 pub(crate) mod machine;
 mod runtime;
+#[cfg(test)]
+mod tests;
 mod translate;
 pub(crate) mod unit;
 
@@ -49,6 +51,8 @@ static MACHINE: LazyLock<Result<OwnedTargetIsa, String>> = LazyLock::new(|| {
 
 /// Compiles one unit.
 pub(crate) fn compile(unit: &Unit) -> Result<Arc<Code>, CompileError> {
+    #[cfg(test)]
+    tests::failure()?;
     let isa = MACHINE.as_ref().map_err(|reason| CompileError::Machine(reason.clone()))?;
     let mut builder = JITBuilder::with_isa(isa.clone(), default_libcall_names());
     builder.symbol(runtime::PREDICATE, runtime::predicate as *const u8);

@@ -189,6 +189,14 @@ impl Plan {
         lower::plan(set)
     }
 
+    /// The same plan where no rule is ruled out beforehand.
+    pub(crate) fn unindexed(mut self) -> Plan {
+        for kind in &mut self.kinds {
+            kind.index = Index::of_all(&kind.rules);
+        }
+        self
+    }
+
     pub(crate) fn predicate(&self, number: usize) -> Option<&Predicate> {
         self.predicates.get(number)
     }
