@@ -24,6 +24,9 @@ use crate::value::Value;
 /// A memory, the number of a list of keys, and a window.
 type Question = (usize, usize, Span);
 
+/// The key of a question, and the one that stands for any value of its lists.
+type Keys = (Key, Option<Key>);
+
 /// What expressions are evaluated against.
 pub(crate) struct Scene<'e> {
     pub event: &'e Event,
@@ -37,9 +40,8 @@ pub(crate) struct Scene<'e> {
     pub faulted: Cell<bool>,
     variables: RefCell<Vec<(u32, Option<Value<'e>>)>>,
     pub(super) memory: &'e dyn Recall,
-    /// Keys that were worked out, by the number of their list and by what memories are kept under them: the key, and
-    /// the one that stands for any value of its lists.
-    pub(super) keys: RefCell<Vec<((usize, usize), Option<(Key, Option<Key>)>)>>,
+    /// Keys that were worked out, by the number of their list and by what memories are kept under them.
+    pub(super) keys: RefCell<Vec<((usize, usize), Option<Keys>)>>,
     /// The earlier events that answers rest on, while somebody wants to know.
     pub(super) resting_on: RefCell<Option<BTreeSet<u64>>>,
     /// What memories answered, by memory, number of the list of keys, and window.
