@@ -172,7 +172,8 @@ impl Index {
     /// The rules that could match, each once, but for those that nothing rules out.
     pub(crate) fn candidates<'e>(&'e self, frame: &Frame, scene: &Scene<'e>, found: &mut Vec<usize>) {
         found.clear();
-        scene.meter.looked_up(self.texts.len());
+        let in_lists: u32 = self.lists.iter().map(|field| frame.bits(field.slot).count_ones()).sum();
+        scene.meter.looked_up(self.texts.len() + in_lists as usize);
         for field in &self.texts {
             match frame.text(field.slot) {
                 Some(text) => found.extend(field.by_text.get(&text).into_iter().flatten()),
@@ -188,7 +189,6 @@ impl Index {
         seen.pieces.clear();
         for field in &self.lists {
             let mut bits = frame.bits(field.slot);
-            scene.meter.looked_up(bits.count_ones() as usize);
             while bits != 0 {
                 let bit = bits.trailing_zeros() as usize;
                 bits &= bits - 1;
