@@ -12,6 +12,8 @@
     reason = "a bench that can't go on should say so"
 )]
 
+mod drawing;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Write;
 use std::hint::black_box;
@@ -20,6 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use drawing::{Drawing, Line, Plot};
 use lictor_dsl::Source;
 use lictor_engine::event::{Event, Origin};
 use lictor_engine::memory::history::History;
@@ -223,9 +226,40 @@ fn in_turns(what: &str, generation: &Generation, cases: &mut [Case]) {
     }
 }
 
+/// Events in the histories that are compared.
+const LENGTHS: [usize; 4] = [1, 1_000, 30_000, 1_000_000];
+
+/// A turn by the length of the history, and judging alone where the history is searched anew.
+fn draw(generation: &Generation, cases: &[Case]) {
+    let median = |case: &Case| case.rounds[ROUNDS / 2].as_nanos() as f64;
+    let kept = LENGTHS.into_iter().zip(cases.iter().map(median)).collect();
+    let searched = [1, 30, 1_000].into_iter().map(|length| {
+        let mut history = History::default();
+        for number in 0..length {
+            let past = Arc::new(event(1, number));
+            history.remember(generation, past, Fate::Happened, number as u64, at(number));
+        }
+        let mut last = event(1, length);
+        last.set_at(at(length));
+        let mut times = [0; 15].map(|_| {
+            let started = Instant::now();
+            black_box(generation.judge_by_history(&last, &history, Engine::Jit));
+            started.elapsed().as_nanos() as f64
+        });
+        times.sort_by(f64::total_cmp);
+        (length, times[7])
+    });
+    let line = |name, number, points| Line { name, number, points };
+    let lines = vec![line("searched anew", 0, searched.collect()), line("Lictor", 1, kept)];
+    let title =
+        "What a turn of a hundred rules over ten memories costs with 1 to 1,000,000 events of history";
+    let plots = vec![Plot { name: "100 rules, 10 memories", lines }];
+    drawing::publish("memory.svg", &Drawing { title, across: "events of history", plots });
+}
+
 fn by_history(c: &mut Criterion) {
     let generation = hundred();
-    let mut cases: Vec<Case> = [1, 1_000, 1_000_000]
+    let mut cases: Vec<Case> = LENGTHS
         .into_iter()
         .map(|length| {
             let mut memories = Memories::new(&generation);
@@ -238,8 +272,11 @@ fn by_history(c: &mut Criterion) {
         })
         .collect();
     in_turns("memory/history", &generation, &mut cases);
+    if drawing::is_wanted() {
+        draw(&generation, &cases);
+    }
     let mut group = c.benchmark_group("memory/history");
-    let longest = &mut cases[2];
+    let longest = &mut cases[LENGTHS.len() - 1];
     group.bench_function(BenchmarkId::new("memories", 1_000_000), |b| {
         b.iter(|| {
             longest.number += 1;

@@ -162,6 +162,11 @@ impl Event {
         self.text_of(KNOWN.agent_id)
     }
 
+    /// Bytes of its json fields that were read because somebody asked for what is in them.
+    pub(crate) fn json_read(&self) -> usize {
+        self.slots.json_read()
+    }
+
     /// The text of a string field (`task`, `action`, `tool`, …); empty where there is none.
     pub fn text(&self, field: &str) -> &str {
         events::field(self.kind, field).map_or("", |field| self.text_of(field))

@@ -13,10 +13,10 @@ use super::{Found, Seen};
 pub(super) struct NetIndex {
     pub(super) slot: usize,
     /// The lengths of prefixes that there are, of IPv4 and of IPv6.
-    lengths: Vec<(bool, u8)>,
+    pub(super) lengths: Vec<(bool, u8)>,
     pub(super) by_net: HashMap<IpNet, Vec<usize>, foldhash::fast::RandomState>,
     /// Every rule that is found so: where there is no address, all are candidates.
-    all: Vec<usize>,
+    pub(super) all: Vec<usize>,
 }
 
 impl NetIndex {

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use lictor_dsl::number::Number;
 
 use super::expr::{Scene, cut, differ};
-use crate::limits::BYTES_A_STEP;
 use crate::memory::Asked;
 use crate::memory::answer::Answer;
 use crate::memory::key::{Bytes, Key};
@@ -32,7 +31,7 @@ pub(crate) struct Recollection {
 }
 
 /// Steps that working out a key takes.
-const KEY_STEPS: usize = 20;
+pub(crate) const KEY_STEPS: usize = 20;
 /// Events after which no more are looked for.
 const WITNESSES: usize = 100;
 /// The most questions that are told.
@@ -103,6 +102,7 @@ impl<'e> Scene<'e> {
             let kept = self.memory.plan().and_then(|plan| plan.memories.all.get(asked.ask.memory));
             let looked_at = kept.map_or(0, |memory| memory.keep.entries());
             return if self.charge(KEY_STEPS + looked_at) {
+                self.meter.asked();
                 self.memory.recall(asked)
             } else {
                 Answer::UNKNOWN
@@ -111,6 +111,7 @@ impl<'e> Scene<'e> {
         let question = (asked.ask.memory, list, asked.span);
         let known = self.answers.borrow().iter().rev().find(|(known, _)| *known == question).cloned();
         known.map(|(_, answer)| answer).unwrap_or_else(|| {
+            self.meter.asked();
             let answer = self.memory.recall(asked);
             self.answers.borrow_mut().push((question, answer.clone()));
             answer
@@ -205,10 +206,10 @@ impl<'e> Scene<'e> {
             key = with(key);
             any = if plan.each { any.map(Bytes::with_any) } else { with(any) };
         }
-        let affordable = self.charge(read / BYTES_A_STEP);
+        let affordable = self.pass(read);
         let key = key.filter(|_| affordable).map(Bytes::key);
         if ask.list.is_some() {
-            self.steps.set(before);
+            self.meter.stepped(self.steps.replace(before));
         }
         (key, any.map(Bytes::key))
     }

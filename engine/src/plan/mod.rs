@@ -218,13 +218,26 @@ impl Plan {
         lower::plan(set)
     }
 
+    /// The same plan where no rule is ruled out beforehand.
+    pub(crate) fn unindexed(mut self) -> Plan {
+        for kind in &mut self.kinds {
+            kind.index = Index::of_all(&kind.rules);
+        }
+        self
+    }
+
     pub(crate) fn predicate(&self, number: usize) -> Option<&Predicate> {
         self.predicates.get(number)
     }
 
+    /// The value inside json in this slot.
+    pub(crate) fn taken(&self, slot: usize) -> Option<&Taken> {
+        self.taken.get(slot.checked_sub(SLOTS)?)
+    }
+
     /// What a slot holds, as an author would write it.
     pub(crate) fn slot_name(&self, slot: usize) -> String {
-        match (slot.checked_sub(SLOTS).and_then(|place| self.taken.get(place)), u16::try_from(slot)) {
+        match (self.taken(slot), u16::try_from(slot)) {
             (Some(taken), _) => taken.expr.to_string(),
             (None, Ok(field)) if slot < FIELD_COUNT => FieldId(field).def().name.to_owned(),
             _ => "risk".to_owned(),
@@ -284,7 +297,7 @@ impl Plan {
             predicates_of(&rule.condition, &mut used);
             json!({
                 "rule": &*rule.name, "kinds": kinds, "condition": self.show(&rule.condition), "predicates": used,
-                "step_bound": used.len() as u64 * u64::from(crate::limits::STEPS),
+                "step_bound": self.step_bound(&rule.condition),
             })
         });
         let kinds = EventKind::ALL.iter().map(|kind| {
@@ -294,6 +307,7 @@ impl Plan {
                 "rules": plan.rules.len(),
                 "slots": plan.slots.iter().map(|field| field.def().name).collect::<Vec<_>>(),
                 "index": plan.index.describe(self),
+                "at_most": self.bounds(*kind).to_json(),
             })
         });
         json!({
