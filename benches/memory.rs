@@ -135,7 +135,9 @@ struct Turns {
 
 impl Turns {
     fn sort(&mut self) {
-        [&mut self.judging, &mut self.remembering, &mut self.both].map(|times| times.sort_unstable());
+        for times in [&mut self.judging, &mut self.remembering, &mut self.both] {
+            times.sort_unstable();
+        }
     }
 
     /// Of sorted times the one that so many per cent don't exceed.

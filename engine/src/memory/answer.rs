@@ -6,6 +6,7 @@ use lictor_dsl::hir::MemoryOperator;
 use lictor_dsl::number::Number;
 use lictor_dsl::types::Type;
 
+use super::Asked;
 use super::state::{Entry, Stages, Stamp, State, Stored, lacking};
 use super::steps::Step;
 use crate::plan::memory::{Keep, MemoryPlan};
@@ -293,5 +294,24 @@ fn of_events<'m>(
             let all_alike = worlds.all(|has| has == value.is_some());
             Answer::absent(if all_alike { Truth::from(value.is_some()) } else { Truth::Unknown })
         }
+    }
+}
+
+/// What is answered where nothing was ever remembered.
+pub(super) fn empty<'m>(ask: &Asked<'_>, memory: &MemoryPlan) -> Answer<'m> {
+    let state = State::new(memory.keep);
+    let answer = state.answer(memory, ask.span, ask.now);
+    // Of an empty state only numbers and truths come back.
+    Answer {
+        value: answer.value.and_then(|(least, most)| Some((plain(&least)?, plain(&most)?))),
+        present: answer.present,
+    }
+}
+
+fn plain<'m>(value: &Value<'_>) -> Option<Value<'m>> {
+    match value {
+        Value::Bool(value) => Some(Value::Bool(*value)),
+        Value::Number(value) => Some(Value::Number(*value)),
+        _ => None,
     }
 }

@@ -3,6 +3,7 @@
 //! [`Memories`] holds what the loaded rules need of the past, bounded. [`history::History`] answers the same questions
 //! from the full list of events, slowly and obviously: it defines what they mean.
 
+mod adopt;
 pub(crate) mod answer;
 mod group;
 pub mod history;
@@ -26,8 +27,9 @@ use key::Key;
 use lictor_dsl::hir::{Became, Const, MemoryOperator};
 use state::{Sight, Stamp, State, Stored};
 
+pub use adopt::Missing;
 pub use snapshot::SnapshotError;
-pub use store::{Memories, MemoryLimits, Missing};
+pub use store::{Memories, MemoryLimits};
 
 use crate::event::Event;
 
