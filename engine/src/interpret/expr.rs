@@ -24,8 +24,8 @@ use crate::value::Value;
 /// A memory, the number of a list of keys, and a window.
 type Question = (usize, usize, Span);
 
-/// The key of a question, and the one that stands for any value of its lists.
-type Keys = (Key, Option<Key>);
+/// The key of a question, and the one that stands for any value of its lists; none where it can't be known.
+type Keys = Option<(Key, Option<Key>)>;
 
 /// What expressions are evaluated against.
 pub(crate) struct Scene<'e> {
@@ -41,7 +41,7 @@ pub(crate) struct Scene<'e> {
     variables: RefCell<Vec<(u32, Option<Value<'e>>)>>,
     pub(super) memory: &'e dyn Recall,
     /// Keys that were worked out, by the number of their list and by what memories are kept under them.
-    pub(super) keys: RefCell<Vec<((usize, usize), Option<Keys>)>>,
+    pub(super) keys: RefCell<Vec<((usize, usize), Keys)>>,
     /// The earlier events that answers rest on, while somebody wants to know.
     pub(super) resting_on: RefCell<Option<BTreeSet<u64>>>,
     /// What memories answered, by memory, number of the list of keys, and window.
