@@ -6,25 +6,25 @@
 use std::fmt::Write;
 
 /// Plots side by side, over the same costs.
-pub struct Drawing<'d> {
+pub(crate) struct Drawing<'d> {
     /// What is drawn, for those who don't see it.
-    pub title: &'d str,
+    pub(crate) title: &'d str,
     /// What there is more of from left to right.
-    pub across: &'d str,
-    pub plots: Vec<Plot<'d>>,
+    pub(crate) across: &'d str,
+    pub(crate) plots: Vec<Plot<'d>>,
 }
 
-pub struct Plot<'d> {
-    pub name: &'d str,
-    pub lines: Vec<Line<'d>>,
+pub(crate) struct Plot<'d> {
+    pub(crate) name: &'d str,
+    pub(crate) lines: Vec<Line<'d>>,
 }
 
 /// Of the lines of a plot the first one is drawn dashed, the second one bold; its number gives a line its colour.
-pub struct Line<'d> {
-    pub name: &'d str,
-    pub number: usize,
+pub(crate) struct Line<'d> {
+    pub(crate) name: &'d str,
+    pub(crate) number: usize,
     /// How much there is, and the nanoseconds that it costs.
-    pub points: Vec<(usize, f64)>,
+    pub(crate) points: Vec<(usize, f64)>,
 }
 
 /// Colours of the lines, by light and by dark.
@@ -55,7 +55,7 @@ struct Axes {
 }
 
 impl Drawing<'_> {
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let axes = self.axes();
         let mut svg = self.head();
         for (number, plot) in self.plots.iter().enumerate() {
@@ -178,7 +178,7 @@ fn put(svg: &mut String, element: &str) {
 }
 
 /// `123 ns`, `1.2 us`, `12 us`, `1.2 ms`, `1.2 s`.
-pub fn time(ns: f64) -> String {
+pub(crate) fn time(ns: f64) -> String {
     let (value, unit) = match ns {
         ..1e3 => return format!("{ns:.0} ns"),
         ..1e6 => (ns / 1e3, "us"),
@@ -189,7 +189,7 @@ pub fn time(ns: f64) -> String {
 }
 
 /// `10,000`.
-pub fn grouped(number: usize) -> String {
+pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -210,13 +210,13 @@ fn short(number: usize) -> String {
 }
 
 /// Writes a drawing where the pages look for it.
-pub fn publish(name: &str, drawing: &Drawing<'_>) {
+pub(crate) fn publish(name: &str, drawing: &Drawing<'_>) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images").join(name);
     std::fs::write(path, drawing.svg()).expect("an image can be written");
 }
 
 /// Whether the whole bench was asked for, or the drawing by its name: `cargo bench --bench decide -- drawing`.
-pub fn is_wanted() -> bool {
+pub(crate) fn is_wanted() -> bool {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench").peekable();
     arguments.peek().is_none() || arguments.any(|argument| argument == "drawing")
 }

@@ -235,7 +235,7 @@ const LENGTHS: [usize; 4] = [1, 1_000, 30_000, 1_000_000];
 fn draw(generation: &Generation, cases: &[Case]) {
     let median = |case: &Case| case.rounds[ROUNDS / 2].as_nanos() as f64;
     let kept = LENGTHS.into_iter().zip(cases.iter().map(median)).collect();
-    let searched = [1, 30, 1_000].into_iter().map(|length| {
+    let searched = [1, 1_000, 30_000].into_iter().map(|length| {
         let mut history = History::default();
         for number in 0..length {
             let past = Arc::new(event(1, number));

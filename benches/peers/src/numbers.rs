@@ -1,6 +1,6 @@
 //! Medians, and numbers as people read them.
 
-pub use crate::drawing::{grouped, time};
+pub(crate) use crate::drawing::{grouped, time};
 
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
