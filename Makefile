@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help check test bless bench bench-instructions bench-peers fuzz run
+.PHONY: help check test bless bench bench-instructions bench-peers differential fuzz run
 
 # nextest is faster and says more about a failure; plain cargo runs the same tests.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
@@ -35,12 +35,15 @@ bench-instructions: ## count instructions, and compare with what is recorded (ne
 bench-peers: ## the same rules through other engines; a wrong answer fails; rewrites the tables in benches/README.md
 	cd benches/peers && cargo run --release
 
+differential: ## engines, index and memories against what defines them, on over two million events (LICTOR_FUZZ times as many as in CI)
+	engine/tests/differential.sh
+
 # How long each target is fuzzed. An input that fails is written to tests/fuzz/found/<target>, where `make test` finds it;
 # FUZZ_INPUT=<file> cargo test -p lictor-engine --test fuzz <target> runs it alone.
 FUZZ_SECONDS ?= 600
 
-fuzz: ## engines against each other on ten times as many cases; each fuzz target for FUZZ_SECONDS (needs a C++ compiler)
-	LICTOR_FUZZ=10 cargo test --release -p lictor-engine --test differential --test memory
+fuzz: ## engines against each other on ten times as many policies; each fuzz target for FUZZ_SECONDS (needs a C++ compiler)
+	LICTOR_FUZZ=10 engine/tests/differential.sh
 	cd tests/fuzz && RUSTC_WRAPPER=$$PWD/rustc.sh cargo build --release
 	cd tests/fuzz && for target in parse check judge; do \
 		mkdir -p corpus/$$target found/$$target; \

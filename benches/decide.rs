@@ -1,4 +1,5 @@
-//! One decision: machine code, interpreter and hand-written Rust side by side, at 10, 100 and 1,000 rules.
+//! One decision: machine code, interpreter and hand-written Rust side by side, at 10, 100 and 1,000 rules; and a drawing
+//! of that, up to 10,000, in `docs/images/decide.svg`.
 //!
 //! Before anything is timed, all three are shown to agree on every event.
 
@@ -9,11 +10,14 @@
     reason = "a bench that can't go on should say so"
 )]
 
+mod drawing;
 mod workload;
 
 use std::hint::black_box;
+use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use drawing::{Drawing, Line, Plot};
 use lictor_engine::decision::Outcome;
 use lictor_engine::event::{Event, Origin};
 use lictor_engine::memory::Memories;
@@ -90,5 +94,59 @@ fn from_bytes(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decide, from_bytes);
+/// The numbers of rules that are drawn.
+const DRAWN: [usize; 4] = [10, 100, 1_000, 10_000];
+/// Who takes turns, in the order of the drawing.
+const SIDES: [&str; 3] = ["by hand", "Lictor", "interpreted"];
+const ROUNDS: usize = 15;
+
+/// Nanoseconds for one decision of each side: medians of rounds in which they take turns.
+fn in_turns(shape: Shape, rules: usize) -> [f64; 3] {
+    let generation = Generation::compile(&workload::policies(shape, rules)).expect("compiles");
+    let (events, hand_events) = (workload::events(rules), workload::hand_events(rules));
+    let hand = ByHand::new(shape, rules);
+    let mut matched = Vec::new();
+    let none = Memories::default();
+    let mut rounds: [Vec<f64>; 3] = Default::default();
+    for _ in 0..ROUNDS {
+        for (side, times) in rounds.iter_mut().enumerate() {
+            // The interpreter walks all rules, and is slow enough to be timed by a few.
+            let repeats = if side == 2 { 1 } else { 20 };
+            let started = Instant::now();
+            for _ in 0..repeats {
+                for (event, hand_event) in events.iter().zip(&hand_events) {
+                    match side {
+                        0 => drop(black_box(hand.judge(black_box(hand_event), &mut matched))),
+                        1 => drop(black_box(generation.judge(black_box(event)))),
+                        _ => drop(black_box(generation.judge_with(event, &none, Engine::Interpreter))),
+                    }
+                }
+            }
+            times.push(started.elapsed().as_nanos() as f64 / (repeats * events.len()) as f64);
+        }
+    }
+    rounds.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times[ROUNDS / 2]
+    })
+}
+
+fn draw(_: &mut Criterion) {
+    if !drawing::is_wanted() {
+        return;
+    }
+    let plot = |(name, shape)| {
+        let times = DRAWN.map(|rules| in_turns(shape, rules));
+        let line = |number: usize| {
+            let points = DRAWN.into_iter().zip(&times).map(|(rules, of)| (rules, of[number])).collect();
+            Line { name: SIDES[number], number, points }
+        };
+        Plot { name, lines: (0..SIDES.len()).map(line).collect() }
+    };
+    let title = "What one decision costs with 10 to 10,000 rules: Lictor, its interpreter, and Rust by hand";
+    let plots = Shape::ALL.into_iter().map(plot).collect();
+    drawing::publish("decide.svg", &Drawing { title, across: "rules", plots });
+}
+
+criterion_group!(benches, decide, from_bytes, draw);
 criterion_main!(benches);

@@ -16,7 +16,7 @@ use crate::plan::{Cond, ExemptionPlan, Plan, RulePlan, predicates_of};
 use crate::truth::Truth;
 
 /// A rule whose condition was not false.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hit {
     pub rule: usize,
     pub truth: Truth,
@@ -35,6 +35,9 @@ pub(crate) fn applies(effect: Option<&Effect>, truth: Truth) -> bool {
 
 /// The first exemption from this rule that holds. One whose condition is unknown does not.
 fn exemption<'e>(rule: &'e RulePlan, scene: &Scene<'e>) -> Option<&'e ExemptionPlan> {
+    if rule.exemptions.is_empty() {
+        return None;
+    }
     let now = scene.event.at();
     rule.exemptions
         .iter()
@@ -126,25 +129,23 @@ fn built_in(kind: EventKind) -> Effect {
     }
 }
 
-/// Combines the hits. `permits` are the rules that allow and whose texts are met.
+/// Combines the hits, which are in the order of `Plan::ranks`. `permits` are the rules that allow and whose texts are met.
 pub(crate) fn decide<'e>(
     plan: &'e Plan,
     scene: &Scene<'e>,
     hits: &[Hit],
     permits: impl FnOnce() -> Vec<usize>,
 ) -> Decision {
-    let mut parts: Vec<Part> = hits
-        .iter()
-        .filter_map(|hit| {
-            plan.rules.get(hit.rule).map(|rule| Part {
-                rule,
-                truth: hit.truth,
-                exemption: exemption(rule, scene),
-                filling: filling(rule, scene),
-            })
+    let mut parts = Vec::with_capacity(hits.len());
+    parts.extend(hits.iter().filter_map(|hit| {
+        let rule = plan.rules.get(hit.rule)?;
+        Some(Part {
+            rule,
+            truth: hit.truth,
+            exemption: exemption(rule, scene),
+            filling: filling(rule, scene),
         })
-        .collect();
-    parts.sort_by(|a, b| b.outcome().cmp(&a.outcome()).then_with(|| a.rule.name.cmp(&b.rule.name)));
+    }));
     let mut decision = bare(Outcome::Deny, Class::EngineFault, &plan.digest);
     decision.risk = scene.risk.get();
     decision.rules.reserve_exact(parts.len());

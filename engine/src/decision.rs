@@ -1,10 +1,12 @@
 //! What a policy set answers about one event.
 
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 pub use lictor_dsl::hir::Severity;
 use lictor_dsl::number::Number;
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
 /// What may happen, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -216,11 +218,52 @@ pub struct Nearest {
     pub failed: String,
 }
 
-/// Scores and risks are written as plain JSON numbers; nine digits survive that.
-fn number<S: Serializer>(value: &Number, serializer: S) -> Result<S::Ok, S::Error> {
-    match serde_json::value::RawValue::from_string(value.to_string()) {
-        Ok(raw) => raw.serialize(serializer),
-        Err(error) => Err(serde::ser::Error::custom(error)),
+/// An exact number as a plain JSON number. The text is made on the stack: decisions have several.
+pub fn number<S: Serializer>(value: &Number, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut digits = Digits { bytes: [0; 41], length: 0 };
+    digits.number(*value).map_err(serde::ser::Error::custom)?;
+    let raw: &RawValue = serde_json::from_str(digits.text()).map_err(serde::ser::Error::custom)?;
+    raw.serialize(serializer)
+}
+
+/// Room for the text of any number: a sign, 30 digits, a point and nine decimals.
+struct Digits {
+    bytes: [u8; 41],
+    length: usize,
+}
+
+impl Digits {
+    fn number(&mut self, value: Number) -> fmt::Result {
+        let billionths = value.billionths();
+        let (whole, fraction) =
+            (billionths.unsigned_abs() / BILLION, billionths.unsigned_abs() % BILLION);
+        if billionths < 0 {
+            self.write_char('-')?;
+        }
+        match u64::try_from(whole) {
+            Ok(whole) => write!(self, "{whole}")?,
+            Err(_) => write!(self, "{whole}")?,
+        }
+        if fraction != 0 {
+            write!(self, ".{fraction:09}")?;
+            self.length = self.text().trim_end_matches('0').len();
+        }
+        Ok(())
+    }
+
+    fn text(&self) -> &str {
+        self.bytes.get(..self.length).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
+const BILLION: u128 = 1_000_000_000;
+
+impl fmt::Write for Digits {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
     }
 }
 
@@ -230,4 +273,28 @@ fn some_number<S: Serializer>(value: &Option<Number>, serializer: S) -> Result<S
 
 fn severity<S: Serializer>(value: &Severity, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(value.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Serialize)]
+    struct One(#[serde(serialize_with = "number")] Number);
+
+    proptest! {
+        #[test]
+        fn numbers_are_written_as_they_are_shown(billionths: i128, shift in 0..128_u32) {
+            let number = Number::from_billionths(billionths >> shift);
+            prop_assert_eq!(serde_json::to_string(&One(number)).unwrap(), number.to_string());
+        }
+    }
+
+    #[test]
+    fn the_longest_numbers_have_room() {
+        for number in [i128::MIN, i128::MAX, 0, -1, 1, 350_000_000].map(Number::from_billionths) {
+            assert_eq!(serde_json::to_string(&One(number)).unwrap(), number.to_string());
+        }
+    }
 }

@@ -80,7 +80,9 @@ impl Evaluator<'_, '_> {
     fn searched(self, predicate: &Predicate) -> Truth {
         let Shape::Part { slot, test, part, absent } = &predicate.shape else { return Truth::Unknown };
         self.frame.with_text(self.plan, self.scene, *slot, |text| {
-            text.map_or(*absent, |text| text_test(*test, text, part).into())
+            let Some(text) = text else { return *absent };
+            self.scene.meter.read(text.len() + part.len());
+            text_test(*test, text, part).into()
         })
     }
 

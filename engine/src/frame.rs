@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::ops::Range;
 
+use crate::cost::Cost;
 use crate::event::{Event, FieldRef, Texts};
 use crate::index::Seen;
 use crate::interpret::expr::Scene;
@@ -106,6 +107,8 @@ pub(crate) struct Frame {
     asked: RefCell<Vec<usize>>,
     /// What the index found already.
     seen: RefCell<Seen>,
+    /// Texts that were looked up.
+    looked_up: u64,
 }
 
 impl Default for Frame {
@@ -119,6 +122,7 @@ impl Default for Frame {
             evaluated: RefCell::default(),
             asked: RefCell::default(),
             seen: RefCell::default(),
+            looked_up: 0,
         }
     }
 }
@@ -126,14 +130,21 @@ impl Default for Frame {
 impl Frame {
     /// Takes the wanted fields of an event.
     pub(crate) fn fill(&mut self, plan: &Plan, event: &Event) {
-        for field in &plan.kind(event.kind()).slots {
-            let value = match event.read(*field) {
+        self.looked_up = 0;
+        for (field, value) in event.read_each(&plan.kind(event.kind()).slots) {
+            let value = match value {
                 None => None,
                 Some(FieldRef::Bool(value)) => Some(i128::from(value)),
                 Some(FieldRef::Number(value)) => Some(value.billionths()),
                 Some(FieldRef::Time(micros)) => Some(i128::from(micros)),
-                Some(FieldRef::Text(text)) => Some(i128::from(plan.texts.get(text).copied().unwrap_or(0))),
-                Some(FieldRef::Texts(texts)) => Some(mask(plan, *field, texts)),
+                Some(FieldRef::Text(text)) => {
+                    self.looked_up += 1;
+                    Some(i128::from(plan.texts.get(text).copied().unwrap_or(0)))
+                }
+                Some(FieldRef::Texts(texts)) => {
+                    self.looked_up += texts.len() as u64;
+                    Some(mask(plan, field, texts))
+                }
                 // Only their presence is asked for.
                 Some(FieldRef::Ip(_) | FieldRef::Json(_)) => Some(0),
             };
@@ -188,12 +199,13 @@ impl Frame {
 
     /// Looking for a value inside json can't take too many steps: payloads are not large enough.
     fn take<'e>(&self, plan: &'e Plan, scene: &Scene<'e>, number: usize) -> Slot {
-        let taken = number.checked_sub(SLOTS).and_then(|place| plan.taken.get(place));
+        let taken = plan.taken(number);
         let value = taken.and_then(|taken| scene.evaluate(&taken.node));
         let value = value.and_then(|value| match value {
             Value::Bool(value) => Some(i128::from(value)),
             Value::Number(value) => Some(value.billionths()),
             Value::Text(text) => {
+                scene.meter.looked_up(1);
                 let number = i128::from(plan.texts.get(text.as_ref()).copied().unwrap_or(0));
                 if !taken.is_some_and(|taken| taken.searched) {
                     return Some(number);
@@ -275,6 +287,12 @@ impl Frame {
         if let Some(slot) = self.slots.get(RISK_SLOT) {
             slot.set(Slot::there(risk.billionths()));
         }
+    }
+
+    /// What judging by this frame has cost so far.
+    pub(crate) fn cost(&self) -> Cost {
+        let predicates = self.evaluated.borrow().len() as u64;
+        Cost { predicates, look_ups: self.looked_up, ..Cost::default() }
     }
 
     /// What the index found already.

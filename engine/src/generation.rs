@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use lictor_dsl::hir::PolicySet;
 
 use crate::combine::{self, Hit};
+use crate::cost::Cost;
 use crate::decision::Decision;
 use crate::evaluate::Evaluator;
 use crate::event::{Event, InvalidEvent};
@@ -91,6 +92,14 @@ impl Generation {
         self.code.get()?.as_ref().ok()
     }
 
+    /// Compiles a set without its index, so that every rule is looked at: for comparison.
+    #[doc(hidden)]
+    pub fn unindexed(set: &PolicySet) -> Result<Generation, PlanError> {
+        let generation = Generation { plan: Plan::new(set)?.unindexed(), code: OnceLock::new() };
+        generation.make_code(None);
+        Ok(generation)
+    }
+
     /// Why there is no machine code, if there is none.
     pub fn no_code(&self) -> Option<&NoCode> {
         self.code.get().map_or(Some(&NoCode::NotYet), |code| code.as_ref().err())
@@ -132,9 +141,33 @@ impl Generation {
         self.judge_by(event, &Replayed { plan: &self.plan, history }, engine)
     }
 
+    /// Judges one event by what happened before, and says what that cost.
+    pub fn judge_counted(&self, event: &Event, memories: &Memories) -> (Decision, Cost) {
+        let mut cost = Cost::default();
+        let decision =
+            self.judge_metered(event, &Folded { plan: &self.plan, memories }, Engine::Jit, &mut cost);
+        (decision, Cost { json: event.json_read() as u64, ..cost })
+    }
+
+    /// What finding the rules that could match costs, without looking at any: the same with and without machine code.
+    pub fn find_counted(&self, event: &Event) -> Cost {
+        let kind = self.plan.kind(event.kind());
+        SCRATCH.with_borrow_mut(|Scratch { frame, candidates, .. }| {
+            frame.fill(&self.plan, event);
+            let scene = Scene::new(event, &self.plan.values);
+            kind.index.candidates(&self.plan, frame, &scene, candidates);
+            let rules = (candidates.len() + kind.index.always.len()) as u64;
+            Cost { rules, json: event.json_read() as u64, ..scene.meter.cost(frame.cost()) }
+        })
+    }
+
     fn judge_by(&self, event: &Event, memory: &dyn Recall, engine: Engine) -> Decision {
+        self.judge_metered(event, memory, engine, &mut Cost::default())
+    }
+
+    fn judge_metered(&self, event: &Event, memory: &dyn Recall, engine: Engine, cost: &mut Cost) -> Decision {
         // A panic would be a fault of ours; whoever asked still gets an answer, and it is no.
-        let answer = catch_unwind(AssertUnwindSafe(|| self.answer(event, memory, engine)));
+        let answer = catch_unwind(AssertUnwindSafe(|| self.answer(event, memory, engine, cost)));
         answer.unwrap_or_else(|_| combine::fault(&self.plan.digest))
     }
 
@@ -157,7 +190,7 @@ impl Generation {
         });
     }
 
-    fn answer(&self, event: &Event, memory: &dyn Recall, engine: Engine) -> Decision {
+    fn answer(&self, event: &Event, memory: &dyn Recall, engine: Engine, cost: &mut Cost) -> Decision {
         let faults = self.plan.schemas.faults(event);
         if !faults.is_empty() {
             return combine::invalid(&self.plan.digest, faults);
@@ -185,13 +218,17 @@ impl Generation {
             if scene.faulted.get() {
                 return combine::fault(&self.plan.digest);
             }
-            hits.sort_unstable();
-            combine::decide(&self.plan, &scene, hits, || {
+            hits.sort_unstable_by_key(|hit| self.plan.ranks.get(hit.rule));
+            let decision = combine::decide(&self.plan, &scene, hits, || {
                 let mut permits = Vec::new();
                 kind.permits.candidates(&self.plan, frame, &scene, &mut permits);
                 permits.extend(&kind.permits.always);
                 permits
-            })
+            });
+            let rules =
+                if machine.is_some() { candidates.len() + kind.index.always.len() } else { kind.rules.len() };
+            *cost = Cost { rules: rules as u64, ..scene.meter.cost(frame.cost()) };
+            decision
         })
     }
 

@@ -1,6 +1,7 @@
 //! The Lictor engine: checked policies to machine code, events to decisions.
 
 mod combine;
+mod cost;
 pub mod coverage;
 pub mod decision;
 mod evaluate;
@@ -20,6 +21,7 @@ pub mod trial;
 mod truth;
 mod value;
 
+pub use cost::Cost;
 pub use generation::{Active, Engine, Generation};
 pub use jit::CompileError;
 pub use jit::code::live_modules;

@@ -16,6 +16,7 @@ mod support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lictor_dsl::Source;
+use lictor_dsl::events::EventKind;
 use lictor_engine::event::{Event, Origin};
 use lictor_engine::memory::Memories;
 use lictor_engine::{Engine, Generation, live_modules};
@@ -45,17 +46,23 @@ fn compare(
     events: &[Vec<u16>],
     seen: &Seen,
 ) -> Result<(), TestCaseError> {
+    let bounds = EventKind::ALL.map(|kind| generation.plan().bounds(kind));
     for choices in events {
         let json = support::event(&mut Choices::new(choices));
         let event = match Event::decode(json.as_bytes(), Origin::Event) {
             Ok(event) => event,
             Err(error) => return Err(TestCaseError::fail(format!("{:?} in {json}", error.errors))),
         };
-        let (code, walked) = (
-            generation.judge(&event),
-            generation.judge_with(&event, &Memories::default(), Engine::Interpreter),
-        );
+        let (code, cost) = generation.judge_counted(&event, &Memories::default());
+        let walked = generation.judge_with(&event, &Memories::default(), Engine::Interpreter);
         prop_assert_eq!(&code, &walked, "policy:\n{}\nevent: {}", text, json);
+        prop_assert_eq!(
+            cost.beyond(&bounds[event.kind() as usize]),
+            None,
+            "policy:\n{}\nevent: {}",
+            text,
+            json
+        );
         let word = |unknown: bool| code.rules.iter().any(|rule| rule.missing.is_empty() != unknown);
         seen.events.fetch_add(1, Ordering::Relaxed);
         seen.certain.fetch_add(usize::from(word(false)), Ordering::Relaxed);
@@ -90,7 +97,7 @@ fn differential(seed: u64) {
     let (events, certain, unknown) =
         (seen.events.into_inner(), seen.certain.into_inner(), seen.unknown.into_inner());
     println!(
-        "seed {seed}: {} policies, {events} events, {certain} with a certain rule, {unknown} with an unknown one",
+        "seed {seed}: {} policies, {events} events judged two ways, {certain} with a certain rule, {unknown} with an unknown one",
         cases()
     );
     assert!(events >= cases() as usize * EVENTS);

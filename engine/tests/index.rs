@@ -1,7 +1,9 @@
 //! Many rules at once: what the index leaves out, and what a sweep finds, is what the interpreter says of every rule.
 //!
-//! The generated policies of `differential.rs` are small; here hundreds of rules share fields, lists and pieces of texts,
-//! over unit boundaries, with dates and with rules that read the risk. `LICTOR_FUZZ` multiplies the number of cases.
+//! The generated policies of `differential.rs` are small; here hundreds of rules share fields, lists, pieces of texts and
+//! memories, in as many as make a unit and in some more or less: swept together, called alone, in force between dates, and
+//! mixed. Each event is judged by machine code with the index, by machine code without it, and by the interpreter.
+//! `LICTOR_FUZZ` multiplies the number of policies, and the number of events for each.
 
 #![allow(
     clippy::expect_used,
@@ -16,17 +18,35 @@ mod support;
 use std::fmt::Write;
 
 use lictor_dsl::Source;
+use lictor_dsl::events::EventKind;
 use lictor_engine::decision::Outcome;
 use lictor_engine::event::{Event, Origin};
-use lictor_engine::memory::Memories;
+use lictor_engine::memory::{Fate, Memories};
 use lictor_engine::{Engine, Generation};
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestRng, TestRunner};
 use support::Choices;
 
-const SETS: u32 = 24;
-const EVENTS: usize = 250;
-/// Around the edges of units, which hold 64.
-const RULES: [usize; 8] = [1, 63, 64, 65, 127, 129, 200, 320];
+/// For each kind and number of rules.
+const EVENTS: usize = 140;
+/// Around the edges of units, which hold 64; and several units.
+const RULES: [usize; 9] = [1, 63, 64, 65, 127, 128, 129, 200, 320];
+
+/// What the rules of a policy have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rules {
+    /// Nothing rules them out.
+    Swept,
+    /// Each needs a text of its own.
+    Alone,
+    /// All are in force between dates only.
+    Dated,
+    /// They ask what happened before.
+    Remembering,
+    /// Any of these.
+    Mixed,
+}
+
+const KINDS: [Rules; 5] = [Rules::Swept, Rules::Alone, Rules::Dated, Rules::Remembering, Rules::Mixed];
 
 const ACTIONS: [&str; 6] = ["refund", "payout", "note", "transfer", "", "Refund"];
 const TAGS: [&str; 7] = ["pci", "eu", "vip", "test", "beta", "", "hr"];
@@ -111,19 +131,72 @@ fn condition(c: &mut Choices<'_>, of_all: bool) -> String {
     }
 }
 
-fn policy(c: &mut Choices<'_>, rules: usize) -> String {
+/// A test that no index is made for.
+fn unneeded(c: &mut Choices<'_>) -> String {
+    match c.below(5) {
+        0 => format!("amount > {}", c.below(10)),
+        1 => format!("agent.trust < 0.{}", c.below(10)),
+        2 => format!("payload.n == {}", c.below(3)),
+        3 => format!("amount? in {}..{}", c.below(5), 3 + c.below(8)),
+        _ => format!("not (agent.tags has {:?})", c.one(&TAGS)),
+    }
+}
+
+/// A question to a memory.
+fn question(c: &mut Choices<'_>) -> String {
+    let keys = c.one(&["per agent.id", "per org", "per task", "per agent.id, task"]);
+    let action = c.one(&ACTIONS);
+    let window = c.one(&["10m", "1h", "1d"]);
+    match c.below(6) {
+        0 | 1 => {
+            format!("count(intent where action == {action:?} {keys} within {window}) >= {}", 1 + c.below(4))
+        }
+        2 => format!("sum(intent.amount {keys} within {window}) > {}", c.below(60)),
+        3 => format!("seen(denied intent where amount > {} {keys} within {window})", c.below(10)),
+        4 => format!("distinct(intent.action {keys} within {window}) > {}", c.below(4)),
+        _ => format!("streak(intent where action == {action:?} {keys}) >= {}", 1 + c.below(3)),
+    }
+}
+
+fn condition_of(c: &mut Choices<'_>, rules: Rules, number: usize, of_all: bool) -> String {
+    let of_all = of_all || rules != Rules::Mixed;
+    match rules {
+        Rules::Swept => format!("{} and {}", unneeded(c), unneeded(c)),
+        Rules::Alone => {
+            let action = if c.chance(70) { c.one(&ACTIONS).to_owned() } else { format!("a{number}") };
+            format!("action == {action:?} and {}", unneeded(c))
+        }
+        Rules::Remembering if c.chance(80) => format!("{} and {}", question(c), unneeded(c)),
+        _ => condition(c, of_all),
+    }
+}
+
+fn policy(c: &mut Choices<'_>, kind: Rules, rules: usize) -> String {
     let mut text = String::from("policy p {}\ndefault on intent allow\ndefault on action deny\n");
     text.push_str(LISTS);
     for rule in 0..rules {
-        let (kinds, of_all) = [("intent", false), ("intent, action", true), ("action", true)][c.below(3)];
+        let own = match kind {
+            Rules::Mixed => KINDS[c.below(KINDS.len())],
+            _ => kind,
+        };
+        let (kinds, of_all) = match own {
+            Rules::Mixed | Rules::Dated => {
+                [("intent", false), ("intent, action", true), ("action", true)][c.below(3)]
+            }
+            _ => ("intent", false),
+        };
         let risk = if c.chance(10) { "risk >= 0.3 and " } else { "" };
         let effect = ["deny", "warn", "require approval from \"ops\"", "score +0.1"];
         let effect = effect[c.below(if risk.is_empty() { 4 } else { 3 })];
-        let dates = if c.chance(10) { "applies from 2026-01-01 until 2026-03-01\n" } else { "" };
+        let dates = if own == Rules::Dated || kind == Rules::Mixed && c.chance(10) {
+            "applies from 2026-01-01 until 2026-03-01\n"
+        } else {
+            ""
+        };
         writeln!(
             text,
             "rule r{rule} on {kinds} {{\n{dates}when {risk}{}\n{effect}\n}}",
-            condition(c, of_all)
+            condition_of(c, own, rule, of_all)
         )
         .expect("text");
     }
@@ -173,26 +246,38 @@ fn with_and_without_index_the_same() {
     println!("PROPTEST_RNG_SEED={seed}");
     let mut random = runner(seed);
     let (mut judged, mut matched, mut denied) = (0, 0, 0);
-    for set in 0..SETS * support::factor() {
-        let rules = RULES[set as usize % RULES.len()];
+    let factor = support::factor() as usize;
+    let sets = KINDS.iter().flat_map(|kind| RULES.iter().map(|rules| (*kind, *rules)));
+    for (kind, rules) in sets.cycle().take(factor * KINDS.len() * RULES.len()) {
         let data = choices(&mut random, rules * 24);
-        let text = policy(&mut Choices::new(&data), rules);
+        let text = policy(&mut Choices::new(&data), kind, rules);
         let checked = support::checked(&text);
         let generation = Generation::compile(&checked).expect("compiles");
-        assert!(generation.no_code().is_none());
-        for _ in 0..EVENTS {
+        let unindexed = Generation::unindexed(&checked).expect("compiles");
+        assert!(generation.no_code().is_none() && unindexed.no_code().is_none());
+        let bounds = EventKind::ALL.map(|kind| generation.plan().bounds(kind));
+        let mut memories = Memories::new(&generation);
+        for number in 0..EVENTS * factor {
             let data = choices(&mut random, 40);
             let json = event(&mut Choices::new(&data));
-            let event = Event::decode(json.as_bytes(), Origin::Event).expect("valid");
-            let indexed = generation.judge(&event);
-            let walked = generation.judge_with(&event, &Memories::default(), Engine::Interpreter);
+            let mut event = Event::decode(json.as_bytes(), Origin::Event).expect("valid");
+            if generation.remembers() {
+                // Seven minutes after the one before, over some days of January.
+                event.set_at(1_767_225_600_000_000 + (number % 4_000) as i64 * 420_000_000);
+            }
+            let (indexed, cost) = generation.judge_counted(&event, &memories);
+            let swept = unindexed.judge_with(&event, &memories, Engine::Jit);
+            let walked = generation.judge_with(&event, &memories, Engine::Interpreter);
             assert_eq!(indexed, walked, "policy:\n{text}\nevent: {json}");
+            assert_eq!(swept, walked, "without index, policy:\n{text}\nevent: {json}");
+            assert_eq!(cost.beyond(&bounds[event.kind() as usize]), None, "policy:\n{text}\nevent: {json}");
+            memories.remember(&generation, &event, Fate::of(indexed.decision), number as u64 + 1, event.at());
             judged += 1;
             matched += usize::from(!indexed.rules.is_empty());
             denied += usize::from(indexed.decision == Outcome::Deny);
         }
     }
-    println!("{judged} events judged, {matched} matched, {denied} denied");
+    println!("{judged} events judged three ways, {matched} matched, {denied} denied");
     assert!(matched * 2 > judged && denied * 10 > judged, "hardly anything matched");
 }
 

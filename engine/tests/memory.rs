@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lictor_dsl::events::EventKind;
 use lictor_engine::decision::{Decision, Outcome};
 use lictor_engine::event::{Event, Origin};
 use lictor_engine::memory::history::History;
@@ -61,6 +62,7 @@ fn plain(mut decision: Decision) -> Decision {
 fn follow(text: &str, choices: &[Vec<u16>], seen: &Seen) -> Result<(), TestCaseError> {
     let generation =
         Generation::compile(&checked(text)).map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
+    let bounds = EventKind::ALL.map(|kind| generation.plan().bounds(kind));
     let mut memories = Memories::new(&generation);
     let mut history = History::default();
     let mut waiting: HashMap<u64, Arc<Event>> = HashMap::new();
@@ -77,7 +79,15 @@ fn follow(text: &str, choices: &[Vec<u16>], seen: &Seen) -> Result<(), TestCaseE
             Err(error) => return Err(TestCaseError::fail(format!("{:?} in {json}", error.errors))),
         };
         told.push(json);
-        let folded = plain(generation.judge_with(&event, &memories, Engine::Jit));
+        let (folded, cost) = generation.judge_counted(&event, &memories);
+        let folded = plain(folded);
+        prop_assert_eq!(
+            cost.beyond(&bounds[event.kind() as usize]),
+            None,
+            "policy:\n{}\nevents:\n{}",
+            text,
+            told.join("\n")
+        );
         let others = [
             ("memories, interpreter", plain(generation.judge_with(&event, &memories, Engine::Interpreter))),
             ("history, machine code", plain(generation.judge_by_history(&event, &history, Engine::Jit))),
@@ -164,7 +174,7 @@ fn differential(seed: u64) {
         seen.filled.into_inner(),
     );
     println!(
-        "seed {seed}: {} policies, {events} events, {certain} with a certain rule, {unknown} with an unknown one, {approved} approved, {filled} fills",
+        "seed {seed}: {} policies, {events} events judged four ways, {certain} with a certain rule, {unknown} with an unknown one, {approved} approved, {filled} fills",
         cases()
     );
     assert!(events >= cases() as usize * EVENTS);

@@ -1,6 +1,7 @@
 //! Agents: who is registered, under which name, by whom, and what the server vouches for about them.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use lictor_dsl::number::Number;
@@ -194,14 +195,41 @@ pub fn may_take_over(agent: &Agent, caller: &Caller, registrar_is_live: bool) ->
     }
 }
 
+/// An agent with what every event of it needs, made once.
+#[derive(Debug)]
+pub struct Known {
+    /// The agent.
+    pub agent: Arc<Agent>,
+    /// What a policy may read of it.
+    pub facts: AgentFacts,
+    /// What is kept of it beside each judged event; none if it can't be written as JSON.
+    pub json: Option<String>,
+}
+
+impl Known {
+    /// An agent as it is now.
+    pub fn new(agent: Arc<Agent>) -> Known {
+        let (facts, json) = (agent.facts(), agent.to_json().ok());
+        Known { agent, facts, json }
+    }
+}
+
+impl Deref for Known {
+    type Target = Agent;
+
+    fn deref(&self) -> &Agent {
+        &self.agent
+    }
+}
+
 /// All agents of an org, as of the last committed batch.
 #[derive(Debug, Default)]
 pub struct Directory(RwLock<Names>);
 
 #[derive(Debug, Default)]
 struct Names {
-    by_id: HashMap<Uuid, Arc<Agent>>,
-    by_key: HashMap<String, Uuid>,
+    by_id: HashMap<Uuid, Arc<Known>>,
+    by_key: HashMap<String, Arc<Known>>,
 }
 
 impl Directory {
@@ -215,32 +243,33 @@ impl Directory {
     }
 
     /// The agent with this id, or else with this name.
-    pub fn find(&self, name: &str) -> Option<Arc<Agent>> {
+    pub fn find(&self, name: &str) -> Option<Arc<Known>> {
         let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let id = match Uuid::parse_str(name) {
-            Ok(id) => id,
-            Err(_) => *names.by_key.get(name)?,
-        };
-        names.by_id.get(&id).cloned()
+        match Uuid::parse_str(name) {
+            Ok(id) => names.by_id.get(&id).cloned(),
+            Err(_) => names.by_key.get(name).cloned(),
+        }
     }
 
     /// The agent with this id.
     pub fn by_id(&self, id: Uuid) -> Option<Arc<Agent>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        names.by_id.get(&id).map(|known| Arc::clone(&known.agent))
     }
 
     /// Every agent, oldest first.
     pub fn all(&self) -> Vec<Arc<Agent>> {
         let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut agents: Vec<_> = names.by_id.values().cloned().collect();
+        let mut agents: Vec<_> = names.by_id.values().map(|known| Arc::clone(&known.agent)).collect();
         agents.sort_unstable_by_key(|agent| agent.id);
         agents
     }
 
     /// Adds or replaces an agent. Only for what is committed.
     pub fn put(&self, agent: Arc<Agent>) {
+        let known = Arc::new(Known::new(agent));
         let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        names.by_key.insert(agent.key.clone(), agent.id);
-        names.by_id.insert(agent.id, agent);
+        names.by_key.insert(known.key.clone(), Arc::clone(&known));
+        names.by_id.insert(known.id, known);
     }
 }

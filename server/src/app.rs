@@ -291,7 +291,7 @@ async fn activate(
     draft.activate(clock.now_us(), Memories::default());
     let (batch, new) = draft.finish();
     if let Some(batch) = batch {
-        database.commit(&batch).await?;
+        database.commit(batch).await?;
     }
     new.publish(view, keys, memory);
     Ok(())

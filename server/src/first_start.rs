@@ -117,7 +117,7 @@ pub async fn first_start(
     };
     draft.also(Change::User(Arc::new(user)));
     if let (Some(batch), _) = draft.finish() {
-        database.commit(&batch).await?;
+        database.commit(batch).await?;
     }
     Ok(credentials)
 }

@@ -15,6 +15,9 @@ use crate::vault::{Bytes32, hex};
 /// The version of the record format.
 pub const VERSION: i64 = 1;
 
+/// Room for the members of the entry of a judged event.
+const MEMBERS: usize = 18;
+
 /// Where a ledger stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
@@ -98,21 +101,23 @@ pub struct Record<'a> {
 
 /// Gives a record its place and time, makes its bytes, and moves the head past it.
 pub fn append(head: &mut Head, org: Uuid, at_us: i64, record: Record<'_>) -> (Entry, Option<Step>) {
-    let mut object = record
-        .content
+    let Record { id, index, content, step } = record;
+    let mut object = content
         .integer("v", VERSION)
         .integer("semantics", i64::from(lictor_engine::SEMANTICS))
-        .text("org", org.to_string())
+        .id("org", org)
         .integer("seq", head.next_seq)
-        .text("id", record.id.to_string())
+        .id("id", id)
         .integer("at", at_us)
-        .text("kind", record.index.kind)
-        .text("source", record.index.source)
-        .optional_text("agent", record.index.agent.map(|id| id.to_string()))
-        .optional_text("task", record.index.task.clone())
-        .text("actor", record.index.actor.clone())
-        .optional_text("action", record.index.action.clone());
-    let step = record.step.map(|before| {
+        .text("kind", index.kind)
+        .text("source", index.source)
+        .optional_text("task", index.task.as_deref())
+        .text("actor", index.actor.as_str())
+        .optional_text("action", index.action.as_deref());
+    if let Some(agent) = index.agent {
+        object = object.id("agent", agent);
+    }
+    let step = step.map(|before| {
         object = std::mem::take(&mut object).integer("step", before.steps + 1);
         let leaf = sha256(&[&object.to_bytes()]);
         let step =
@@ -121,10 +126,10 @@ pub fn append(head: &mut Head, org: Uuid, at_us: i64, record: Record<'_>) -> (En
         step
     });
     let canonical = object.to_bytes();
+    drop(object);
     let prev_hash = head.hash;
     let hash = sha256(&[&prev_hash, &canonical]);
-    let entry =
-        Entry { seq: head.next_seq, id: record.id, canonical, hash, prev_hash, at_us, index: record.index };
+    let entry = Entry { seq: head.next_seq, id, canonical, hash, prev_hash, at_us, index };
     *head = Head { next_seq: head.next_seq + 1, hash, at_us };
     (entry, step)
 }
@@ -144,7 +149,7 @@ pub fn judged<'a>(decision: &'a Decision, agent_revision: i64, payload: &Bytes32
         let obligations = decision.obligations.iter().map(|one| Value::Object(obligation_record(one)));
         outcome = outcome.value("obligations", Value::List(obligations.collect()));
     }
-    Object::new()
+    Object::with_room(MEMBERS)
         .value("decision", Value::Object(outcome))
         .text("policy_set", &*decision.policy_set)
         .integer("agent_revision", agent_revision)
@@ -196,12 +201,16 @@ fn rule_record(rule: &RuleReport) -> Object<'_> {
 
 /// SHA-256 of the parts, one after the other.
 pub fn sha256(parts: &[&[u8]]) -> Bytes32 {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in parts {
-        context.update(part);
-    }
+    let digest = match parts {
+        [whole] => digest::digest(&digest::SHA256, whole),
+        parts => {
+            let mut context = digest::Context::new(&digest::SHA256);
+            parts.iter().for_each(|part| context.update(part));
+            context.finish()
+        }
+    };
     let mut hash = [0; 32];
-    hash.copy_from_slice(context.finish().as_ref());
+    hash.copy_from_slice(digest.as_ref());
     hash
 }
 

@@ -14,6 +14,7 @@ pub mod db;
 pub mod draft;
 pub mod first_start;
 pub mod http;
+pub mod ids;
 pub mod incidents;
 pub mod intents;
 pub mod ledger;
@@ -117,7 +118,9 @@ impl Server {
         let (app, sequencers) = App::load(database, vault, clock).await?;
         let (stop, stopping) = watch::channel(false);
         let router = http::router(Arc::clone(&app));
-        let listening = http::listen::serve(listener, router, config.max_connections, DRAIN, stopping);
+        let shared = Arc::clone(&app);
+        let listening =
+            http::listen::serve(listener, shared, router, config.max_connections, DRAIN, stopping);
         let listening = tokio::spawn(listening);
         let upkeep = vec![
             tokio::spawn(Arc::clone(&app).flush_key_uses_now_and_then()),

@@ -3,7 +3,7 @@
 //! Everything that costs time and needs no order happens here; the sequencer only puts it in its place.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use lictor_engine::decision::Decision;
 use lictor_engine::event::{Event, FieldError, Origin};
@@ -12,10 +12,11 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::accounts::Caller;
-use crate::agents::{Agent, Profile};
+use crate::agents::{Known, Profile};
 use crate::app::{App, Org};
 use crate::draft::{Answer, Prepared, Refused, judge, payload};
 use crate::http::members::members;
+use crate::ids;
 use crate::intents::Declaration;
 use crate::registration::{Registered, Registration};
 use crate::sequencer::Unavailable;
@@ -46,9 +47,10 @@ pub struct Incoming<'a> {
 }
 
 /// Decodes an event, with the server's word on everything attested.
-pub fn decode(org: &Org, incoming: Incoming<'_>, agent: &Agent) -> Result<Event, Refused> {
-    let id = org.view.id.to_string();
-    let origin = Origin::Server { org: &id, source: incoming.source, agent: &agent.facts() };
+pub fn decode(org: &Org, incoming: Incoming<'_>, agent: &Known) -> Result<Event, Refused> {
+    let mut id = Uuid::encode_buffer();
+    let id = &*org.view.id.hyphenated().encode_lower(&mut id);
+    let origin = Origin::Server { org: id, source: incoming.source, agent: &agent.facts };
     let event = Event::decode(incoming.json, origin).map_err(|invalid| Refused::Invalid(invalid.errors))?;
     refuse_oversized(incoming.json)?;
     Ok(event)
@@ -59,15 +61,15 @@ pub fn prepare(
     app: &App,
     org: &Org,
     incoming: Incoming<'_>,
-    agent: &Arc<Agent>,
+    agent: &Known,
     declaration: Option<Declaration>,
 ) -> Result<Prepared, Refused> {
     let event = decode(org, incoming, agent)?;
-    let id = Uuid::now_v7();
-    let payload = payload(agent, incoming.json).map_err(|_| Refused::Unsealable)?;
+    let id = ids::new();
+    let payload = payload(agent.json.as_deref().ok_or(Refused::Unsealable)?, incoming.json);
     let sealed = app.vault.seal(org.view.id, id, &payload).map_err(|_| Refused::Unsealable)?;
     let (source, actor) = (incoming.source, incoming.caller.actor());
-    Ok(Prepared { id, event, source, agent: Arc::clone(agent), actor, sealed, declaration })
+    Ok(Prepared { id, event, source, agent: Arc::clone(&agent.agent), actor, sealed, declaration })
 }
 
 /// Judges one event and records the decision; answers when it is durable.
@@ -76,22 +78,34 @@ pub async fn decide(org: &Org, prepared: Prepared) -> Result<Answer, PdpError> {
     Ok(answers.into_iter().next().ok_or(Unavailable::NotDurable)??)
 }
 
+/// Judges an event, at this time or at its own, and records nothing. On this thread, unless a rule asks what happened
+/// before.
+pub async fn dry_run(org: &Org, event: Event, at_us: Option<i64>) -> Result<Decision, Unavailable> {
+    let decisions = dry_runs(org, [(event, at_us)]).await?;
+    decisions.into_iter().next().ok_or(Unavailable::Stopping)
+}
+
 /// Judges events, each at this time or at its own, and records nothing. On this thread, unless a rule asks what
 /// happened before.
-pub async fn dry_run(org: &Org, events: Vec<(Event, Option<i64>)>) -> Result<Vec<Decision>, Unavailable> {
+pub async fn dry_runs(
+    org: &Org,
+    events: impl IntoIterator<Item = (Event, Option<i64>)>,
+) -> Result<Vec<Decision>, Unavailable> {
     let in_force = org.view.in_force();
     if in_force.generation.remembers() {
-        return org.queue.would_decide(events).await;
+        return org.queue.would_decide(events.into_iter().collect()).await;
     }
-    let nothing = Memories::default();
     let decide = |(mut event, at_us): (Event, Option<i64>)| {
         if let Some(at_us) = at_us {
             event.set_at(at_us);
         }
-        judge(&in_force, &nothing, &event)
+        judge(&in_force, &NOTHING, &event)
     };
     Ok(events.into_iter().map(decide).collect())
 }
+
+/// What is remembered where no rule asks.
+static NOTHING: LazyLock<Memories> = LazyLock::new(Memories::default);
 
 /// Registers an agent, judged as `registration`.
 pub async fn register(

@@ -94,11 +94,13 @@ impl Vault {
 
     /// Encrypts a payload for one entry of one org.
     pub fn seal(&self, org: Uuid, entry: Uuid, payload: &[u8]) -> Result<Sealed, CipherError> {
-        let record_key = random().map_err(|_| CipherError)?;
+        let [record_key, nonces] = random_pair()?;
+        let derived = Derived::of(&record_key);
+        let (wrapping, content) = nonces.split_at(NONCE_LEN);
         Ok(Sealed {
-            digest: payload_digest(&record_key, payload),
-            wrapped_key: encrypt(&self.wrapping, org, entry, &record_key)?,
-            ciphertext: encrypt(&cipher(&derive(&record_key, "lictor payload")), org, entry, payload)?,
+            digest: derived.digest(payload),
+            wrapped_key: encrypt(&self.wrapping, nonce(wrapping)?, org, entry, &record_key)?,
+            ciphertext: encrypt(&derived.cipher(), nonce(content)?, org, entry, payload)?,
         })
     }
 
@@ -112,7 +114,7 @@ impl Vault {
     ) -> Result<Vec<u8>, CipherError> {
         let record_key = decrypt(&self.wrapping, org, entry, wrapped_key)?;
         let record_key = Bytes32::try_from(record_key.as_slice()).map_err(|_| CipherError)?;
-        decrypt(&cipher(&derive(&record_key, "lictor payload")), org, entry, ciphertext)
+        decrypt(&Derived::of(&record_key).cipher(), org, entry, ciphertext)
     }
 }
 
@@ -123,11 +125,23 @@ pub fn random() -> Result<Bytes32, OpenError> {
     Ok(bytes)
 }
 
+/// A random key, and as many random bytes again, asked for at once.
+fn random_pair() -> Result<[Bytes32; 2], CipherError> {
+    let mut bytes = [[0; 32]; 2];
+    rand::fill(bytes.as_flattened_mut()).map_err(|_| CipherError)?;
+    Ok(bytes)
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS.get(usize::from(value)).copied().unwrap_or(b'0'));
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text
 }
 
 fn from_hex(text: &str) -> Option<Bytes32> {
@@ -187,17 +201,33 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 fn derive(key: &Bytes32, purpose: &str) -> Bytes32 {
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose.as_bytes());
-    let mut derived = [0; 32];
-    derived.copy_from_slice(tag.as_ref());
-    derived
+    tag(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose.as_bytes())
 }
 
-fn payload_digest(record_key: &Bytes32, payload: &[u8]) -> Bytes32 {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &derive(record_key, "lictor payload digest"));
-    let mut digest = [0; 32];
-    digest.copy_from_slice(hmac::sign(&key, payload).as_ref());
-    digest
+fn tag(key: &hmac::Key, text: &[u8]) -> Bytes32 {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(hmac::sign(key, text).as_ref());
+    bytes
+}
+
+/// What comes of a record's key.
+struct Derived(hmac::Key);
+
+impl Derived {
+    fn of(record_key: &Bytes32) -> Derived {
+        Derived(hmac::Key::new(hmac::HMAC_SHA256, record_key))
+    }
+
+    /// What encrypts the payload.
+    fn cipher(&self) -> LessSafeKey {
+        cipher(&tag(&self.0, b"lictor payload"))
+    }
+
+    /// What the ledger says of the payload.
+    fn digest(&self, payload: &[u8]) -> Bytes32 {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &tag(&self.0, b"lictor payload digest"));
+        tag(&key, payload)
+    }
 }
 
 fn cipher(key: &Bytes32) -> LessSafeKey {
@@ -213,14 +243,25 @@ fn place(org: Uuid, entry: Uuid) -> Aad<[u8; 32]> {
     Aad::from(bytes)
 }
 
-fn encrypt(key: &LessSafeKey, org: Uuid, entry: Uuid, plain: &[u8]) -> Result<Vec<u8>, CipherError> {
-    let mut nonce = [0; NONCE_LEN];
-    rand::fill(&mut nonce).map_err(|_| CipherError)?;
-    let mut text = plain.to_vec();
-    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), place(org, entry), &mut text)
-        .map_err(|_| CipherError)?;
-    let mut sealed = nonce.to_vec();
-    sealed.append(&mut text);
+fn nonce(random: &[u8]) -> Result<[u8; NONCE_LEN], CipherError> {
+    random.first_chunk().copied().ok_or(CipherError)
+}
+
+/// The nonce, then the ciphertext.
+fn encrypt(
+    key: &LessSafeKey,
+    nonce: [u8; NONCE_LEN],
+    org: Uuid,
+    entry: Uuid,
+    plain: &[u8],
+) -> Result<Vec<u8>, CipherError> {
+    let mut sealed = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+    sealed.extend_from_slice(&nonce);
+    sealed.extend_from_slice(plain);
+    let text = sealed.get_mut(NONCE_LEN..).ok_or(CipherError)?;
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    let tag = key.seal_in_place_separate_tag(nonce, place(org, entry), text).map_err(|_| CipherError)?;
+    sealed.extend_from_slice(tag.as_ref());
     Ok(sealed)
 }
 

@@ -48,6 +48,37 @@ fn words(values: &[Value]) -> String {
     values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
 }
 
+/// What the bounds of a kind of event are called here, by their names.
+const BOUNDS: [(&str, &str); 10] = [
+    ("rules", "rules looked at"),
+    ("predicates", "predicates called, each once; all others are comparisons within a rule"),
+    ("questions", "questions put to memories"),
+    ("look_ups", "look-ups of texts and tags"),
+    ("searched_bytes", "bytes of text searched to find rules"),
+    ("found_pieces", "pieces found there, before all rules are taken"),
+    ("json_bytes", "bytes of json read, as far as rules ask for what is in it"),
+    ("evaluations", "evaluations, those for reasons and for what is missing with them"),
+    ("steps", "steps of all evaluations"),
+    ("read_bytes", "bytes that they read"),
+];
+
+/// The bounds of one kind of event; what can't happen is left out.
+fn at_most(kind: &Value) -> anyhow::Result<()> {
+    print::line(format!("  {} ({} rules)", text(kind, "kind"), number(kind, "rules")))?;
+    let Some(most) = kind.get("at_most") else { return Ok(()) };
+    for (name, words) in BOUNDS.into_iter().filter(|(name, _)| number(most, name) > 0) {
+        print::line(format!("    {:>16}  {words}", grouped(number(most, name))))?;
+    }
+    Ok(())
+}
+
+/// A number with commas between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let parts: Vec<&[u8]> = digits.as_bytes().rchunks(3).rev().collect();
+    parts.iter().map(|part| String::from_utf8_lossy(part)).collect::<Vec<_>>().join(",")
+}
+
 fn show(plan: &Value) -> anyhow::Result<()> {
     print::line(format!("policy set  {}", text(plan, "policy_set")))?;
     print::line(format!("fields      {}", words(items(plan, "fields"))))?;
@@ -87,8 +118,13 @@ fn show(plan: &Value) -> anyhow::Result<()> {
         ))?;
         print::line(format!("        {}", text(rule, "condition")))?;
     }
+    let kinds = || items(plan, "kinds").iter().filter(|kind| number(kind, "rules") > 0);
+    print::line(print::bold("\nwhat judging one event can cost at most, with machine code"))?;
+    for kind in kinds() {
+        at_most(kind)?;
+    }
     print::line(print::bold("\nindex: which rules are looked at"))?;
-    for kind in items(plan, "kinds").iter().filter(|kind| number(kind, "rules") > 0) {
+    for kind in kinds() {
         print::line(format!("  {} ({} rules)", text(kind, "kind"), number(kind, "rules")))?;
         let Some(index) = kind.get("index") else { continue };
         let always = words(items(index, "always"));

@@ -355,7 +355,10 @@ fn plan_shows_fields_predicates_rules_and_index() {
     assert_eq!(plan["predicates"].as_array().unwrap().len(), 3, "{plan:#}");
     let judged = lictor(files.judge(&[&files.events])).expect(0).json_lines();
     assert_eq!(judged[0]["policy_set"], plan["policy_set"], "one digest names the set everywhere");
-    assert!(lictor(["plan", &files.policy]).expect(0).stdout.contains("refunds.large on intent"));
+    let intent = plan["kinds"].as_array().unwrap().iter().find(|kind| kind["kind"] == "intent").unwrap();
+    assert_eq!(intent["at_most"]["predicates"], 0, "{plan:#}");
+    let shown = lictor(["plan", &files.policy]).expect(0).stdout;
+    assert!(shown.contains("refunds.large on intent") && shown.contains("rules looked at"), "{shown}");
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod by_hand;
 mod cedar;
 mod cel_rust;
 mod chart;
+#[path = "../../drawing.rs"]
+mod drawing;
 mod lictor;
 mod lictor_text;
 mod measure;

@@ -126,6 +126,8 @@ pub fn network(entry: &str) -> Option<IpNet> {
 #[derive(Debug, Clone, Default)]
 pub struct PathList {
     roots: HashSet<String>,
+    /// How long the longest of them is: no folder longer than that is looked up.
+    longest: usize,
 }
 
 impl PathList {
@@ -136,13 +138,16 @@ impl PathList {
                 (index, format!("`{entry}` is not an absolute path: begin it with `/`, stay below `/`"))
             })
         });
-        Ok(PathList { roots: roots.collect::<Result<_, _>>()? })
+        let roots = roots.collect::<Result<HashSet<String>, _>>()?;
+        let longest = roots.iter().map(String::len).max().unwrap_or(0);
+        Ok(PathList { roots, longest })
     }
 
     /// Whether a path is one of these or inside one, by its text alone: links are not followed.
     pub fn contains(&self, text: &str) -> Option<bool> {
         let path = normal_path(text)?;
         let cuts = path.char_indices().skip(1).filter(|(_, c)| *c == '/').map(|(at, _)| at);
+        let cuts = cuts.take_while(|at| *at <= self.longest);
         let inside = cuts.filter_map(|at| path.get(..at)).any(|folder| self.roots.contains(folder));
         Some(inside || self.roots.contains(&path) || self.roots.contains("/"))
     }
@@ -209,6 +214,11 @@ impl GlobList {
             }
         }
         Ok(())
+    }
+
+    /// How often looking for a text passes over it: patterns are searched for some at a time.
+    pub fn passes(&self) -> usize {
+        1 + self.sets.len()
     }
 
     /// Whether a text matches one of these. Always known.

@@ -22,7 +22,12 @@ pub fn regex(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
 
 /// A text that stands in everything that a regex matches, the longest one that is plain to see.
 pub fn required(pattern: &str) -> Option<String> {
-    let hir = ParserBuilder::new().dot_matches_new_line(true).nest_limit(NESTING_LIMIT).build().parse(pattern).ok()?;
+    let hir = ParserBuilder::new()
+        .dot_matches_new_line(true)
+        .nest_limit(NESTING_LIMIT)
+        .build()
+        .parse(pattern)
+        .ok()?;
     longest(&hir).map(str::to_owned)
 }
 

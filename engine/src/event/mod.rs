@@ -124,6 +124,15 @@ impl Event {
         self.slots.read(self.place(field)?)
     }
 
+    /// These fields' values, their texts where they lie.
+    pub(crate) fn read_each<'e>(
+        &'e self,
+        fields: &'e [FieldId],
+    ) -> impl Iterator<Item = (FieldId, Option<FieldRef<'e>>)> {
+        let rows = Rows::of(Some(self.kind));
+        fields.iter().map(move |field| (*field, rows.number(*field).and_then(|place| self.slots.read(place))))
+    }
+
     fn place(&self, field: FieldId) -> Option<usize> {
         Rows::of(Some(self.kind)).number(field)
     }
@@ -151,6 +160,11 @@ impl Event {
     /// The agent whose event it is.
     pub fn agent_id(&self) -> &str {
         self.text_of(KNOWN.agent_id)
+    }
+
+    /// Bytes of its json fields that were read because somebody asked for what is in them.
+    pub(crate) fn json_read(&self) -> usize {
+        self.slots.json_read()
     }
 
     /// The text of a string field (`task`, `action`, `tool`, …); empty where there is none.

@@ -77,6 +77,14 @@ impl JsonField {
         }
     }
 
+    /// Bytes that were read so far: once to find the members, and for what was made of them or of all of it.
+    pub(super) fn bytes_read(&self) -> usize {
+        let members = self.0.members.get().into_iter().flatten();
+        let made = members.filter(|member| member.value.get().is_some()).map(|member| member.text.len());
+        let passes = usize::from(self.0.members.get().is_some()) + usize::from(self.0.value.get().is_some());
+        passes * self.0.text.len() + made.sum::<usize>()
+    }
+
     /// The JSON text as it was received.
     pub fn text(&self) -> &str {
         &self.0.text

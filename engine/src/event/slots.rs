@@ -40,6 +40,11 @@ pub struct Texts<'e> {
 }
 
 impl<'e> Texts<'e> {
+    /// How many there are.
+    pub(crate) fn len(self) -> usize {
+        self.items.len()
+    }
+
     /// The strings in their order.
     pub fn iter(self) -> impl Iterator<Item = &'e str> {
         self.items.iter().map(move |item| match item {
@@ -237,6 +242,12 @@ impl Slots {
             FieldRef::Texts(texts) => FieldValue::Texts(texts.iter().map(str::to_owned).collect()),
             FieldRef::Json(json) => FieldValue::Json(json.clone()),
         }))
+    }
+
+    /// Bytes of json that were read since the event was decoded.
+    pub(super) fn json_read(&self) -> usize {
+        let made = self.json.get().into_iter().flatten();
+        made.filter_map(OnceLock::get).map(JsonField::bytes_read).sum()
     }
 
     fn made<'s, T>(&self, made: &'s Made<T>, place: usize) -> Option<&'s OnceLock<T>> {

@@ -7,12 +7,13 @@
 mod need;
 mod nets;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aho_corasick::AhoCorasick;
-use lictor_dsl::events::FieldId;
+use lictor_dsl::events::{FIELD_COUNT, FieldId};
 use serde_json::{Value, json};
 
+use crate::cost::{Meter, Taken};
 use crate::frame::Frame;
 use crate::interpret::expr::Scene;
 use crate::plan::{Cond, Plan};
@@ -63,7 +64,7 @@ type Found<'p> = (usize, Need<'p>);
 
 /// Pieces found in one text after which all its rules are candidates: texts may be made so that each letter ends
 /// many pieces.
-const MOST_FOUND: usize = 10_000;
+pub(crate) const MOST_FOUND: usize = 10_000;
 /// With fewer rules than this, evaluating them costs less than looking for what they need.
 const WORTH_A_SEARCH: usize = 4;
 
@@ -72,6 +73,19 @@ const WORTH_A_SEARCH: usize = 4;
 pub(crate) struct Seen {
     rules: Bits,
     pieces: Bits,
+}
+
+impl Seen {
+    /// Adds rules that are new to what was found.
+    fn add(&mut self, rules: Option<&Vec<usize>>, found: &mut Vec<usize>) {
+        let rules = rules.map_or(&[][..], Vec::as_slice);
+        found.reserve(rules.len());
+        for rule in rules {
+            if self.rules.add(*rule) {
+                found.push(*rule);
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +128,11 @@ impl Index {
         let mut spread = Spread::default();
         needed.iter().flat_map(|(_, needs)| needs).for_each(|need| spread.add(need));
         Index::with(needed, &spread)
+    }
+
+    /// An index that finds all of them, whatever the event.
+    pub(crate) fn of_all(rules: &[usize]) -> Index {
+        Index { always: rules.to_vec(), ..Index::default() }
     }
 
     /// Indexes them only by the texts that fields must be equal to.
@@ -165,6 +184,7 @@ impl Index {
         found: &mut Vec<usize>,
     ) {
         found.clear();
+        let mut looked_up = self.texts.len();
         for field in &self.texts {
             let slot = frame.slot(plan, scene, field.slot);
             found.extend_from_slice(match slot.present {
@@ -173,6 +193,7 @@ impl Index {
             });
         }
         if self.lists.is_empty() && self.parts.is_empty() && self.nets.is_empty() {
+            scene.meter.looked_up(looked_up);
             return;
         }
         let seen = &mut *frame.seen().borrow_mut();
@@ -181,19 +202,54 @@ impl Index {
         seen.pieces.clear();
         for field in &self.lists {
             let mut bits = frame.slot(plan, scene, field.slot).value as u128;
+            looked_up += bits.count_ones() as usize;
             while bits != 0 {
                 let bit = bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                let rules = field.by_bit.get(bit).into_iter().flatten();
-                found.extend(rules.filter(|rule| seen.rules.add(**rule)));
+                seen.add(field.by_bit.get(bit), found);
             }
         }
         for part in &self.parts {
-            frame.with_text(plan, scene, part.slot, |text| part.candidates(text, seen, found));
+            frame.with_text(plan, scene, part.slot, |text| part.candidates(text, &scene.meter, seen, found));
         }
         for nets in &self.nets {
-            nets.candidates(frame.address(plan, scene, nets.slot), &mut seen.rules, found);
+            nets.candidates(frame.address(plan, scene, nets.slot), seen, found);
+            looked_up += nets.lengths.len();
         }
+        scene.meter.looked_up(looked_up);
+    }
+
+    /// The most that the rules which one event finds can weigh together.
+    pub(crate) fn most(&self, weight: impl Fn(usize) -> Taken) -> Taken {
+        let all = |rules: &[usize]| Taken::sum(rules.iter().map(|rule| weight(*rule)));
+        let of_text = |field: &TextIndex| {
+            let by_text = field.by_text.values().map(|rules| all(rules));
+            by_text.fold(
+                if field.can_be_absent() { all(&field.absent) } else { Taken::default() },
+                Taken::or_more,
+            )
+        };
+        // A list may have all of the texts, and a text all pieces.
+        let of_list = |field: &ListIndex| {
+            let rules: BTreeSet<usize> = field.by_bit.iter().flatten().copied().collect();
+            Taken::sum(rules.into_iter().map(&weight))
+        };
+        all(&self.always)
+            .and(Taken::sum(self.texts.iter().map(of_text)))
+            .and(Taken::sum(self.lists.iter().map(of_list)))
+            .and(Taken::sum(self.parts.iter().map(|part| all(&part.all))))
+            .and(Taken::sum(self.nets.iter().map(|nets| all(&nets.all))))
+    }
+
+    /// How often something is looked up to find the rules of one event, at most.
+    pub(crate) fn look_ups(&self) -> u64 {
+        let of_nets = self.nets.iter().map(|nets| nets.lengths.len()).sum::<usize>();
+        (self.texts.len() + self.lists.len() * i128::BITS as usize + of_nets) as u64
+    }
+
+    /// The slots of the texts that are searched.
+    pub(crate) fn searches(&self) -> impl Iterator<Item = usize> {
+        self.parts.iter().map(|part| part.slot)
     }
 
     /// The index for `lictor plan`.
@@ -245,6 +301,12 @@ impl Index {
 impl TextIndex {
     fn new(slot: usize) -> TextIndex {
         TextIndex { slot, by_text: HashMap::default(), absent: Vec::new() }
+    }
+
+    /// Whether there are events without this field.
+    fn can_be_absent(&self) -> bool {
+        let field = u16::try_from(self.slot).ok().filter(|_| self.slot < FIELD_COUNT);
+        field.is_none_or(|number| FieldId(number).def().optional)
     }
 
     fn add(&mut self, rule: usize, need: Need<'_>) {
@@ -313,22 +375,24 @@ impl PartIndex {
         })
     }
 
-    fn candidates(&self, text: Option<&str>, seen: &mut Seen, found: &mut Vec<usize>) {
+    fn candidates(&self, text: Option<&str>, meter: &Meter, seen: &mut Seen, found: &mut Vec<usize>) {
         let Some(text) = text else {
-            found.extend(self.all.iter().filter(|rule| seen.rules.add(**rule)));
+            seen.add(Some(&self.all), found);
             return;
         };
-        for (number, piece) in self.search.find_overlapping_iter(text).enumerate() {
-            if number == MOST_FOUND {
-                found.extend(self.all.iter().filter(|rule| seen.rules.add(**rule)));
+        let mut count = 0;
+        for piece in self.search.find_overlapping_iter(text) {
+            count += 1;
+            if count > MOST_FOUND {
+                seen.add(Some(&self.all), found);
                 break;
             }
             let piece = piece.pattern().as_usize();
             if seen.pieces.add(piece) {
-                let rules = self.by_piece.get(piece).into_iter().flatten();
-                found.extend(rules.filter(|rule| seen.rules.add(**rule)));
+                seen.add(self.by_piece.get(piece), found);
             }
         }
         seen.pieces.clear();
+        meter.searched(text.len(), count);
     }
 }

@@ -5,18 +5,18 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Bits, Found};
 use super::need::Wanted;
+use super::{Found, Seen};
 
 /// Rules by network.
 #[derive(Debug)]
 pub(super) struct NetIndex {
     pub(super) slot: usize,
     /// The lengths of prefixes that there are, of IPv4 and of IPv6.
-    lengths: Vec<(bool, u8)>,
+    pub(super) lengths: Vec<(bool, u8)>,
     pub(super) by_net: HashMap<IpNet, Vec<usize>, foldhash::fast::RandomState>,
     /// Every rule that is found so: where there is no address, all are candidates.
-    all: Vec<usize>,
+    pub(super) all: Vec<usize>,
 }
 
 impl NetIndex {
@@ -36,15 +36,14 @@ impl NetIndex {
     }
 
     /// Adds the rules that could match, each once.
-    pub(super) fn candidates(&self, address: Option<IpAddr>, seen: &mut Bits, found: &mut Vec<usize>) {
+    pub(super) fn candidates(&self, address: Option<IpAddr>, seen: &mut Seen, found: &mut Vec<usize>) {
         let Some(address) = address else {
-            found.extend(self.all.iter().filter(|rule| seen.add(**rule)));
+            seen.add(Some(&self.all), found);
             return;
         };
         for (_, length) in self.lengths.iter().filter(|(v6, _)| *v6 == address.is_ipv6()) {
             let net = IpNet::new(address, *length).map(|net| net.trunc());
-            let rules = net.ok().and_then(|net| self.by_net.get(&net));
-            found.extend(rules.into_iter().flatten().filter(|rule| seen.add(**rule)));
+            seen.add(net.ok().and_then(|net| self.by_net.get(&net)), found);
         }
     }
 }

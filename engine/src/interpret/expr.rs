@@ -9,12 +9,12 @@ use lictor_dsl::number::Number;
 use lictor_dsl::text::{fold, host, moment};
 use lictor_dsl::types::{Element, Type};
 
-use super::recall::Recollection;
+use super::recall::{AskedKeys, Recollection};
+use crate::cost::Meter;
 use crate::event::{Event, FieldRef};
 use crate::json::Json;
 use crate::limits::{BYTES_A_STEP, MEMBERS_A_STEP, PATTERN_STEPS, STEPS};
 use crate::memory::answer::{Answer, Span};
-use crate::memory::key::Key;
 use crate::memory::{Nothing, Recall};
 use crate::plan::node::{Node, Part, Patterns};
 use crate::truth::Truth;
@@ -23,6 +23,8 @@ use crate::value::Value;
 /// A memory, the number of a list of keys, and a window.
 type Question = (usize, usize, Span);
 
+/// The key of a question, and the one that stands for any value of its lists.
+
 /// What expressions are evaluated against.
 pub(crate) struct Scene<'e> {
     pub event: &'e Event,
@@ -30,12 +32,16 @@ pub(crate) struct Scene<'e> {
     /// The risk, once it is known.
     pub risk: Cell<Number>,
     pub(super) steps: Cell<u32>,
+    /// What was done for this event so far.
+    pub meter: Meter,
     /// A predicate panicked: a fault of the engine, whatever the rest says.
     pub faulted: Cell<bool>,
     variables: RefCell<Vec<(u32, Option<Value<'e>>)>>,
     pub(super) memory: &'e dyn Recall,
-    /// Keys that were worked out, by the number of their list.
-    pub(super) keys: RefCell<Vec<(usize, Option<Key>)>>,
+    /// The event's time, once a memory was asked.
+    pub(super) now: Cell<Option<i64>>,
+    /// Keys that were worked out, by the number of their list and that of the memory's keys.
+    pub(super) keys: RefCell<Vec<((usize, usize), AskedKeys)>>,
     /// The earlier events that answers rest on, while somebody wants to know.
     pub(super) resting_on: RefCell<Option<BTreeSet<u64>>>,
     /// What memories answered, by memory, number of the list of keys, and window.
@@ -54,6 +60,7 @@ impl<'e> Scene<'e> {
     pub(crate) fn after(event: &'e Event, params: &'e [Const], memory: &'e dyn Recall) -> Scene<'e> {
         Scene {
             memory,
+            now: Cell::new(None),
             keys: RefCell::default(),
             answers: RefCell::default(),
             resting_on: RefCell::default(),
@@ -62,6 +69,7 @@ impl<'e> Scene<'e> {
             params,
             risk: Cell::new(Number::ZERO),
             steps: Cell::new(0),
+            meter: Meter::default(),
             faulted: Cell::new(false),
             variables: RefCell::new(Vec::new()),
         }
@@ -78,6 +86,7 @@ impl<'e> Scene<'e> {
         self.variables.borrow_mut().clear();
         let truth = self.truth(node);
         let overrun = self.steps.get() > STEPS;
+        self.meter.evaluated(self.steps.get());
         (if overrun { Truth::Unknown } else { truth }, overrun)
     }
 
@@ -90,7 +99,9 @@ impl<'e> Scene<'e> {
     pub(super) fn budgeted(&self, value: impl FnOnce() -> Option<Value<'e>>) -> Option<Value<'e>> {
         self.steps.set(0);
         self.variables.borrow_mut().clear();
-        value().filter(|_| self.steps.get() <= STEPS)
+        let value = value();
+        self.meter.evaluated(self.steps.get());
+        value.filter(|_| self.steps.get() <= STEPS)
     }
 
     /// A text for people: what is unknown prints `?`, and values are cut to a bounded length.
@@ -126,7 +137,16 @@ impl<'e> Scene<'e> {
 
     /// Counts what reading these values costs: a step for each of so many bytes.
     fn read(&self, values: &[&Value<'_>]) -> bool {
-        self.charge(values.iter().map(|value| value.size()).sum::<usize>() / BYTES_A_STEP)
+        self.pass(values.iter().map(|value| value.size()).sum())
+    }
+
+    /// Counts what passing over so many bytes costs.
+    pub(super) fn pass(&self, bytes: usize) -> bool {
+        let within = self.charge(bytes / BYTES_A_STEP);
+        if within {
+            self.meter.read(bytes);
+        }
+        within
     }
 
     fn truth(&self, node: &'e Node) -> Truth {
@@ -154,7 +174,7 @@ impl<'e> Scene<'e> {
                 _ => Truth::Unknown,
             },
             Node::InPatterns(x, patterns) => match self.value(x) {
-                Some(x) if self.read(&[&x]) => in_patterns(&x, patterns),
+                Some(x) if self.pass(x.size() * patterns.passes()) => in_patterns(&x, patterns),
                 _ => Truth::Unknown,
             },
             Node::InAs(x, xs, kind) => self.in_as(x, xs, *kind),
@@ -287,7 +307,7 @@ impl<'e> Scene<'e> {
                         Part::Text(part) => text.push_str(part),
                         Part::Value(value) => text.push_str(&self.value(value)?.to_string()),
                     }
-                    if !self.charge(text.len() / BYTES_A_STEP) {
+                    if !self.pass(text.len()) {
                         return None;
                     }
                 }
@@ -304,16 +324,12 @@ impl<'e> Scene<'e> {
                 }
                 least
             }
-            Node::Lower(x) => {
-                let text = self.text(x)?;
-                self.charge(text.len() / BYTES_A_STEP);
-                Value::Text(Cow::Owned(text.to_lowercase()))
-            }
+            Node::Lower(x) => Value::Text(Cow::Owned(self.text(x)?.to_lowercase())),
             Node::Len(x) => {
                 let x = self.value(x)?;
                 let count = match &x {
-                    Value::Text(text) => text.chars().count(),
-                    Value::Json(Json::Text(text)) => text.chars().count(),
+                    Value::Text(text) if self.pass(text.len()) => text.chars().count(),
+                    Value::Json(Json::Text(text)) if self.pass(text.len()) => text.chars().count(),
                     list => list.count()?,
                 };
                 Value::Number(Number::whole(i64::try_from(count).ok()?))
@@ -322,20 +338,20 @@ impl<'e> Scene<'e> {
                 Value::Json(json) => {
                     let mut text = String::new();
                     all_texts(json, &mut text);
-                    self.charge(text.len() / BYTES_A_STEP);
+                    self.pass(text.len());
                     Value::Text(Cow::Owned(text))
                 }
                 _ => return None,
             },
             Node::Keys(x) => match self.value(x)? {
-                Value::Json(Json::Object(members)) => {
+                Value::Json(Json::Object(members)) if self.charge(members.len()) => {
                     let present = members.iter().filter(|(_, value)| !value.is_null());
                     Value::List(present.map(|(key, _)| Value::Text(Cow::Borrowed(key.as_str()))).collect())
                 }
                 _ => return None,
             },
             Node::Values(x) => match self.value(x)? {
-                Value::Json(Json::Object(members)) => {
+                Value::Json(Json::Object(members)) if self.charge(members.len()) => {
                     Value::List(members.iter().filter_map(|(_, value)| Value::of_json(value)).collect())
                 }
                 _ => return None,
@@ -362,9 +378,10 @@ impl<'e> Scene<'e> {
         })
     }
 
+    /// The text that a function passes over.
     fn text(&self, node: &'e Node) -> Option<Cow<'e, str>> {
         match self.value(node)? {
-            Value::Text(text) => Some(text),
+            Value::Text(text) if self.pass(text.len()) => Some(text),
             _ => None,
         }
     }
@@ -464,10 +481,7 @@ impl<'e> Scene<'e> {
         let Some(count) = xs.count() else { return Truth::Unknown };
         let mut found = Truth::False;
         for index in 0..count {
-            if !self.step() {
-                return Truth::Unknown;
-            }
-            if !self.charge(PATTERN_STEPS) {
+            if !self.charge(1 + PATTERN_STEPS) {
                 return Truth::Unknown;
             }
             let pattern = match xs.element(index) {
@@ -475,6 +489,9 @@ impl<'e> Scene<'e> {
                 Some(Value::Json(Json::Text(text))) => Some(text.clone()),
                 _ => None,
             };
+            if !self.charge(pattern.as_ref().map_or(0, String::len)) || !self.read(&[&x]) {
+                return Truth::Unknown;
+            }
             // An entry that is no pattern may have been meant to match: it can't be ruled out.
             let patterns = pattern.and_then(|pattern| Patterns::new(kind, &[pattern]).ok());
             found = found.or(patterns.map_or(Truth::Unknown, |patterns| in_patterns(&x, &patterns)));

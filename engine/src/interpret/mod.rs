@@ -10,6 +10,7 @@ use lictor_dsl::types::Type;
 use crate::plan::{Cond, Plan};
 use crate::truth::Truth;
 use expr::Scene;
+pub(crate) use recall::KEY_STEPS;
 
 /// The truth of a condition.
 pub(crate) fn condition<'e>(plan: &'e Plan, scene: &Scene<'e>, cond: &Cond) -> Truth {

@@ -6,14 +6,16 @@ use std::collections::BTreeSet;
 use lictor_dsl::number::Number;
 
 use super::expr::{Scene, cut, differ};
-use crate::limits::BYTES_A_STEP;
 use crate::memory::Asked;
 use crate::memory::answer::Answer;
-use crate::memory::key;
-use crate::plan::memory::AskPlan;
+use crate::memory::key::{Bytes, Key};
+use crate::plan::memory::{AskPlan, GroupPlan};
 use crate::plan::node::Node;
 use crate::truth::Truth;
 use crate::value::Value;
+
+/// The key that is asked, and the one that stands for every value of the lists among the keys.
+pub(super) type AskedKeys = (Option<Key>, Option<Key>);
 
 /// A question that was put to a memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub(crate) struct Recollection {
 }
 
 /// Steps that working out a key takes.
-const KEY_STEPS: usize = 20;
+pub(crate) const KEY_STEPS: usize = 20;
 /// Events after which no more are looked for.
 const WITNESSES: usize = 100;
 /// The most questions that are told.
@@ -48,6 +50,11 @@ impl<'e> Scene<'e> {
         self.asked.replace(Some(Vec::new()));
         self.predicate(node);
         self.asked.take().unwrap_or_default()
+    }
+
+    /// Asks a memory for machine code, which holds the answer itself and asks once an event.
+    pub(crate) fn recall_once(&self, ask: &'e AskPlan) -> Answer<'e> {
+        self.asked(ask).map_or(Answer::UNKNOWN, |asked| self.memory.recall(&asked))
     }
 
     /// Asks a memory. A key that is absent leaves the answer unknown.
@@ -95,6 +102,7 @@ impl<'e> Scene<'e> {
             let kept = self.memory.plan().and_then(|plan| plan.memories.all.get(asked.ask.memory));
             let looked_at = kept.map_or(0, |memory| memory.keep.entries());
             return if self.charge(KEY_STEPS + looked_at) {
+                self.meter.asked();
                 self.memory.recall(asked)
             } else {
                 Answer::UNKNOWN
@@ -103,6 +111,7 @@ impl<'e> Scene<'e> {
         let question = (asked.ask.memory, list, asked.span);
         let known = self.answers.borrow().iter().rev().find(|(known, _)| *known == question).cloned();
         known.map(|(_, answer)| answer).unwrap_or_else(|| {
+            self.meter.asked();
             let answer = self.memory.recall(asked);
             self.answers.borrow_mut().push((question, answer.clone()));
             answer
@@ -166,33 +175,42 @@ impl<'e> Scene<'e> {
         let span = ask.window.span(self.params)?;
         let plan = self.memory.plan()?;
         let memory = plan.memories.all.get(ask.memory)?;
-        let group = plan.memories.groups.get(memory.group)?;
-        let known = ask.list.and_then(|list| {
-            self.keys.borrow().iter().find(|(known, _)| *known == list).map(|(_, key)| *key)
+        let of = ask.list.map(|list| (list, memory.group));
+        let known = of.and_then(|of| {
+            self.keys.borrow().iter().rev().find(|(known, _)| *known == of).map(|(_, keys)| *keys)
         });
-        let has_each = group.keys.iter().any(|key| key.each);
-        let now = self.event.at();
-        if let (Some(key), false) = (known, has_each) {
-            return Some(Asked { ask, key: key?, any: None, span, now });
-        }
+        let (key, any) = known.unwrap_or_else(|| {
+            let keys = plan.memories.groups.get(memory.group).map(|group| self.keys_of(ask, group));
+            let keys = keys.unwrap_or_default();
+            if let Some(of) = of {
+                self.keys.borrow_mut().push((of, keys));
+            }
+            keys
+        });
+        let now = self.now.get().unwrap_or_else(|| self.event.at());
+        self.now.set(Some(now));
+        Some(Asked { ask, key: key?, any, span, now })
+    }
+
+    /// The keys of a question, worked out.
+    fn keys_of(&self, ask: &'e AskPlan, group: &GroupPlan) -> AskedKeys {
         // Which predicate is the first to ask must not show in its steps: that depends on the engine.
         let before = if ask.list.is_some() { self.steps.replace(0) } else { 0 };
-        let values: Vec<Option<Value<'e>>> = ask.keys.iter().map(|key| self.key_value(key)).collect();
-        let read = values.iter().flatten().map(Value::size).sum::<usize>() / BYTES_A_STEP;
-        let key = if self.charge(read) { key::key(self.event.org(), &values) } else { None };
-        if let Some(list) = ask.list {
-            self.steps.set(before);
-            if known.is_none() {
-                self.keys.borrow_mut().push((list, key));
-            }
+        let mut read = 0;
+        let mut key = Some(Bytes::of_org(self.event.org()));
+        let mut any = group.keys.iter().any(|key| key.each).then(|| Bytes::of_org(self.event.org()));
+        for (node, plan) in ask.keys.iter().zip(&group.keys) {
+            let value = self.key_value(node);
+            read += value.as_ref().map_or(0, Value::size);
+            let with = |bytes: Option<Bytes>| bytes?.with(value.as_ref()?);
+            key = with(key);
+            any = if plan.each { any.map(Bytes::with_any) } else { with(any) };
         }
-        let any = if has_each {
-            let plain =
-                values.into_iter().zip(&group.keys).filter(|(_, key)| !key.each).map(|(value, _)| value);
-            key::asked_any(self.event.org(), &group.keys, plain.collect())
-        } else {
-            None
-        };
-        Some(Asked { ask, key: key?, any, span, now })
+        let affordable = self.pass(read);
+        let key = key.filter(|_| affordable).map(Bytes::key);
+        if ask.list.is_some() {
+            self.meter.stepped(self.steps.replace(before));
+        }
+        (key, any.map(Bytes::key))
     }
 }

@@ -25,11 +25,22 @@ pub(crate) struct Machine {
     routines: Vec<Routine>,
     /// For each of them its code, and the number of its function there.
     code: Vec<(Arc<Code>, usize)>,
-    /// For each rule that is called alone its routine, and where its numbers begin.
-    alone: Vec<Option<(usize, Start)>>,
+    /// For each rule how it is called alone, if it is.
+    alone: Vec<Option<Alone>>,
     sweeps: Vec<Swept>,
     /// By kind of event what nothing rules out.
     always: Vec<Always>,
+}
+
+/// All that calling a rule takes: one look into one list.
+#[derive(Debug, Clone, Copy)]
+struct Alone {
+    routine: u32,
+    /// Where its numbers begin.
+    start: Start,
+    reads_risk: bool,
+    /// Whether it is in force between dates only, or reads values inside json: the plan has to be asked.
+    asks: bool,
 }
 
 /// Up to 64 rules of one policy that nothing rules out in some kind of event.
@@ -73,7 +84,8 @@ impl Machine {
         for (rule, calls) in plan.rules.iter().zip(&calls) {
             let mut alone = || {
                 let (start, routine) = machine.numbers.alone(plan, &rule.condition);
-                (routines.number(routine), start)
+                let asks = rule.has_dates() || !rule.taken.is_empty();
+                Alone { routine: routines.number(routine) as u32, start, reads_risk: rule.reads_risk, asks }
             };
             machine.alone.push(calls.alone.then(&mut alone));
         }
@@ -117,20 +129,21 @@ impl Machine {
     ) {
         let (slots, memo, answers) = (frame.slots(), frame.memo(), frame.answers());
         let call = Call { slots, memo, answers, frame, plan, scene };
-        let at = scene.event.at();
         let mut alone = |number: usize| {
-            let (Some(rule), Some(Some((routine, start)))) = (plan.rules.get(number), self.alone.get(number))
-            else {
-                return;
-            };
-            if rule.reads_risk != after_risk || !rule.in_force(at) {
+            let Some(Some(alone)) = self.alone.get(number) else { return };
+            if alone.reads_risk != after_risk {
                 return;
             }
-            let Some((code, function)) = self.code.get(*routine) else { return };
-            for slot in &rule.taken {
-                frame.slot(plan, scene, *slot);
+            if alone.asks {
+                let Some(rule) = plan.rules.get(number).filter(|rule| rule.in_force(scene.event.at())) else {
+                    return;
+                };
+                for slot in &rule.taken {
+                    frame.slot(plan, scene, *slot);
+                }
             }
-            let truth = code.call(*function, &call, &self.numbers.tables(*start));
+            let Some((code, function)) = self.code.get(alone.routine as usize) else { return };
+            let truth = code.call(*function, &call, &self.numbers.tables(alone.start));
             if truth != Truth::False {
                 hits.push(Hit { rule: number, truth });
             }

@@ -4,6 +4,8 @@ pub(crate) mod abi;
 pub(crate) mod code;
 pub(crate) mod machine;
 mod runtime;
+#[cfg(test)]
+mod tests;
 mod translate;
 pub(crate) mod unit;
 
@@ -50,6 +52,8 @@ static MACHINE: LazyLock<Result<OwnedTargetIsa, String>> = LazyLock::new(|| {
 
 /// Compiles some routines into one module, each one function.
 pub(crate) fn compile(routines: &[&Routine]) -> Result<Arc<Code>, CompileError> {
+    #[cfg(test)]
+    tests::failure()?;
     let isa = MACHINE.as_ref().map_err(|reason| CompileError::Machine(reason.clone()))?;
     let mut builder = JITBuilder::with_isa(isa.clone(), default_libcall_names());
     builder.symbol(runtime::PREDICATE, runtime::predicate as *const u8);

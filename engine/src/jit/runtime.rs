@@ -38,7 +38,7 @@ pub(crate) unsafe extern "C" fn ask(call: *const Call<'_, '_>, number: u64) {
     let call = unsafe { &*call };
     let Ok(number) = usize::try_from(number) else { return };
     let Some(question) = call.plan.questions.get(number) else { return };
-    let answer = caught(call, || call.scene.recall(question));
+    let answer = caught(call, || call.scene.recall_once(question));
     call.frame.answered(number, answer.as_ref());
 }
 

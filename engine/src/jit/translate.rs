@@ -48,7 +48,16 @@ impl<'f, 'b> Translator<'f, 'b> {
         predicate: FuncRef,
         ask: FuncRef,
     ) -> Translator<'f, 'b> {
-        Translator { builder, call, tables, predicate, ask, loaded: HashMap::new(), places: HashMap::new(), in_entry: true }
+        Translator {
+            builder,
+            call,
+            tables,
+            predicate,
+            ask,
+            loaded: HashMap::new(),
+            places: HashMap::new(),
+            in_entry: true,
+        }
     }
 
     /// The conditions of several rules, each as a byte at its place. First those that need no branch; then the others,

@@ -6,7 +6,8 @@ use lictor_dsl::hir::MemoryOperator;
 use lictor_dsl::number::Number;
 use lictor_dsl::types::Type;
 
-use super::state::{Entry, Stages, Stamp, State, Step, Stored, lacking};
+use super::state::{Entry, Stages, Stamp, State, Stored, lacking};
+use super::steps::Step;
 use crate::plan::memory::{Keep, MemoryPlan};
 use crate::truth::Truth;
 use crate::value::Value;
@@ -106,11 +107,13 @@ impl State {
                 Answer::count(least, least + more)
             }
             State::Values { certain, doubtful } => {
-                let inside = |(_, stamp): &&(u128, Stamp)| inside(stamp);
-                let least = certain.iter().filter(inside).count();
-                let more = doubtful.iter().flat_map(|doubtful| doubtful.iter()).filter(inside);
-                let known: Vec<u128> = certain.iter().filter(inside).map(|(value, _)| *value).collect();
-                let more = more.filter(|(value, _)| !known.contains(value)).count();
+                let from = |ring: &VecDeque<(u128, Stamp)>| ring.partition_point(|(_, stamp)| !inside(stamp));
+                let first = from(certain);
+                let known = |value| certain.range(first..).any(|(known, _)| *known == value);
+                let more = doubtful.as_ref().map_or(0, |doubtful| {
+                    doubtful.range(from(doubtful)..).filter(|(value, _)| !known(*value)).count()
+                });
+                let least = certain.len() - first;
                 Answer::count(least, least + more)
             }
             State::Steps(steps) => {
@@ -118,9 +121,7 @@ impl State {
                     Keep::Steps(length, _) => length,
                     _ => None,
                 };
-                let first = first_step(span, length, now);
-                let steps = steps.iter().filter(|step| step.number >= first);
-                total(memory, steps)
+                finished(memory, &steps.since(memory.operator, first_step(span, length, now)))
             }
             State::Latest(latest) => {
                 let certain = latest.certain.as_ref().filter(|(stamp, _)| inside(stamp));
@@ -180,8 +181,11 @@ impl State {
 /// The most witnesses that an incident names.
 const WITNESSES: usize = 100;
 
-/// How many of the latest entries are inside; they are in order of time.
+/// How many of the latest entries are inside; they are in order of time. Mostly all are.
 fn latest_inside(ring: &VecDeque<Stamp>, inside: impl Fn(&Stamp) -> bool) -> usize {
+    if ring.front().is_none_or(&inside) {
+        return ring.len();
+    }
     ring.len() - ring.partition_point(|stamp| !inside(stamp))
 }
 
@@ -193,24 +197,6 @@ pub(super) fn first_step(span: Span, length: Option<i64>, now: i64) -> i64 {
         }
         _ => i64::MIN,
     }
-}
-
-/// The answer of several steps together.
-fn total<'m, 's>(memory: &MemoryPlan, steps: impl Iterator<Item = &'s Step>) -> Answer<'m> {
-    let mut sum = Step { number: 0, least: 0, most: 0, certain: false, possible: false, lacking: false };
-    for step in steps {
-        match memory.operator {
-            MemoryOperator::Max | MemoryOperator::Min => {
-                sum.take(memory.operator, step.least, step.most, step.certain, step.possible);
-            }
-            _ => {
-                sum.least = sum.least.saturating_add(step.least);
-                sum.most = sum.most.saturating_add(step.most);
-            }
-        }
-        sum.lacking |= step.lacking;
-    }
-    finished(memory, &sum)
 }
 
 fn finished<'m>(memory: &MemoryPlan, sum: &Step) -> Answer<'m> {
@@ -247,14 +233,19 @@ fn of_events<'m>(
     events: impl DoubleEndedIterator<Item = &'m Entry>,
     now: i64,
 ) -> Answer<'m> {
-    let counting: Vec<&Entry> = events.filter(|entry| entry.counts != Truth::False).collect();
+    let counting = events.filter(|entry| entry.counts != Truth::False);
+    if memory.operator == MemoryOperator::Count {
+        let (least, most) = counting.fold((0, 0), |(least, most), entry| {
+            (least + usize::from(entry.counts == Truth::True), most + 1)
+        });
+        return Answer::count(least, most);
+    }
+    let counting: Vec<&Entry> = counting.collect();
     let certain = || counting.iter().filter(|entry| entry.counts == Truth::True);
     match memory.operator {
-        MemoryOperator::Count => Answer::count(certain().count(), counting.len()),
         MemoryOperator::Seen => Answer::truth(certain().next().is_some(), !counting.is_empty()),
         MemoryOperator::Sum | MemoryOperator::Max | MemoryOperator::Min => {
-            let mut sum =
-                Step { number: 0, least: 0, most: 0, certain: false, possible: false, lacking: false };
+            let mut sum = Step::empty(0);
             for entry in &counting {
                 match entry.value.as_ref().and_then(Stored::amount) {
                     Some(amount) => {

@@ -1,5 +1,6 @@
 //! All that is kept under one set of keys, and the order in which keys can be let go.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
@@ -85,18 +86,23 @@ impl Group {
         self.records.into_iter()
     }
 
-    /// Says that a key was touched then; a new one gets a record. Returns when it was touched before.
-    pub(super) fn touch(&mut self, key: Key, at: i64) -> Option<i64> {
-        let Some(record) = self.records.get_mut(&key) else {
-            self.insert(key, Record { touched: at, ..Record::default() });
-            return None;
-        };
-        let before = std::mem::replace(&mut record.touched, at);
-        if minute(before) != minute(at) {
-            self.order.remove(&(minute(before), key));
-            self.order.insert((minute(at), key));
+    /// Says that a key was touched then; a new one gets a record. Returns the record, and when it was touched before.
+    pub(super) fn touch(&mut self, key: Key, at: i64) -> (&mut Record, Option<i64>) {
+        match self.records.entry(key) {
+            Entry::Occupied(known) => {
+                let record = known.into_mut();
+                let before = std::mem::replace(&mut record.touched, at);
+                if minute(before) != minute(at) {
+                    self.order.remove(&(minute(before), key));
+                    self.order.insert((minute(at), key));
+                }
+                (record, Some(before))
+            }
+            Entry::Vacant(room) => {
+                self.order.insert((minute(at), key));
+                (room.insert(Record { touched: at, ..Record::default() }), None)
+            }
         }
-        Some(before)
     }
 
     pub(super) fn insert(&mut self, key: Key, record: Record) {
@@ -117,7 +123,22 @@ impl Group {
 
     /// Whether no key that was touched in this minute can matter any more.
     pub(super) fn is_over(&self, minute: i64, now: i64) -> bool {
-        minute.saturating_add(1).saturating_mul(MINUTE_US).saturating_add(self.horizon_us) <= now
+        self.over_at(minute) <= now
+    }
+
+    /// When no key that was touched in this minute can matter any more.
+    fn over_at(&self, minute: i64) -> i64 {
+        minute.saturating_add(1).saturating_mul(MINUTE_US).saturating_add(self.horizon_us)
+    }
+
+    /// When the oldest key can't matter any more.
+    pub(super) fn due(&self) -> i64 {
+        self.oldest().map_or(i64::MAX, |(minute, _)| self.over_at(minute))
+    }
+
+    /// When a key can't matter any more that was touched then.
+    pub(super) fn due_after(&self, touched: i64) -> i64 {
+        self.over_at(minute(touched))
     }
 
     /// About how many bytes are held.

@@ -9,6 +9,7 @@ pub mod history;
 pub(crate) mod key;
 mod snapshot;
 pub(crate) mod state;
+mod steps;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;
@@ -172,7 +173,7 @@ pub(crate) fn bytes_per_key(memory: &MemoryPlan) -> usize {
     let entry = match memory.keep {
         Keep::Ring(most) => room(most) * size_of::<Stamp>(),
         Keep::Values(most) => room(most) * size_of::<(u128, Stamp)>(),
-        Keep::Steps(_, most) => room(most) * size_of::<state::Step>(),
+        Keep::Steps(_, most) => room(most) * size_of::<steps::Step>(),
         Keep::Events(most) => room(most) * size_of::<state::Entry>(),
         Keep::Stages(parts) => parts * (size_of::<Option<Vec<Stamp>>>() + room(parts) * size_of::<Stamp>()),
         Keep::Value => size_of::<state::Latest>(),

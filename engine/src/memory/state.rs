@@ -6,11 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use lictor_dsl::hir::MemoryOperator;
 use lictor_dsl::number::Number;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Span, first_step};
+use super::steps::Steps;
 use crate::json::Json;
 use crate::plan::memory::{Keep, MemoryPlan};
 use crate::truth::Truth;
@@ -107,21 +106,6 @@ mod as_text {
     }
 }
 
-/// The sums of one step of time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Step {
-    /// Its number since 1970.
-    pub(super) number: i64,
-    /// The sum, count or extreme that is certain, and the one that is possible at most.
-    pub(super) least: i128,
-    pub(super) most: i128,
-    /// Whether an event certainly counts, and whether one possibly does.
-    pub(super) certain: bool,
-    pub(super) possible: bool,
-    /// Whether the value of an event that may count is absent.
-    pub(super) lacking: bool,
-}
-
 /// One of the latest events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
@@ -164,7 +148,7 @@ pub(crate) enum State {
         certain: VecDeque<(u128, Stamp)>,
         doubtful: Doubtful<(u128, Stamp)>,
     },
-    Steps(VecDeque<Step>),
+    Steps(Steps),
     Latest(Box<Latest>),
     Streak {
         least: u64,
@@ -206,7 +190,7 @@ impl State {
             Keep::Mark | Keep::Since => State::Marks { certain: None, possible: None },
             Keep::Ring(_) => State::Ring { certain: VecDeque::new(), doubtful: None },
             Keep::Values(_) => State::Values { certain: VecDeque::new(), doubtful: None },
-            Keep::Steps(..) => State::Steps(VecDeque::new()),
+            Keep::Steps(..) => State::Steps(Steps::default()),
             Keep::Value => State::Latest(Box::default()),
             Keep::Streak => State::Streak { least: 0, most: 0, latest: None },
             Keep::Stages(parts) => State::Stages { certain: vec![None; parts], possible: vec![None; parts] },
@@ -270,7 +254,7 @@ impl State {
                 push(ring, (value, stamp), most);
             }
             (State::Steps(steps), Keep::Steps(length, _)) if counts != Truth::False => {
-                add(steps, memory, length, counts, sight.value.as_ref(), stamp);
+                steps.add(memory, length, counts, sight.value.as_ref(), stamp);
             }
             (State::Latest(latest), _) => match counts {
                 Truth::True => {
@@ -314,7 +298,7 @@ impl State {
                     .map_or(0, |ring| size_of::<VecDeque<Stamp>>() + ring.capacity() * entry);
                 certain.capacity() * entry + doubtful
             }
-            State::Steps(steps) => steps.capacity() * size_of::<Step>(),
+            State::Steps(steps) => steps.heap(),
             State::Latest(_) => size_of::<Latest>(),
             State::Stages { certain, possible } => {
                 let chains = certain.iter().chain(possible);
@@ -340,73 +324,6 @@ fn push<T>(ring: &mut VecDeque<T>, entry: T, most: usize) {
         ring.pop_front();
     }
     ring.push_back(entry);
-}
-
-/// The number of the step of time that a moment falls into, and that of the first step that can still matter then.
-pub(super) fn step_of(memory: &MemoryPlan, length: Option<i64>, stamp: Stamp) -> (i64, i64) {
-    let number = length.map_or(0, |length| stamp.at.div_euclid(length.max(1)));
-    (number, first_step(Span::Time(memory.horizon_us), length, stamp.at))
-}
-
-fn add(
-    steps: &mut VecDeque<Step>,
-    memory: &MemoryPlan,
-    length: Option<i64>,
-    counts: Truth,
-    value: Option<&Stored>,
-    stamp: Stamp,
-) {
-    let (number, first) = step_of(memory, length, stamp);
-    while length.is_some() && steps.front().is_some_and(|step| step.number < first) {
-        steps.pop_front();
-    }
-    if steps.back().is_none_or(|step| step.number != number) {
-        let empty = Step { number, least: 0, most: 0, certain: false, possible: false, lacking: false };
-        steps.push_back(empty);
-    }
-    let Some(step) = steps.back_mut() else { return };
-    let certain = counts == Truth::True;
-    let amount = match memory.operator {
-        MemoryOperator::Count => Some(1),
-        _ => value.and_then(Stored::amount),
-    };
-    let Some(amount) = amount else {
-        step.lacking = true;
-        return;
-    };
-    step.take(memory.operator, amount, amount, certain, true);
-}
-
-impl Step {
-    /// Adds an amount, or a whole step.
-    pub(super) fn take(
-        &mut self,
-        operator: MemoryOperator,
-        least: i128,
-        most: i128,
-        certain: bool,
-        possible: bool,
-    ) {
-        match operator {
-            MemoryOperator::Max | MemoryOperator::Min => {
-                let is_max = operator == MemoryOperator::Max;
-                let better = |a: i128, b: i128| if is_max { a.max(b) } else { a.min(b) };
-                // `least` is the extreme of what is certain, `most` of all that is possible.
-                if certain {
-                    self.least = if self.certain { better(self.least, least) } else { least };
-                }
-                if possible {
-                    self.most = if self.possible { better(self.most, most) } else { most };
-                }
-            }
-            _ => {
-                self.least = self.least.saturating_add(if certain { least } else { least.min(0) });
-                self.most = self.most.saturating_add(if certain { most } else { most.max(0) });
-            }
-        }
-        self.certain |= certain;
-        self.possible |= possible;
-    }
 }
 
 /// Moves a sequence on: the last parts first, so that no event serves two.

@@ -65,6 +65,10 @@ pub struct Memories {
     /// Keys lost since somebody asked.
     lost_lately: u64,
     journal: Option<Vec<Undo>>,
+    /// Before then no key is over.
+    due: i64,
+    /// Room for what an event changes.
+    changes: Vec<Change>,
 }
 
 /// Where a memory of the plan is kept.
@@ -137,8 +141,11 @@ enum Undo {
 }
 
 /// What an event changes in one memory.
-struct Change<'p> {
-    memory: &'p MemoryPlan,
+#[derive(Debug)]
+struct Change {
+    /// The number of the memory in the plan, and of its keys.
+    memory: usize,
+    group: usize,
     bound: Bound,
     sight: Sight,
 }
@@ -225,6 +232,7 @@ impl Memories {
             self.bound.push(Bound { slot, group, ready });
         }
         self.live_keys = self.groups.iter().map(Group::len).sum();
+        self.due = i64::MIN;
         self.digest = Some(Arc::clone(&plan.digest));
         self.missing(generation)
     }
@@ -301,41 +309,43 @@ impl Memories {
         }
         let stamp = Stamp { at: self.latest_at, id: number };
         let scene = Scene::new(event, &plan.values);
-        let mut changes: Vec<Change> = Vec::new();
+        let mut changes = std::mem::take(&mut self.changes);
         generation.concerned(&scene, |memory, number, evaluator| {
             let Some(bound) = self.bound.get(number).filter(|bound| bound.ready) else { return };
             let condition = |condition| evaluator.condition(condition);
             if let Some(sight) = sight(memory, event, fate, &scene, condition) {
-                changes.push(Change { memory, bound: *bound, sight });
+                changes.push(Change { memory: number, group: memory.group, bound: *bound, sight });
             }
         });
         // What has the same keys is kept together: each key is looked up once.
-        changes.sort_by_key(|change| change.memory.group);
-        for changes in changes.chunk_by(|a, b| a.memory.group == b.memory.group) {
-            let Some(group) =
-                changes.first().and_then(|change| plan.memories.groups.get(change.memory.group))
+        changes.sort_by_key(|change| change.group);
+        for changes in changes.chunk_by(|a, b| a.group == b.group) {
+            let Some(group) = changes.first().and_then(|change| plan.memories.groups.get(change.group))
             else {
                 continue;
             };
-            let keys = key::keys_of(event.org(), &group.keys, &scene);
-            for key in &keys.certain {
-                self.update(*key, changes, stamp, false);
-            }
-            // Under the key that stands for any value only the time counts: until then nothing is certain.
-            if let Some(any) = keys.any {
-                self.update(any, changes, stamp, true);
-            }
+            key::each_key(event.org(), &group.keys, &scene, |key, any| {
+                self.update(plan, key, changes, stamp, any);
+            });
         }
+        // What an event said is not kept longer than needed.
+        changes.clear();
+        self.changes = changes;
         self.bury();
     }
 
-    /// Changes what is kept under one key; `any` is that of any value.
-    fn update(&mut self, key: Key, changes: &[Change<'_>], stamp: Stamp, any: bool) {
+    /// Changes what is kept under one key. Under the one that stands for any value (`any`) only the time counts: until
+    /// then nothing is certain.
+    fn update(&mut self, plan: &Plan, key: Key, changes: &[Change], stamp: Stamp, any: bool) {
         let Some(Change { bound: Bound { group: place_of_group, .. }, .. }) = changes.first() else { return };
         let place_of_group = *place_of_group;
         let Some(group) = self.groups.get_mut(place_of_group) else { return };
-        let touched = group.touch(key, stamp.at);
-        self.live_keys += usize::from(touched.is_none());
+        let due = group.due_after(stamp.at);
+        let (record, touched) = group.touch(key, stamp.at);
+        if touched.is_none() {
+            self.live_keys += 1;
+            self.due = self.due.min(due);
+        }
         // A key that was not there goes as a whole.
         let mut journal = self.journal.as_mut();
         if let Some(journal) = &mut journal {
@@ -345,13 +355,18 @@ impl Memories {
             });
         }
         let mut journal = journal.filter(|_| touched.is_some());
-        let Some(record) = group.get_mut(key) else { return };
         if record.edit != self.edit {
             record.edit = self.edit;
             record.states.retain(|(slot, _)| self.slots.contains_key(slot));
         }
-        for Change { memory, bound: Bound { slot, .. }, sight } in changes {
-            let known = record.states.binary_search_by_key(slot, |(slot, _)| *slot);
+        let mut next = 0;
+        for Change { memory, bound: Bound { slot, .. }, sight, .. } in changes {
+            let Some(memory) = plan.memories.all.get(*memory) else { continue };
+            // Mostly it is the one behind the last.
+            let known = match record.states.get(next) {
+                Some((known, _)) if known == slot => Ok(next),
+                _ => record.states.binary_search_by_key(slot, |(slot, _)| *slot),
+            };
             let place = known.unwrap_or_else(|place| {
                 // There are as many keys as agents and tasks: no room is taken in advance.
                 record.states.reserve_exact(1);
@@ -359,6 +374,7 @@ impl Memories {
                 record.states.insert(place, (*slot, State::new(keep)));
                 place
             });
+            next = place + 1;
             let Some((_, state)) = record.states.get_mut(place) else { continue };
             if let Some(journal) = &mut journal {
                 let (group, slot) = (place_of_group, *slot);
@@ -384,14 +400,18 @@ impl Memories {
     /// Lets go of keys that can no longer matter, a few an event; past the bound also of the oldest that could.
     fn bury(&mut self) {
         let now = self.latest_at;
-        for place in 0..self.groups.len() {
-            for _ in 0..BURIED_AT_ONCE {
-                let Some(group) = self.groups.get(place) else { break };
-                let Some((_, key)) = group.oldest().filter(|(minute, _)| group.is_over(*minute, now)) else {
-                    break;
-                };
-                self.bury_one(place, key);
+        if self.due <= now {
+            for place in 0..self.groups.len() {
+                for _ in 0..BURIED_AT_ONCE {
+                    let Some(group) = self.groups.get(place) else { break };
+                    let Some((_, key)) = group.oldest().filter(|(minute, _)| group.is_over(*minute, now))
+                    else {
+                        break;
+                    };
+                    self.bury_one(place, key);
+                }
             }
+            self.due = self.groups.iter().map(Group::due).min().unwrap_or(i64::MAX);
         }
         while self.live_keys > self.limits.keys {
             let oldest = self.groups.iter().enumerate();
@@ -458,6 +478,7 @@ impl Memories {
 
     /// Takes back the changes since `begin`.
     pub fn roll_back(&mut self) {
+        self.due = i64::MIN;
         for undo in self.journal.take().into_iter().flatten().rev() {
             match undo {
                 Undo::Clock { latest_at, remembered, lost_lately, all_lost } => {
@@ -539,13 +560,13 @@ impl Memories {
                 let Some(group) = self.groups.get_mut(own.group) else { continue };
                 let known = group.get(key).map(|known| known.touched);
                 self.live_keys += usize::from(known.is_none());
-                group.touch(key, known.unwrap_or(i64::MIN).max(record.touched));
-                let Some(known) = group.get_mut(key) else { continue };
+                let (known, _) = group.touch(key, known.unwrap_or(i64::MIN).max(record.touched));
                 if let Err(place) = known.states.binary_search_by_key(&own.slot, |(slot, _)| *slot) {
                     known.states.insert(place, (own.slot, state));
                 }
             }
         }
+        self.due = i64::MIN;
         self.bury();
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::state::{Entry, Sight, Stamp, State, Step, step_of};
+use super::state::{Entry, Sight, Stamp, State};
+use super::steps::{Step, step_of};
 use crate::plan::memory::{Keep, MemoryPlan};
 use crate::truth::Truth;
 
@@ -66,10 +67,10 @@ impl Before {
             }
             (State::Steps(steps), Keep::Steps(length, _)) => {
                 let (number, first) = step_of(memory, length, stamp);
-                if length.is_some() && steps.front().is_some_and(|step| step.number < first) {
+                if length.is_some() && steps.reach_before(first) {
                     return whole();
                 }
-                Before::Step(steps.back().filter(|step| step.number == number).cloned())
+                Before::Step(steps.latest(number).cloned())
             }
             _ => whole(),
         }
@@ -89,8 +90,7 @@ impl Before {
             }
             (Before::Events(end), State::Events(events)) => end.take_back(events),
             (Before::Step(before), State::Steps(steps)) => {
-                steps.pop_back();
-                steps.extend(before);
+                steps.take_back(before);
             }
             _ => {}
         }

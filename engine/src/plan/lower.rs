@@ -11,8 +11,7 @@ use super::memory::{Filters, Memories, MemoryPlan, Window};
 use super::node::{Lowering, Node, PatternLists, lower as lower_expr};
 use super::shape::slots_of;
 use super::{
-    Cond, ExemptionPlan, IncidentPlan, KindPlan, Plan, PlanError, Predicate, RulePlan, SLOTS,
-    Texts,
+    Cond, ExemptionPlan, IncidentPlan, KindPlan, Plan, PlanError, Predicate, RulePlan, SLOTS, Texts,
 };
 use crate::index::Index;
 use crate::truth::Truth;
@@ -31,6 +30,7 @@ pub(super) fn plan(set: &hir::PolicySet) -> Result<Plan, PlanError> {
     }
     let filters = builder.filters(&memories)?;
     let Builder { mut plan, lowering, .. } = builder;
+    plan.ranks = ranks(&plan.rules);
     plan.patterns = lowering.into_patterns();
     plan.memories = memories.filtered(filters);
     finish(&mut plan, set);
@@ -138,6 +138,7 @@ impl<'p> Builder<'p> {
             predicates: Vec::new(),
             questions: Vec::new(),
             rules: Vec::new(),
+            ranks: Vec::new(),
             kinds: EventKind::ALL.iter().map(|_| KindPlan::default()).collect(),
             schemas: super::schema::Schemas::new(set),
         };
@@ -292,6 +293,19 @@ impl<'p> Builder<'p> {
         }
         Ok(filters)
     }
+}
+
+fn ranks(rules: &[RulePlan]) -> Vec<u32> {
+    let mut order: Vec<(usize, &RulePlan)> = rules.iter().enumerate().collect();
+    let outcome = |rule: &RulePlan| rule.effect.as_ref().map(crate::combine::outcome);
+    order.sort_by(|(_, a), (_, b)| outcome(b).cmp(&outcome(a)).then_with(|| a.name.cmp(&b.name)));
+    let mut ranks = vec![0; rules.len()];
+    for (rank, (rule, _)) in (0..).zip(order) {
+        if let Some(place) = ranks.get_mut(rule) {
+            *place = rank;
+        }
+    }
+    ranks
 }
 
 /// Defaults, indexes and slots of every kind of event.

@@ -41,6 +41,8 @@ pub struct Plan {
     /// Compiled lists by name.
     patterns: PatternLists,
     pub(crate) rules: Vec<RulePlan>,
+    /// For each rule where decisions list it: by what it asks for, the strongest first, then by name.
+    pub(crate) ranks: Vec<u32>,
     pub(crate) kinds: Vec<KindPlan>,
     pub(crate) schemas: schema::Schemas,
 }
@@ -214,13 +216,26 @@ impl Plan {
         lower::plan(set)
     }
 
+    /// The same plan where no rule is ruled out beforehand.
+    pub(crate) fn unindexed(mut self) -> Plan {
+        for kind in &mut self.kinds {
+            kind.index = Index::of_all(&kind.rules);
+        }
+        self
+    }
+
     pub(crate) fn predicate(&self, number: usize) -> Option<&Predicate> {
         self.predicates.get(number)
     }
 
+    /// The value inside json in this slot.
+    pub(crate) fn taken(&self, slot: usize) -> Option<&Taken> {
+        self.taken.get(slot.checked_sub(SLOTS)?)
+    }
+
     /// What a slot holds, as an author would write it.
     pub(crate) fn slot_name(&self, slot: usize) -> String {
-        match (slot.checked_sub(SLOTS).and_then(|place| self.taken.get(place)), u16::try_from(slot)) {
+        match (self.taken(slot), u16::try_from(slot)) {
             (Some(taken), _) => taken.expr.to_string(),
             (None, Ok(field)) if slot < FIELD_COUNT => FieldId(field).def().name.to_owned(),
             _ => "risk".to_owned(),
@@ -280,7 +295,7 @@ impl Plan {
             predicates_of(&rule.condition, &mut used);
             json!({
                 "rule": &*rule.name, "kinds": kinds, "condition": self.show(&rule.condition), "predicates": used,
-                "step_bound": used.len() as u64 * u64::from(crate::limits::STEPS),
+                "step_bound": self.step_bound(&rule.condition),
             })
         });
         let kinds = EventKind::ALL.iter().map(|kind| {
@@ -290,6 +305,7 @@ impl Plan {
                 "rules": plan.rules.len(),
                 "slots": plan.slots.iter().map(|field| field.def().name).collect::<Vec<_>>(),
                 "index": plan.index.describe(self),
+                "at_most": self.bounds(*kind).to_json(),
             })
         });
         json!({

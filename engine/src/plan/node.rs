@@ -95,6 +95,14 @@ impl Patterns {
         compiled.map_err(|(entry, reason)| format!("entry {}: {reason}", entry + 1))
     }
 
+    /// How often looking for a text passes over it.
+    pub(crate) fn passes(&self) -> usize {
+        match self {
+            Patterns::Glob(list) => list.passes(),
+            Patterns::Domain(_) | Patterns::Cidr(_) | Patterns::Path(_) => 1,
+        }
+    }
+
     /// Whether a text is matched; none if it can't be normalised.
     pub(crate) fn contains(&self, text: &str) -> Option<bool> {
         match self {

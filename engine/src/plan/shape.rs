@@ -1,7 +1,7 @@
 //! Which predicates machine code answers itself: comparisons of a field, or of a memory's answer, with what is fixed.
 
-use lictor_dsl::events::FieldId;
 use ipnet::IpNet;
+use lictor_dsl::events::FieldId;
 use lictor_dsl::hir::{Ask, Builtin, Comparison, Const, Expr, ExprKind, HasTest, PatternKind, TextTest};
 use lictor_dsl::number::Number;
 use lictor_dsl::text::lists::network;
@@ -18,7 +18,9 @@ impl Builder<'_> {
     /// How machine code answers this; `absent` is the truth where the field is absent.
     pub(super) fn shape(&mut self, expr: &Expr, absent: Truth) -> Shape {
         match &expr.kind {
-            ExprKind::Lenient { soft, test, .. } if soft.iter().all(|operand| self.slot(operand).is_some()) => {
+            ExprKind::Lenient { soft, test, .. }
+                if soft.iter().all(|operand| self.slot(operand).is_some()) =>
+            {
                 self.shape(test, Truth::False)
             }
             ExprKind::Field(_) | ExprKind::Take(_) if expr.ty == Type::Bool => match self.slot(expr) {
@@ -126,6 +128,8 @@ impl Builder<'_> {
             },
             ExprKind::Like(text, pattern) => (text, longest_part(pattern)?.to_owned()),
             ExprKind::Matches(text, pattern, false) => (text, required(pattern)?),
+            // What is absent makes this false: less is possible, not more.
+            ExprKind::Lenient { test, .. } => return self.sought(test),
             ExprKind::InPatterns(x, list) if list.kind == PatternKind::Cidr => {
                 let slot = self.address(x).filter(|_| list.entries.len() <= INDEXED_NETS)?;
                 let nets: Option<Vec<IpNet>> = list.entries.iter().map(|entry| network(entry)).collect();

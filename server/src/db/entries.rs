@@ -1,60 +1,103 @@
 //! Rows of the ledger and of the payloads beside it.
 
+use std::sync::OnceLock;
+
 use lictor_dsl::number::Number;
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::Arguments;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, FromRow, SqlSafeStr, SqlStr, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
+use super::StoreError;
 use super::sqlite::{Database, bytes32};
-use super::{Batch, StoreError};
 use crate::ledger::{Entry, StoredEntry};
+use crate::vault::Sealed;
 
-/// Rows written by one statement: few enough for the limits of any database, and one text to prepare.
-const ROWS_AT_ONCE: usize = 32;
+/// Rows written by one statement at most.
+const ROWS_AT_ONCE: usize = 64;
 
-pub(super) async fn insert(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), StoreError> {
-    for entries in in_two_sizes(&batch.entries) {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO entries (org_id, seq, entry_id, canonical, hash, prev_hash, kind, source, agent_id, task, actor, \
-             action, outcome, risk, at) ",
-        );
-        query.push_values(entries, |mut row, entry: &Entry| {
-            row.push_bind(batch.org)
-                .push_bind(entry.seq)
-                .push_bind(entry.id)
-                .push_bind(entry.canonical.clone())
-                .push_bind(entry.hash.to_vec())
-                .push_bind(entry.prev_hash.to_vec())
-                .push_bind(entry.index.kind)
-                .push_bind(entry.index.source)
-                .push_bind(entry.index.agent)
-                .push_bind(entry.index.task.clone())
-                .push_bind(entry.index.actor.clone())
-                .push_bind(entry.index.action.clone())
-                .push_bind(entry.index.outcome)
-                .push_bind(entry.index.risk.map(risk_column))
-                .push_bind(entry.at_us);
-        });
-        query.build().execute(&mut *connection).await?;
-    }
-    for payloads in in_two_sizes(&batch.payloads) {
-        let mut query =
-            QueryBuilder::<Sqlite>::new("INSERT INTO payloads (org_id, entry_id, wrapped_key, ciphertext) ");
-        query.push_values(payloads, |mut row, (id, sealed)| {
-            row.push_bind(batch.org)
-                .push_bind(*id)
-                .push_bind(sealed.wrapped_key.clone())
-                .push_bind(sealed.ciphertext.clone());
-        });
-        query.build().execute(&mut *connection).await?;
+static ENTRIES: Insert = Insert::new(
+    "INSERT INTO entries (org_id, seq, entry_id, canonical, hash, prev_hash, kind, source, agent_id, task, actor, \
+     action, outcome, risk, at) VALUES ",
+    15,
+);
+static PAYLOADS: Insert =
+    Insert::new("INSERT INTO payloads (org_id, entry_id, wrapped_key, ciphertext) VALUES ", 4);
+
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    org: Uuid,
+    entries: Vec<Entry>,
+) -> Result<(), StoreError> {
+    let mut entries = entries.into_iter();
+    while entries.len() > 0 {
+        let mut query = ENTRIES.rows(entries.len());
+        for Entry { seq, id, canonical, hash, prev_hash, at_us, index } in entries.by_ref().take(ROWS_AT_ONCE)
+        {
+            query = query
+                .bind(org)
+                .bind(seq)
+                .bind(id)
+                .bind(canonical)
+                .bind(hash.to_vec())
+                .bind(prev_hash.to_vec())
+                .bind(index.kind)
+                .bind(index.source)
+                .bind(index.agent)
+                .bind(index.task)
+                .bind(index.actor)
+                .bind(index.action)
+                .bind(index.outcome)
+                .bind(index.risk.map(risk_column))
+                .bind(at_us);
+        }
+        query.execute(&mut *connection).await?;
     }
     Ok(())
 }
 
-/// Runs of [`ROWS_AT_ONCE`], then single rows: two statement texts, which stay prepared.
-fn in_two_sizes<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
-    let runs = rows.chunks_exact(ROWS_AT_ONCE);
-    let rest = runs.remainder();
-    runs.chain(rest.chunks(1))
+pub(super) async fn insert_payloads(
+    connection: &mut SqliteConnection,
+    org: Uuid,
+    payloads: Vec<(Uuid, Sealed)>,
+) -> Result<(), StoreError> {
+    let mut payloads = payloads.into_iter();
+    while payloads.len() > 0 {
+        let mut query = PAYLOADS.rows(payloads.len());
+        for (id, Sealed { wrapped_key, ciphertext, .. }) in payloads.by_ref().take(ROWS_AT_ONCE) {
+            query = query.bind(org).bind(id).bind(wrapped_key).bind(ciphertext);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// A statement for every number of rows: each waits for the database once however many rows it has, and stays
+/// prepared.
+struct Insert {
+    before_rows: &'static str,
+    columns: usize,
+    texts: [OnceLock<SqlStr>; ROWS_AT_ONCE],
+}
+
+impl Insert {
+    const fn new(before_rows: &'static str, columns: usize) -> Insert {
+        Insert { before_rows, columns, texts: [const { OnceLock::new() }; ROWS_AT_ONCE] }
+    }
+
+    /// For so many rows, or for as many as one statement writes.
+    fn rows(&self, count: usize) -> Query<'static, Sqlite, SqliteArguments> {
+        let count = count.clamp(1, ROWS_AT_ONCE);
+        let text = || {
+            let row = format!("({})", vec!["?"; self.columns].join(", "));
+            AssertSqlSafe(format!("{}{}", self.before_rows, vec![row; count].join(", "))).into_sql_str()
+        };
+        let known = self.texts.get(count - 1).map(|known| known.get_or_init(text).clone());
+        let mut values = SqliteArguments::default();
+        values.reserve(count * self.columns, 0);
+        sqlx::query_with(known.unwrap_or_else(text), values)
+    }
 }
 
 /// A risk, which lies in 0..1, as whole billionths.

@@ -57,7 +57,7 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Sen
 /// What the path of a decision needs from a database.
 pub trait Store: Send + Sync {
     /// Writes a batch whole and durably, or nothing of it.
-    fn commit<'a>(&'a self, batch: &'a Batch) -> Later<'a, ()>;
+    fn commit(&self, batch: Batch) -> Later<'_, ()>;
     /// Where a task stands; none if it has no steps.
     fn task<'a>(&'a self, org: Uuid, task: &'a str) -> Later<'a, Option<StepBefore>>;
     /// An incident by its id.
@@ -71,7 +71,7 @@ pub trait Store: Send + Sync {
 }
 
 /// Everything that one batch writes, in one transaction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Batch {
     /// Whose ledger.
     pub org: Uuid,

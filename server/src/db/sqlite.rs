@@ -144,22 +144,24 @@ impl Database {
         }
     }
 
-    async fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+    async fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        let Batch { org, before, after, entries, payloads, changes } = batch;
         let mut writer = self.writer().await;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
         let connection: &mut SqliteConnection = &mut transaction;
-        for change in &batch.changes {
-            apply(connection, batch.org, change).await?;
+        for change in &changes {
+            apply(connection, org, change).await?;
         }
-        entries::insert(connection, batch).await?;
+        entries::insert(connection, org, entries).await?;
+        entries::insert_payloads(connection, org, payloads).await?;
         let sql = "UPDATE heads SET next_seq = $1, hash = $2, at = $3 WHERE org_id = $4 AND next_seq = $5 AND hash = $6";
         let moved = sqlx::query(sql)
-            .bind(batch.after.next_seq)
-            .bind(batch.after.hash.as_slice())
-            .bind(batch.after.at_us)
-            .bind(batch.org)
-            .bind(batch.before.next_seq)
-            .bind(batch.before.hash.as_slice())
+            .bind(after.next_seq)
+            .bind(after.hash.as_slice())
+            .bind(after.at_us)
+            .bind(org)
+            .bind(before.next_seq)
+            .bind(before.hash.as_slice())
             .execute(&mut *connection)
             .await?;
         if moved.rows_affected() != 1 {
@@ -171,7 +173,7 @@ impl Database {
 }
 
 impl Store for Database {
-    fn commit<'a>(&'a self, batch: &'a Batch) -> Later<'a, ()> {
+    fn commit(&self, batch: Batch) -> Later<'_, ()> {
         Box::pin(async move {
             let written = self.write(batch).await;
             self.refuses.store(matches!(written, Err(StoreError::Database(_))), Ordering::Relaxed);
@@ -279,14 +281,14 @@ mod tests {
             payloads: Vec::new(),
             changes: vec![Change::Org { name: name.to_owned(), created_at_us: 1 }],
         };
-        database.commit(&batch(Head::EMPTY, "first")).await.unwrap();
+        database.commit(batch(Head::EMPTY, "first")).await.unwrap();
         let mut stale = batch(Head::EMPTY, "second");
         stale.changes = vec![Change::Task {
             task: "t".to_owned(),
             step: StepBefore { steps: 1, hash: [0; 32] },
             at_us: 1,
         }];
-        assert!(matches!(database.commit(&stale).await, Err(StoreError::HeadMoved)));
+        assert!(matches!(database.commit(stale).await, Err(StoreError::HeadMoved)));
         assert!(database.task(org, "t").await.unwrap().is_none());
         let orgs = database.orgs(0).await.unwrap();
         assert_eq!((orgs[0].head.next_seq, orgs[0].name.as_str()), (1, "first"));
@@ -306,15 +308,15 @@ mod tests {
             Batch { org, before, after, entries: Vec::new(), payloads: Vec::new(), changes }
         };
         let org = Change::Org { name: "o".to_owned(), created_at_us: 1 };
-        database.commit(&batch(Head::EMPTY, vec![org])).await.unwrap();
+        database.commit(batch(Head::EMPTY, vec![org])).await.unwrap();
         run("CREATE TRIGGER full BEFORE UPDATE ON heads BEGIN SELECT RAISE(FAIL, 'full'); END").await;
         database.ping().await.unwrap();
         let next = batch(Head { next_seq: 1, hash: [1; 32], at_us: 5 }, Vec::new());
-        assert!(matches!(database.commit(&next).await, Err(StoreError::Database(_))));
+        assert!(matches!(database.commit(next.clone()).await, Err(StoreError::Database(_))));
         assert!(database.ping().await.is_err());
         run("DROP TRIGGER full").await;
         database.ping().await.unwrap();
-        database.commit(&next).await.unwrap();
+        database.commit(next).await.unwrap();
         database.close().await;
     }
 }

@@ -336,7 +336,8 @@ impl<'a> Draft<'a> {
     }
 
     fn seal(&self, id: Uuid, agent: &Agent, event: &[u8]) -> Result<Sealed, Refused> {
-        let payload = payload(agent, event).map_err(|_| Refused::Unsealable)?;
+        let agent = agent.to_json().map_err(|_| Refused::Unsealable)?;
+        let payload = payload(&agent, event);
         self.vault.seal(self.view.id, id, &payload).map_err(|_| Refused::Unsealable)
     }
 
@@ -363,7 +364,7 @@ impl<'a> Draft<'a> {
     fn agent_named(&self, key: &str) -> Option<Arc<Agent>> {
         match self.new.agent_keys.get(key) {
             Some(id) => self.new.agents.get(id).cloned(),
-            None => self.view.directory.find(key),
+            None => self.view.directory.find(key).map(|known| Arc::clone(&known.agent)),
         }
     }
 
@@ -406,12 +407,9 @@ impl New {
     }
 }
 
-/// What is kept, encrypted, of a judged event: the agent as it was and the event as it came.
-pub fn payload(agent: &Agent, event: &[u8]) -> serde_json::Result<Vec<u8>> {
-    let mut payload = format!("{{\"agent\":{},\"event\":", agent.to_json()?).into_bytes();
-    payload.extend_from_slice(event);
-    payload.push(b'}');
-    Ok(payload)
+/// What is kept, encrypted, of a judged event: the agent as it was and the event as it came, both as JSON.
+pub fn payload(agent: &str, event: &[u8]) -> Vec<u8> {
+    [br#"{"agent":"#, agent.as_bytes(), br#","event":"#, event, b"}"].concat()
 }
 
 /// Judges by what happened before; a fault of the engine is a deny that says so, and is logged here.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::platform::agents::check_agent_key;
 use super::problem::Problem;
 use crate::accounts::Caller;
-use crate::agents::{Agent, Profile};
+use crate::agents::{Agent, Known, Profile};
 use crate::app::{App, Org};
 use crate::draft::Refused;
 use crate::pdp::register;
@@ -16,9 +16,9 @@ use crate::pdp::register;
 #[derive(Debug)]
 pub enum Acting {
     /// It is there.
-    Known(Arc<Agent>),
+    Known(Arc<Known>),
     /// It would be registered under this name, as one that nobody declared.
-    New(Box<Agent>),
+    New(Box<Known>),
 }
 
 impl Acting {
@@ -34,13 +34,14 @@ impl Acting {
                 if is_bound {
                     return Err(not_yours(field));
                 }
-                Ok(Acting::New(Box::new(Agent::undeclared(Uuid::now_v7(), name))))
+                let agent = Agent::undeclared(Uuid::now_v7(), name);
+                Ok(Acting::New(Box::new(Known::new(Arc::new(agent)))))
             }
         }
     }
 
     /// The agent as it is, or would be.
-    pub fn agent(&self) -> &Agent {
+    pub fn agent(&self) -> &Known {
         match self {
             Acting::Known(agent) => agent,
             Acting::New(agent) => agent,
@@ -55,13 +56,13 @@ impl Acting {
         caller: &Caller,
         source: &'static str,
         field: &str,
-    ) -> Result<Arc<Agent>, Problem> {
+    ) -> Result<Arc<Known>, Problem> {
         let new = match self {
             Acting::Known(agent) => return Ok(agent),
             Acting::New(agent) => agent,
         };
         match register(app, org, caller, source, new.key.clone(), Profile::default(), false).await {
-            Ok(registered) if registered.agent.obeys(caller) => Ok(registered.agent),
+            Ok(registered) if registered.agent.obeys(caller) => Ok(Arc::new(Known::new(registered.agent))),
             Ok(_) => Err(not_yours(field)),
             Err(crate::pdp::PdpError::Refused(Refused::Taken)) => Err(not_yours(field)),
             Err(error) => Err(error.into()),

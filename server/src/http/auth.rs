@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
 use super::problem::Problem;
-use crate::accounts::keys::PREFIXES;
+use crate::accounts::keys::{ApiKey, PREFIXES};
 use crate::accounts::{Caller, Person, Role};
 use crate::app::{App, Org};
 
@@ -58,16 +59,24 @@ impl FromRequestParts<Arc<App>> for Anyone {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Anyone, Problem> {
-        let credential = credential(parts).ok_or_else(Problem::unauthenticated)?;
-        let caller = if PREFIXES.iter().any(|prefix| credential.starts_with(prefix)) {
-            let key = app.keys.find(credential).ok_or_else(Problem::unauthenticated)?;
-            key.used(app.clock.now_us());
-            Caller::Key(key)
+        let credential = credential(&parts.headers).ok_or_else(Problem::unauthenticated)?;
+        let caller = if is_key(credential) {
+            Caller::Key(key(app, credential).ok_or_else(Problem::unauthenticated)?)
         } else {
             Caller::Person(person(app, credential).await?)
         };
         let org = app.org(caller.org()).ok_or_else(Problem::unauthenticated)?;
         Ok(Anyone { caller, org })
+    }
+}
+
+impl Actor {
+    /// Who acts, if it is an API key that is good.
+    pub fn by_key(app: &App, headers: &HeaderMap) -> Option<Actor> {
+        let credential = credential(headers).filter(|credential| is_key(credential))?;
+        let caller = Caller::Key(key(app, credential)?);
+        let org = app.org(caller.org())?;
+        Some(Actor { caller, org })
     }
 }
 
@@ -108,8 +117,18 @@ fn only_looks(role: Role) -> Problem {
     Problem::forbidden(format!("a {} can't change anything", role.name()))
 }
 
-fn credential(parts: &Parts) -> Option<&str> {
-    let value = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
+fn is_key(credential: &str) -> bool {
+    PREFIXES.iter().any(|prefix| credential.starts_with(prefix))
+}
+
+fn key(app: &App, secret: &str) -> Option<Arc<ApiKey>> {
+    let key = app.keys.find(secret)?;
+    key.used(app.clock.now_us());
+    Some(key)
+}
+
+fn credential(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, credential) = value.split_once(' ')?;
     scheme
         .eq_ignore_ascii_case("bearer")

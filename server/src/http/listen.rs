@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tower::ServiceExt;
 
+use super::answer;
 use super::progress::Progress;
+use crate::app::App;
 
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,6 +26,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Serves connections until told to stop, then lets those in flight finish for at most `drain`.
 pub async fn serve(
     listener: TcpListener,
+    app: Arc<App>,
     router: Router,
     max_connections: usize,
     drain: Duration,
@@ -52,7 +52,7 @@ pub async fn serve(
                 continue;
             }
         };
-        let connection = graceful.watch(connection(stream, router.clone()));
+        let connection = graceful.watch(connection(stream, Arc::clone(&app), router.clone()));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
@@ -73,6 +73,7 @@ async fn told_to_stop(mut stopping: watch::Receiver<bool>) {
 
 fn connection(
     stream: TcpStream,
+    app: Arc<App>,
     router: Router,
 ) -> http1::Connection<
     TokioIo<Progress<TcpStream>>,
@@ -86,12 +87,15 @@ fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps small packets back");
     }
+    let shared = Arc::new((app, router));
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let request: Request = request.map(Body::new);
-        router.clone().oneshot(request)
+        let shared = Arc::clone(&shared);
+        async move { Ok(answer(&shared.0, &shared.1, request).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        // Answers are short: copied behind their heads they go out by a plain write.
+        .writev(false)
         .serve_connection(TokioIo::new(Progress::new(stream, WRITE_TIMEOUT)), service)
 }

@@ -13,13 +13,19 @@ pub mod progress;
 pub mod values;
 
 use std::any::Any;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
+use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::{Next, from_fn};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Router, response};
+use hyper::body::Incoming;
+use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -29,7 +35,9 @@ use utoipa_swagger_ui::SwaggerUi;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::ids;
 use body::Unread;
+use platform::plain::{self, Plain};
 use platform::{agents, auth as accounts, decisions, incidents, ledger, logs, orgs, policies};
 use problem::{FieldProblem, Problem, ProblemBody, ProblemError};
 
@@ -94,23 +102,24 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(async || Problem::not_found("path"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(finish))
 }
 
-/// Around everything: gives the request its id, and writes what every answer has.
-async fn finish(mut request: Request, next: Next) -> response::Response {
-    let id = request_id(&request);
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let (request, unread) = Unread::hold(request);
-    let mut response = next.run(request).await;
-    let is_read = unread.drain().await;
+/// Answers a request, whatever it asks: gives it its id, and writes what every answer has.
+pub async fn answer(app: &App, router: &Router, mut request: hyper::Request<Incoming>) -> Response {
+    let id = request_id(request.headers());
+    let (mut response, is_read) = match unless_it_panics(plain::answer(app, &mut request)).await {
+        Ok(Plain::Answered { response, is_read }) => (response, is_read),
+        Ok(Plain::Other(read)) => {
+            let request = request.map(|rest| read.map_or_else(|| Body::new(rest), Body::from));
+            routed(router, request, &id).await
+        }
+        Err(panic) => (panicked(panic), false),
+    };
     if let Some(problem) = response.extensions().get::<Problem>() {
-        response = problem.render(&id);
+        response = problem.render(text(&id));
     }
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.insert(REQUEST_ID, id);
-    }
+    headers.insert(REQUEST_ID, id);
     if !is_read {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -119,12 +128,37 @@ async fn finish(mut request: Request, next: Next) -> response::Response {
     response
 }
 
-fn request_id(request: &Request) -> String {
-    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let usable = |id: &&str| {
-        !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic())
+/// The answer of the request's route, and whether all of the body was read.
+async fn routed(router: &Router, mut request: Request, id: &HeaderValue) -> (Response, bool) {
+    request.extensions_mut().insert(RequestId(text(id).to_owned()));
+    let (request, unread) = Unread::hold(request);
+    let Ok(response) = router.clone().oneshot(request).await;
+    (response, unread.drain().await)
+}
+
+async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
+    let mut work = pin!(work);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let usable = |given: &&HeaderValue| {
+        (1..=MAX_REQUEST_ID).contains(&given.len()) && given.as_bytes().iter().all(u8::is_ascii_graphic)
     };
-    given.filter(usable).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+    headers.get(REQUEST_ID).filter(usable).cloned().unwrap_or_else(|| {
+        let mut text = Uuid::encode_buffer();
+        let text = ids::new().hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).expect("ids are ASCII")
+    })
+}
+
+/// An id as text: it is one that can be shown.
+fn text(id: &HeaderValue) -> &str {
+    id.to_str().unwrap_or_default()
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {

@@ -6,8 +6,8 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use lictor_dsl::number::Number;
+use lictor_engine::decision::number;
 use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::problem::{FieldProblem, Problem};
@@ -24,7 +24,7 @@ pub struct Decimal(pub Number);
 
 impl Serialize for Decimal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RawValue::from_string(self.0.to_string()).map_err(serde::ser::Error::custom)?.serialize(serializer)
+        number(&self.0, serializer)
     }
 }
 

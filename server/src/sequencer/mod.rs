@@ -168,7 +168,7 @@ impl Sequencer {
     /// Makes a draft durable and then true, or undoes it.
     async fn commit(&mut self, writes: Option<Batch>, new: New) -> Result<(), StoreError> {
         let Parts { view, keys, store, .. } = &self.parts;
-        let written = match &writes {
+        let written = match writes {
             Some(writes) => store.commit(writes).await,
             None => Ok(()),
         };
@@ -210,10 +210,11 @@ async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> R
         match work {
             Work::Judge(events, _) => {
                 for prepared in events {
-                    let task = prepared.event.text("task");
-                    let is_step = prepared.event.kind() == EventKind::Log && !task.is_empty();
-                    if is_step && !draft.knows_task(task) {
-                        draft.know_task(task.to_owned(), store.task(org, task).await?);
+                    if prepared.event.kind() == EventKind::Log {
+                        let task = prepared.event.text("task");
+                        if !task.is_empty() && !draft.knows_task(task) {
+                            draft.know_task(task.to_owned(), store.task(org, task).await?);
+                        }
                     }
                     if let Some(key) = prepared.declaration.as_ref().and_then(|d| d.idempotency_key.as_ref())
                     {

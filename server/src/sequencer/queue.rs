@@ -241,6 +241,10 @@ impl Queue {
 
     async fn place(&self, work: &Work, deadline: Instant) -> Result<OwnedSemaphorePermit, Unavailable> {
         let places = u32::try_from(work.weight().min(QUEUE_EVENTS)).unwrap_or(u32::MAX);
+        // Mostly there is room, and nothing to wait for.
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_many_owned(places) {
+            return Ok(place);
+        }
         let place = Arc::clone(&self.places).acquire_many_owned(places);
         match timeout_at(deadline, place).await {
             Ok(Ok(place)) => Ok(place),

@@ -1,5 +1,7 @@
-//! A bare server: axum, a look-up of the key, the fields that the rules read, the hand-written rules. No ledger, no log.
+//! A bare server: axum, a look-up of the key, the fields that the rules read, the hand-written rules. With a ledger if
+//! it is given a file.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -12,6 +14,7 @@ use hashbrown::HashMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::bare_ledger::{Ledger, Row};
 use crate::by_hand::ByHand;
 use crate::peer::Peer;
 use crate::workload::{self, Shape};
@@ -22,6 +25,7 @@ pub const KEY: &str = "Bearer bare-0123456789abcdef0123456789abcdef";
 struct App {
     keys: HashMap<[u8; 32], &'static str>,
     rules: ByHand,
+    ledger: Option<Ledger>,
 }
 
 #[derive(Serialize)]
@@ -33,11 +37,13 @@ struct Answer {
 /// The argument by which this very program becomes it.
 pub const COMMAND: &str = "serve-bare";
 
-/// Serves until it is killed; says where it listens.
-pub fn serve() -> Result<()> {
+/// Serves until it is killed; says where it listens. Decisions are kept in this file.
+pub fn serve(ledger: Option<&Path>) -> Result<()> {
     let rules = ByHand::load(Vec::new(), &workload::rules(Shape::Indexable, crate::RULES))?;
     let keys = HashMap::from([(Sha256::digest(KEY).into(), "acme")]);
-    let app = Router::new().route("/decide", post(decide)).with_state(Arc::new(App { keys, rules }));
+    let ledger = ledger.map(Ledger::open).transpose()?;
+    let app = Arc::new(App { keys, rules, ledger });
+    let app = Router::new().route("/decide", post(decide)).with_state(app);
     tokio::runtime::Runtime::new()?.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("listens on {}", listener.local_addr()?);
@@ -56,5 +62,10 @@ async fn decide(
     let event = app.rules.prepare(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
     let matched = app.rules.judge(&event);
     let decision = if matched.is_empty() { "allow" } else { "deny" };
-    Ok(Json(Answer { decision, rules: matched.iter().map(|name| (*name).to_owned()).collect() }))
+    let rules: Vec<_> = matched.iter().map(|name| (*name).to_owned()).collect();
+    if let Some(ledger) = &app.ledger {
+        let row = Row { body, decision, rules: rules.len() };
+        ledger.keep(row).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    }
+    Ok(Json(Answer { decision, rules }))
 }

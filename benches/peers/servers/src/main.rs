@@ -1,6 +1,7 @@
 //! The same decisions over HTTP: Lictor's server, Cerbos, and axum with the hand-written rules, in turns.
 
 mod bare;
+mod bare_ledger;
 #[path = "../../src/by_hand.rs"]
 mod by_hand;
 #[path = "../../src/lictor_text.rs"]
@@ -20,6 +21,7 @@ mod servers;
 mod workload;
 mod wrk;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -39,9 +41,10 @@ const ROUND: Duration = Duration::from_secs(4);
 const CONNECTIONS: usize = 32;
 
 fn main() -> Result<()> {
-    match std::env::args().nth(1).as_deref() {
-        Some(bare::COMMAND) => bare::serve(),
-        _ => report::write("servers", &run()?, &["axum"]),
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next() {
+        Some(command) if command == bare::COMMAND => bare::serve(arguments.next().as_deref().map(Path::new)),
+        _ => report::write("servers", &run()?, &["axum", "rusqlite"]),
     }
 }
 

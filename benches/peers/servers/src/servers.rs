@@ -44,7 +44,10 @@ const PASSWORD: &str = "correct horse battery";
 
 /// All servers that there are; the first one is the measure of the others.
 pub fn start(folder: &Path, rules: &[Rule], events: &[Vec<u8>]) -> Result<Vec<Server>> {
-    let mut servers = vec![start_bare(events)?];
+    let ledger = folder.join("bare.db");
+    let bare = start_bare("axum, rules by hand", None, events)?;
+    let bare_with_ledger = start_bare("axum, rules by hand, group commit to SQLite", Some(&ledger), events)?;
+    let mut servers = vec![bare, bare_with_ledger];
     servers.extend(start_lictor(folder, rules, events)?);
     match std::env::var_os("CERBOS") {
         Some(binary) => {
@@ -69,12 +72,12 @@ impl Server {
     }
 }
 
-fn start_bare(events: &[Vec<u8>]) -> Result<Server> {
+fn start_bare(name: &str, ledger: Option<&Path>, events: &[Vec<u8>]) -> Result<Server> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg(bare::COMMAND);
+    command.arg(bare::COMMAND).args(ledger);
     let (process, base) = until_it_says(command, "listens on ")?;
     Ok(Server {
-        name: "axum, rules by hand".to_owned(),
+        name: name.to_owned(),
         process,
         base: format!("http://{base}"),
         path: "/decide",

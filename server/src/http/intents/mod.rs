@@ -18,7 +18,7 @@ use super::members::canonical;
 use super::problem::{FieldProblem, Problem, WriteProblems};
 use super::values::Decimal;
 use crate::accounts::Caller;
-use crate::agents::Agent;
+use crate::agents::Known;
 use crate::app::{App, Org};
 use crate::clock::rfc3339;
 use crate::draft::{Answer, Refused};
@@ -35,7 +35,7 @@ const MAX_KEY_BYTES: usize = 255;
 pub struct Named {
     caller: Caller,
     org: Arc<Org>,
-    agent: Arc<Agent>,
+    agent: Arc<Known>,
 }
 
 impl FromRequestParts<Arc<App>> for Named {
@@ -266,8 +266,8 @@ pub async fn evaluate_intent(
     let json = declared_event(&app, org, intent.id).await?;
     let incoming = Incoming { caller: &named.caller, source: SOURCE, json: json.get().as_bytes() };
     let event = decode(&named.org, incoming, &named.agent)?;
-    let decisions = dry_run(&named.org, vec![(event, Some(app.clock.now_us()))]).await?;
-    Ok(axum::Json(evaluation(decisions.first().ok_or_else(Problem::internal)?)))
+    let decision = dry_run(&named.org, event, Some(app.clock.now_us())).await?;
+    Ok(axum::Json(evaluation(&decision)))
 }
 
 /// The event as it was declared, from its encrypted payload.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use lictor_engine::decision::{Decision, IncidentReport};
 use lictor_engine::event::{Event, Origin};
 use serde::{Deserialize, Serialize};
@@ -21,14 +21,15 @@ use super::super::members::members;
 use super::super::problem::{FieldProblem, Problem, WriteProblems};
 use super::dry_run::{brings_attested_fields, filled};
 use super::incidents::TouchedIncident;
+use super::plain::json;
 use crate::accounts::Caller;
-use crate::agents::Agent;
+use crate::agents::{Agent, Known};
 use crate::app::App;
 use crate::draft::{Answer, Judged, Prepared, Refused};
-use crate::pdp::{Incoming, decode, dry_run, prepare};
+use crate::pdp::{Incoming, decode, dry_runs, prepare};
 use crate::sequencer::BATCH_EVENTS;
 
-const SOURCE: &str = "/api/v1/decisions";
+pub(super) const SOURCE: &str = "/api/v1/decisions";
 /// Events of one request.
 const MAX_EVENTS: usize = 10_000;
 /// Of them, those that are judged together.
@@ -131,7 +132,7 @@ pub async fn decide(
         None => {
             let mut answers = asked.all(&[&*text]).await?;
             let answer = answers.pop().ok_or_else(Problem::internal)??;
-            Ok(axum::Json(answer).into_response())
+            Ok(json(&answer))
         }
         Some(events) => {
             let item = |answer| match answer {
@@ -139,7 +140,7 @@ pub async fn decide(
                 Err(problem) => ItemBody::Problem(Problem::body(&problem, &request_id.0)),
             };
             let decisions = asked.all(&events).await?.into_iter().map(item).collect();
-            Ok(axum::Json(DecisionsBody { decisions }).into_response())
+            Ok(json(&DecisionsBody { decisions }))
         }
     }
 }
@@ -186,7 +187,7 @@ struct Asking<'a> {
     is_batch: bool,
 }
 
-type Answered = Result<DecisionBody, Problem>;
+pub(super) type Answered = Result<DecisionBody, Problem>;
 
 /// Events of a batch that are made ready and judged together, so that a large batch is never in memory whole.
 #[derive(Default)]
@@ -265,7 +266,7 @@ impl Asking<'_> {
         let mut ready = Vec::with_capacity(events.len());
         let places: Vec<_> =
             events.iter().map(|event| self.hypothetical(event).map(|event| ready.push(event))).collect();
-        let mut decisions = dry_run(&self.actor.org, ready).await?.into_iter();
+        let mut decisions = dry_runs(&self.actor.org, ready).await?.into_iter();
         let answer = |place: Result<(), Problem>| {
             place.and_then(|()| decisions.next().map(hypothetical).ok_or_else(Problem::internal))
         };
@@ -309,7 +310,7 @@ impl Asking<'_> {
                 if name.is_none() {
                     errors.insert(0, FieldProblem::new("agent.id", "is required"));
                 }
-                let nobody = Agent::undeclared(Uuid::nil(), "");
+                let nobody = Known::new(Arc::new(Agent::undeclared(Uuid::nil(), "")));
                 if let Err(Refused::Invalid(more)) = decode(&self.actor.org, self.incoming(event), &nobody) {
                     errors.extend(more.into_iter().map(FieldProblem::from));
                 }
@@ -319,13 +320,13 @@ impl Asking<'_> {
     }
 }
 
-fn hypothetical(mut decision: Decision) -> DecisionBody {
+pub(super) fn hypothetical(mut decision: Decision) -> DecisionBody {
     let incidents = std::mem::take(&mut decision.incidents);
     let incidents = incidents.into_iter().map(ShownIncident::Hypothetical).collect();
     DecisionBody { decision_id: None, seq: None, dry_run: true, decision, incidents }
 }
 
-fn answered(answer: Result<Answer, Refused>) -> Answered {
+pub(super) fn answered(answer: Result<Answer, Refused>) -> Answered {
     match answer? {
         Answer::Judged(judged) => Ok(shown(*judged)),
         Answer::DeclaredBefore(_) => Err(Problem::internal()),

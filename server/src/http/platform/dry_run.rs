@@ -38,7 +38,7 @@ pub fn filled(
     ]);
     let said = parts(event)?;
     if let (Some(known), Some(agent)) = (org.view.directory.find(agent), said.get("agent")) {
-        let facts = raw(&Facts::new(&known.facts())?)?;
+        let facts = raw(&Facts::new(&known.facts)?)?;
         let mut merged = parts(&facts)?;
         merged.extend(parts(agent)?.into_iter().filter(|(name, _)| name != "id"));
         whole.extend(said.iter().map(|(name, value)| (name.clone(), value.clone())));

@@ -66,7 +66,7 @@ impl TestStore {
 }
 
 impl Store for TestStore {
-    fn commit<'a>(&'a self, batch: &'a Batch) -> Later<'a, ()> {
+    fn commit(&self, batch: Batch) -> Later<'_, ()> {
         Box::pin(async move {
             self.gate.acquire().await.unwrap().forget();
             if self.fails.load(Ordering::SeqCst) {
@@ -214,7 +214,7 @@ impl Bench {
             Event::decode(json.as_bytes(), Origin::Server { org: &org, source: "test", agent: &facts })
                 .unwrap();
         let id = Uuid::now_v7();
-        let payload = payload(&self.agent, json.as_bytes()).unwrap();
+        let payload = payload(&self.agent.to_json().unwrap(), json.as_bytes());
         let sealed = self.vault.seal(self.view.id, id, &payload).unwrap();
         let agent = Arc::clone(&self.agent);
         Prepared { id, event, source: "test", agent, actor: "test".to_owned(), sealed, declaration: None }
