@@ -11,22 +11,19 @@ mod workload;
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use lictor_engine::{Active, Generation};
 use workload::Shape;
 
 fn swap(c: &mut Criterion) {
     let mut group = c.benchmark_group("swap");
-    group.sample_size(20);
-    for rules in [10, 100, 1_000] {
-        let versions: Vec<_> = (1..3)
-            .map(|changed| {
-                lictor_dsl::check(workload::sources(Shape::Indexable, rules, changed))
-                    .into_set()
-                    .expect("well typed")
-            })
-            .collect();
+    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
+    for rules in [10, 100, 1_000, 10_000] {
+        let texts = [1, 2].map(|changed| workload::sources(Shape::Indexable, rules, changed));
+        let read = |text: usize| lictor_dsl::load(texts[text].clone()).into_set().expect("well typed");
+        let versions = [read(0), read(1)];
         let first = Generation::compile(&versions[0]).expect("compiles");
         let mut turn = 0;
         group.bench_function(BenchmarkId::new("everything_compiled_anew", rules), |b| {
@@ -35,8 +32,19 @@ fn swap(c: &mut Criterion) {
                 black_box(Generation::compile(&versions[turn % 2]))
             });
         });
-        group.bench_function(BenchmarkId::new("one_rule_changed", rules), |b| {
-            b.iter(|| black_box(Generation::replacing(&versions[1], Some(&first))));
+        group.bench_function(BenchmarkId::new("one_rule_changed_text_to_first_answer", rules), |b| {
+            b.iter(|| black_box(Generation::interpreted(&read(1))));
+        });
+        group.bench_function(BenchmarkId::new("one_rule_changed_plan", rules), |b| {
+            b.iter(|| black_box(Generation::interpreted(&versions[1])));
+        });
+        group.bench_function(BenchmarkId::new("one_rule_changed_machine_code", rules), |b| {
+            let planned = || Generation::interpreted(&versions[1]).expect("plans");
+            let code = |generation: Generation| {
+                generation.make_code(Some(&first));
+                generation
+            };
+            b.iter_batched(planned, code, BatchSize::PerIteration)
         });
         let generations = versions
             .iter()

@@ -97,7 +97,7 @@ fn rule<'e>(plan: &'e Plan, scene: &Scene<'e>, rule: &'e RulePlan) -> RuleExplan
             Some(MemoryExplanation { memory, keys: asked.keys, value: asked.value, events: asked.events })
         });
         let memories = memories.collect();
-        Some(PartExplanation { text: predicate.text.clone(), truth: truth.name(), values, memories })
+        Some(PartExplanation { text: predicate.expr.to_string(), truth: truth.name(), values, memories })
     });
     RuleExplanation {
         rule: rule.name.clone(),

@@ -203,3 +203,37 @@ fn code_is_shared_and_freed() {
     drop(current);
     assert_eq!(live_modules(), before);
 }
+
+/// Machine code joins a generation that judges already. Rules of one form share it, whatever they compare with.
+#[test]
+fn code_joins_later_and_is_shared_by_form() {
+    let set = |rules: usize, add: usize| {
+        let rule = |rule: usize| {
+            let amount = rule * 10 + add;
+            format!("rule r{rule} on intent {{ when action == \"a{rule}\" and amount > {amount} deny }}\n")
+        };
+        checked(&format!("policy p {{}}\n{}", (0..rules).map(rule).collect::<String>()))
+    };
+    let before = live_modules();
+    let first = Generation::compile(&set(200, 0)).expect("compiles");
+    assert_eq!(live_modules(), before + 1, "all rules are of one form");
+    let next = Generation::interpreted(&set(300, 7)).expect("plans");
+    let event = |number: usize, amount: usize| {
+        let json = format!(
+            r#"{{"event":"intent","at":"2026-01-01T00:00:00Z","org":"o","agent":{{"id":"a"}},"action":"a{number}","amount":{amount}}}"#
+        );
+        Event::decode(json.as_bytes(), Origin::Event).expect("valid")
+    };
+    let events: Vec<Event> = (0..300).flat_map(|n| [event(n, n * 10 + 7), event(n, n * 10 + 8)]).collect();
+    let interpreted: Vec<_> = events.iter().map(|event| next.judge(event)).collect();
+    assert!(next.no_code().is_some());
+    next.make_code(Some(&first));
+    assert!(next.no_code().is_none());
+    assert_eq!(live_modules(), before + 1, "another amount is no other form");
+    let compiled: Vec<_> = events.iter().map(|event| next.judge(event)).collect();
+    assert_eq!(interpreted, compiled);
+    assert_eq!(compiled.iter().filter(|decision| decision.class.name() == "denied_by_rule").count(), 300);
+    drop(first);
+    drop(next);
+    assert_eq!(live_modules(), before);
+}

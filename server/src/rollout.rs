@@ -7,10 +7,14 @@
 //!
 //! What was found in a source that stops nothing is worked out last, when the set is in force.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_dsl::diagnostics::{Report, Severity};
+use lictor_dsl::hir::PolicySet;
 use lictor_dsl::{Source, check, load};
 use lictor_engine::generation::{Generation, NoCode};
 use lictor_engine::plan::PlanError;
@@ -123,7 +127,7 @@ pub async fn create(
     to_the_end(async move {
         let one_at_a_time = org.rollout.lock().await;
         let policies = org.view.policies();
-        let header = read_header(&policies, None, source.clone()).await?;
+        let (header, set) = read_header(&policies, None, source.clone()).await?;
         let policy = Arc::new(Policy {
             id: Uuid::now_v7(),
             name: header.name,
@@ -138,8 +142,10 @@ pub async fn create(
             updated_at_us: now_us,
         });
         let change = Change::Policy { policy: Arc::clone(&policy), new_source_by: Some(actor.clone()) };
-        let all = with(&policies, &policy);
-        let in_force = roll_out(&org, "created", &policy, policies, all, change, actor).await?;
+        let name = policy.name.clone();
+        let new =
+            NewSet { what: "created", name, policies: with(&policies, &policy), checked: Some(set), change };
+        let in_force = roll_out(&org, policies, new, actor).await?;
         drop(one_at_a_time);
         Ok(Done { reports: warnings(&in_force.policies, &policy).await, policy, in_force })
     })
@@ -172,10 +178,12 @@ async fn apply(
     let before = find(&policies, id, if_revision)?;
     let what = edit.what();
     let mut policy = Policy { revision: before.revision + 1, updated_at_us: now_us, ..Policy::clone(before) };
-    let mut new_source_by = None;
+    let (mut new_source_by, mut checked) = (None, None);
     match edit {
         Edit::Source(source) => {
-            let header = read_header(&policies, Some(id), source.clone()).await?;
+            let (header, set) = read_header(&policies, Some(id), source.clone()).await?;
+            // Of one that does not take part, its source was checked beside the others all the same.
+            checked = policy.enabled.then_some(set);
             policy = Policy {
                 name: header.name,
                 title: header.title,
@@ -194,8 +202,8 @@ async fn apply(
     let policy = Arc::new(policy);
     let has_new_source = new_source_by.is_some();
     let change = Change::Policy { policy: Arc::clone(&policy), new_source_by };
-    let all = with(&policies, &policy);
-    let in_force = roll_out(org, what, &policy, policies, all, change, actor).await?;
+    let new = NewSet { what, name: policy.name.clone(), policies: with(&policies, &policy), checked, change };
+    let in_force = roll_out(org, policies, new, actor).await?;
     drop(one_at_a_time);
     let reports = match has_new_source {
         true => warnings(&in_force.policies, &policy).await,
@@ -217,7 +225,9 @@ pub async fn remove(
         let policies = org.view.policies();
         let policy = Arc::clone(find(&policies, id, if_revision)?);
         let rest = Arc::new(policies.iter().filter(|other| other.id != id).cloned().collect());
-        roll_out(&org, "removed", &policy, policies, rest, Change::PolicyRemoved(id), actor).await?;
+        let (name, change) = (policy.name.clone(), Change::PolicyRemoved(id));
+        let new = NewSet { what: "removed", name, policies: rest, checked: None, change };
+        roll_out(&org, policies, new, actor).await?;
         Ok(())
     })
     .await
@@ -229,9 +239,9 @@ pub async fn inspect(policies: &Policies, source: String) -> Result<(Header, Vec
         // To check a policy that is there already is fine.
         Err(RolloutError::NameTaken(name)) => {
             let same = policies.iter().find(|policy| policy.name == name).map(|policy| policy.id);
-            (read_header(policies, same, source.clone()).await?, same)
+            (read_header(policies, same, source.clone()).await?.0, same)
         }
-        result => (result?, None),
+        result => (result?.0, None),
     };
     Ok((header, reports_on(policies, replaces, source).await?))
 }
@@ -245,19 +255,21 @@ async fn warnings(policies: &Policies, policy: &Policy) -> Vec<Report> {
     })
 }
 
-/// Plans the policies that take part: the interpreter can answer. Slow: not for threads that serve requests.
-fn plan(policies: &[Arc<Policy>]) -> Result<Generation, RolloutError> {
-    let active: Vec<&Arc<Policy>> = policies.iter().filter(|policy| policy.enabled).collect();
-    let sources =
-        active.iter().map(|policy| Source::new(policy.name.clone(), policy.source.to_string())).collect();
-    let mut checked = load(sources);
-    if checked.has_errors() {
-        return Err(rejected(checked.reports(), None));
+/// Checks the policies that take part. Slow: not for threads that serve requests.
+fn checked(policies: &[Arc<Policy>]) -> Result<PolicySet, RolloutError> {
+    let active = policies.iter().filter(|policy| policy.enabled);
+    let sources = active.map(|policy| Source::new(policy.name.clone(), policy.source.to_string()));
+    let checked = load(sources.collect());
+    if checked.has_errors() { Err(rejected(checked.reports(), None)) } else { Ok(checked.set) }
+}
+
+/// Plans those that take part, in the order of their names: the interpreter can answer. Slow as well.
+fn plan(mut set: PolicySet, policies: &[Arc<Policy>]) -> Result<Generation, RolloutError> {
+    set.policies.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    for policy in &mut set.policies {
+        policy.shadow |= policies.iter().any(|ours| ours.name == policy.name && ours.shadow);
     }
-    for policy in &mut checked.set.policies {
-        policy.shadow |= active.iter().any(|ours| ours.name == policy.name && ours.shadow);
-    }
-    Ok(Generation::interpreted(&checked.set)?)
+    Ok(Generation::interpreted(&set)?)
 }
 
 /// Lets machine code answer for a generation, from when it is there. Slow as well.
@@ -270,7 +282,7 @@ fn make_code(generation: &Generation, previous: Option<&Generation>) {
 
 /// Compiles the policies that take part.
 pub fn compile(policies: &[Arc<Policy>]) -> Result<Generation, RolloutError> {
-    let generation = plan(policies)?;
+    let generation = plan(checked(policies)?, policies)?;
     make_code(&generation, None);
     Ok(generation)
 }
@@ -282,21 +294,30 @@ async fn to_the_end<T: Send + 'static>(
     tokio::spawn(change).await.unwrap_or(Err(RolloutError::Crashed))
 }
 
+/// The policies as they are to be.
+struct NewSet {
+    what: &'static str,
+    /// The policy that is changed.
+    name: String,
+    policies: Policies,
+    /// Those that take part, checked, if that was done.
+    checked: Option<PolicySet>,
+    change: Change,
+}
+
 async fn roll_out(
     org: &Org,
-    what: &'static str,
-    policy: &Policy,
     based_on: Policies,
-    policies: Policies,
-    change: Change,
+    new: NewSet,
     actor: String,
 ) -> Result<Arc<InForce>, RolloutError> {
-    let to_plan = Arc::clone(&policies);
-    let generation = Arc::new(off_the_request_path(move || plan(&to_plan)).await?);
+    let NewSet { what, name, policies, checked: set, change } = new;
+    let all = Arc::clone(&policies);
+    let planned = move || plan(set.map_or_else(|| checked(&all), Ok)?, &all);
+    let generation = Arc::new(off_the_request_path(planned).await?);
     let code = code_for(&generation, Arc::clone(&org.view.in_force().generation));
     // It goes on by itself where it takes longer.
     let _ = timeout(CODE_FIRST, code).await;
-    let name = policy.name.clone();
     let mut filling = Box::pin({
         let (past, queue, generation) = (org.past.clone(), Arc::clone(&org.queue), Arc::clone(&generation));
         async move { fill(&past, &queue, &generation).await }
@@ -346,12 +367,13 @@ fn code_for(generation: &Arc<Generation>, previous: Arc<Generation>) -> JoinHand
     })
 }
 
-/// Checks a source beside the others of the org, of which it may replace one, and finds the name in its header.
+/// Checks a source beside the others of the org, of which it may replace one, and finds the name in its header. The set
+/// is of those of the others that take part, and this one.
 async fn read_header(
     policies: &Policies,
     replaces: Option<Uuid>,
     source: String,
-) -> Result<Header, RolloutError> {
+) -> Result<(Header, PolicySet), RolloutError> {
     let others = all_but(policies, replaces);
     off_the_request_path(move || header_of(&others, source)).await
 }
@@ -384,7 +406,7 @@ fn beside(others: &[Arc<Policy>], source: String) -> Vec<Source> {
     active.chain([Source::new(NEW, source)]).collect()
 }
 
-fn header_of(others: &[Arc<Policy>], source: String) -> Result<Header, RolloutError> {
+fn header_of(others: &[Arc<Policy>], source: String) -> Result<(Header, PolicySet), RolloutError> {
     let is_taken = |name: &str| others.iter().any(|other| other.name == name);
     let checked = load(beside(others, source.clone()));
     if checked.has_errors() {
@@ -401,7 +423,8 @@ fn header_of(others: &[Arc<Policy>], source: String) -> Result<Header, RolloutEr
         Some(policy) if is_taken(&policy.name) => Err(RolloutError::NameTaken(policy.name.clone())),
         Some(policy) => {
             let (name, title) = (policy.name.clone(), policy.title.clone());
-            Ok(Header { name, title, shadow: policy.shadow })
+            let header = Header { name, title, shadow: policy.shadow };
+            Ok((header, checked.set))
         }
         None => Err(RolloutError::Rejected(checked.reports())),
     }

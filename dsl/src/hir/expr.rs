@@ -320,12 +320,22 @@ pub enum ExprKind {
 impl Expr {
     /// The expressions directly below this one, all over the event being judged.
     pub fn children(&self) -> Vec<&Expr> {
+        let mut children = Vec::new();
+        self.any_child(&mut |child| {
+            children.push(child);
+            false
+        });
+        children
+    }
+
+    /// Whether one of the expressions directly below this one is such a one.
+    fn any_child<'e>(&'e self, found: &mut impl FnMut(&'e Expr) -> bool) -> bool {
         match &self.kind {
             ExprKind::Const(_)
             | ExprKind::Field(_)
             | ExprKind::Param(_)
             | ExprKind::Risk
-            | ExprKind::Var(_) => Vec::new(),
+            | ExprKind::Var(_) => false,
             ExprKind::Member(a, _)
             | ExprKind::Take(a)
             | ExprKind::Not(a)
@@ -335,7 +345,7 @@ impl Expr {
             | ExprKind::Present(a)
             | ExprKind::Negative(a)
             | ExprKind::Zoned(a, _)
-            | ExprKind::TimePart(_, a, _) => vec![a],
+            | ExprKind::TimePart(_, a, _) => found(a),
             ExprKind::Item(a, b)
             | ExprKind::Compare(_, a, b)
             | ExprKind::In(a, b)
@@ -344,19 +354,16 @@ impl Expr {
             | ExprKind::TextTest(_, a, b)
             | ExprKind::Otherwise(a, b)
             | ExprKind::Quantified(_, _, a, b)
-            | ExprKind::Arithmetic(_, a, b) => vec![a, b],
-            ExprKind::Between(a, b, c) | ExprKind::If(a, b, c) => vec![a, b, c],
-            ExprKind::And(parts) | ExprKind::Or(parts) | ExprKind::Call(_, parts) => parts.iter().collect(),
-            ExprKind::Memory(ask) => ask.keys.iter().collect(),
+            | ExprKind::Arithmetic(_, a, b) => found(a) || found(b),
+            ExprKind::Between(a, b, c) | ExprKind::If(a, b, c) => found(a) || found(b) || found(c),
+            ExprKind::And(parts) | ExprKind::Or(parts) | ExprKind::Call(_, parts) => parts.iter().any(found),
+            ExprKind::Memory(ask) => ask.keys.iter().any(found),
             // The operands stand in the test as well.
-            ExprKind::Lenient { test, .. } => vec![test],
-            ExprKind::Join(pieces) => pieces
-                .iter()
-                .filter_map(|piece| match piece {
-                    Piece::Text(_) => None,
-                    Piece::Value(value) => Some(value),
-                })
-                .collect(),
+            ExprKind::Lenient { test, .. } => found(test),
+            ExprKind::Join(pieces) => pieces.iter().any(|piece| match piece {
+                Piece::Text(_) => false,
+                Piece::Value(value) => found(value),
+            }),
         }
     }
 
@@ -411,6 +418,6 @@ impl Expr {
 
     /// Whether this expression, or one below it, is such a one.
     pub fn any(&self, found: &mut impl FnMut(&Expr) -> bool) -> bool {
-        found(self) || self.children().into_iter().any(|child| child.any(found))
+        found(self) || self.any_child(&mut |child| child.any(found))
     }
 }

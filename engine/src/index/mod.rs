@@ -123,11 +123,11 @@ impl Bits {
 impl Index {
     /// Indexes rules, or memories, by what they need.
     pub(crate) fn new(plan: &Plan, numbered: &[(usize, &Cond)]) -> Index {
+        let needed: Vec<_> =
+            numbered.iter().map(|(number, condition)| (*number, needs(plan, condition))).collect();
         let mut spread = Spread::default();
-        for need in numbered.iter().flat_map(|(_, condition)| needs(plan, condition)) {
-            spread.add(&need);
-        }
-        Index::with(numbered, &spread, |condition| needs(plan, condition))
+        needed.iter().flat_map(|(_, needs)| needs).for_each(|need| spread.add(need));
+        Index::with(needed, &spread)
     }
 
     /// An index that finds all of them, whatever the event.
@@ -137,25 +137,21 @@ impl Index {
 
     /// Indexes them only by the texts that fields must be equal to.
     pub(crate) fn by_texts(plan: &Plan, numbered: &[(usize, &Cond)]) -> Index {
-        // Which of several texts is taken must not depend on other rules.
-        let spread = Spread::default();
-        Index::with(numbered, &spread, |condition| {
+        let texts = |condition: &Cond| {
             let needs = needs(plan, condition).into_iter();
             needs.filter(|need| matches!(need.by, By::Text(_))).collect()
-        })
+        };
+        let needed = numbered.iter().map(|(number, condition)| (*number, texts(condition))).collect();
+        // Which of several texts is taken must not depend on other rules.
+        Index::with(needed, &Spread::default())
     }
 
-    fn with<'p>(
-        numbered: &[(usize, &Cond)],
-        spread: &Spread<'p>,
-        needs: impl Fn(&Cond) -> Vec<Need<'p>>,
-    ) -> Index {
+    fn with<'p>(needed: Vec<(usize, Vec<Need<'p>>)>, spread: &Spread<'p>) -> Index {
         let mut index = Index::default();
         let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
         let (mut parts, mut nets) = (BTreeMap::<usize, Vec<Found<'_>>>::new(), BTreeMap::<_, Vec<_>>::new());
-        for (number, condition) in numbered {
-            let number = *number;
-            let Some(need) = spread.best(needs(condition)) else {
+        for (number, needs) in needed {
+            let Some(need) = spread.best(needs) else {
                 index.always.push(number);
                 continue;
             };

@@ -1,7 +1,8 @@
 //! What an event must have for a condition not to be false: what the index finds rules by.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
 use ipnet::IpNet;
 
 use crate::plan::{Cond, Plan, Shape, Sought};
@@ -79,8 +80,7 @@ fn of_predicate(plan: &Plan, number: usize) -> Option<Need<'_>> {
             absent_counts: *absent == Truth::Unknown,
         }),
         Shape::Mask { slot, mask, all } => {
-            let mut bits: Vec<Wanted<'_>> =
-                (0..i128::BITS).filter(|bit| mask >> bit & 1 == 1).map(Wanted::Number).collect();
+            let mut bits: Vec<Wanted<'_>> = bits_of(*mask).map(Wanted::Number).collect();
             if *all {
                 // Each of them has to be there, so looking for one is enough. None of them: it always holds.
                 bits.truncate(1);
@@ -106,16 +106,19 @@ fn of_predicate(plan: &Plan, number: usize) -> Option<Need<'_>> {
     }
 }
 
+/// The numbers of the bits that are set.
+fn bits_of(mask: i128) -> impl Iterator<Item = u32> {
+    let rest = std::iter::successors(Some(mask), |rest| Some(rest & rest.wrapping_sub(1)));
+    rest.take_while(|rest| *rest != 0).map(i128::trailing_zeros)
+}
+
 /// How many different values are looked for in each place: the more, the fewer rules one value finds.
 #[derive(Debug, Default)]
-pub(super) struct Spread<'p>(HashMap<By, HashMap<Wanted<'p>, usize>>);
+pub(super) struct Spread<'p>(HashMap<By, HashSet<Wanted<'p>, RandomState>>);
 
 impl<'p> Spread<'p> {
     pub(super) fn add(&mut self, need: &Need<'p>) {
-        let wanted = self.0.entry(need.by).or_default();
-        for value in &need.values {
-            *wanted.entry(*value).or_default() += 1;
-        }
+        self.0.entry(need.by).or_default().extend(&need.values);
     }
 
     /// The need that rules out most.
@@ -127,7 +130,7 @@ impl<'p> Spread<'p> {
     fn cost(&self, need: &Need<'p>) -> usize {
         /// A list has several values, and a text several pieces.
         const VALUES_OF_A_LIST: usize = 4;
-        let different = self.0.get(&need.by).map_or(1, HashMap::len).max(1);
+        let different = self.0.get(&need.by).map_or(1, HashSet::len).max(1);
         let chances = match need.by {
             By::Text(_) | By::Net(_) => need.values.len(),
             By::List(_) => need.values.len() * VALUES_OF_A_LIST,

@@ -109,7 +109,7 @@ fn parameters(set: &hir::PolicySet) -> (Vec<(String, Const)>, HashMap<String, us
 pub(super) struct Builder<'p> {
     pub(super) plan: Plan,
     /// Predicates by what they mean.
-    known: HashMap<Expr, usize>,
+    known: HashMap<Expr, usize, foldhash::fast::RandomState>,
     /// Slots of values inside json, by what these are.
     pub(super) taken: HashMap<Expr, usize>,
     /// Questions by memory, list of keys and window.
@@ -142,7 +142,7 @@ impl<'p> Builder<'p> {
             kinds: EventKind::ALL.iter().map(|_| KindPlan::default()).collect(),
             schemas: super::schema::Schemas::new(set),
         };
-        let known = HashMap::new();
+        let known = HashMap::default();
         Builder { plan, known, taken: HashMap::new(), questions: HashMap::new(), places, lowering }
     }
 
@@ -254,7 +254,6 @@ impl<'p> Builder<'p> {
         }
         let number = self.plan.predicates.len();
         let predicate = Predicate {
-            text: expr.to_string(),
             node: self.lower(expr)?,
             shape: self.shape(expr, Truth::Unknown),
             sought: self.sought(expr),

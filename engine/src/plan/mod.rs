@@ -80,8 +80,6 @@ pub(crate) struct Taken {
 /// One distinct question about an event.
 #[derive(Debug)]
 pub(crate) struct Predicate {
-    /// As an author would write it.
-    pub text: String,
     pub expr: hir::Expr,
     pub node: Node,
     pub shape: Shape,
@@ -267,7 +265,7 @@ impl Plan {
         };
         match condition {
             Cond::Const(value) => value.to_string(),
-            Cond::Predicate(number) => self.predicate(*number).map(|p| p.text.clone()).unwrap_or_default(),
+            Cond::Predicate(number) => self.predicate(*number).map(|p| p.expr.to_string()).unwrap_or_default(),
             Cond::Not(inner) => format!("not {}", self.show_part(inner)),
             Cond::And(parts) => joined(parts, " and "),
             Cond::Or(parts) => joined(parts, " or "),
@@ -289,7 +287,7 @@ impl Plan {
                 Shape::Part { .. } => "searched",
                 _ => "inline",
             };
-            json!({"predicate": number, "text": predicate.text, "how": how})
+            json!({"predicate": number, "text": predicate.expr.to_string(), "how": how})
         });
         let rules = self.rules.iter().map(|rule| {
             let kinds: Vec<&str> = rule.kinds.iter().map(|kind| kind.name()).collect();
