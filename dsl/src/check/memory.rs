@@ -496,8 +496,8 @@ pub(super) fn settle(deciding: &mut [&mut Expr], shown: &mut [&mut Expr], out: &
 
 /// What one step of a window takes, in bytes; room for them grows by doubling. As `plan` says it.
 const STEP_BYTES: usize = 48;
-/// What a key takes besides, in bytes.
-const KEY_BYTES: usize = 240;
+/// What a key takes besides, in bytes; steps that are summed up among it.
+const KEY_BYTES: usize = 304;
 
 fn without_steps(memory: &Memory) -> Memory {
     Memory { resolution_us: None, ..memory.clone() }

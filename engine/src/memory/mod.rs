@@ -175,7 +175,8 @@ pub(crate) fn bytes_per_key(memory: &MemoryPlan) -> usize {
     let entry = match memory.keep {
         Keep::Ring(most) => room(most) * size_of::<Stamp>(),
         Keep::Values(most) => room(most) * size_of::<(u128, Stamp)>(),
-        Keep::Steps(_, most) => room(most) * size_of::<steps::Step>(),
+        Keep::Steps(None, most) => room(most) * size_of::<steps::Step>(),
+        Keep::Steps(Some(_), most) => room(most) * size_of::<steps::Step>() + size_of::<steps::Earlier>(),
         Keep::Events(most) => room(most) * size_of::<state::Entry>(),
         Keep::Stages(parts) => parts * (size_of::<Option<Vec<Stamp>>>() + room(parts) * size_of::<Stamp>()),
         Keep::Value => size_of::<state::Latest>(),

@@ -86,7 +86,7 @@ pub(crate) struct Steps {
 
 /// Several steps together: all but so many of the oldest, and the latest.
 #[derive(Debug, Clone, PartialEq)]
-struct Earlier {
+pub(super) struct Earlier {
     skipped: usize,
     sum: Step,
 }

@@ -218,3 +218,55 @@ async fn an_unknown_name_registers_an_agent_that_nobody_declared() {
         .expect(200);
     assert_eq!((&declared["declared"], &declared["registration_status"]), (&json!(true), &json!("updated")));
 }
+
+/// Small bodies are answered without their route, larger ones by it: white space makes them larger.
+#[tokio::test]
+async fn the_usual_way_and_the_route_answer_alike() {
+    let (app, key) = app().await;
+    let refund =
+        r#"{"dry_run":true,"event":"intent","agent":{"id":"bot"},"action":"refund","amount":5000.50}"#;
+    let look = refund.replace("refund", "look");
+    let deep = format!("{}{}{}", &refund[..refund.len() - 1], r#","metadata":"#, "[".repeat(200));
+    let bodies = [
+        refund.to_owned(),
+        format!(" \r\n\t{look} \n"),
+        format!("{refund}\u{a0}"),
+        format!("{refund}\u{c}"),
+        format!("{refund} x"),
+        refund.replace("\"bot\"", "\"b\\u006ft\""),
+        refund.replace("\"bot\"", "\"nobody\""),
+        refund.replace("\"bot\"", "\"0198c0de-0000-7000-8000-000000000000\""),
+        refund.replace("\"bot\"", "5"),
+        refund.replace("{\"id\":\"bot\"}", "\"bot\""),
+        refund.replace("true", "null").replace("\"intent\"", "\"none\""),
+        refund.replace("true", "5"),
+        refund.replace("5000.50", "\"much\""),
+        refund.replace("5000.50", "1,\"amount\":2"),
+        refund.replace("5000.50", "1,\"x\":{\"y\":1,\"y\":2}"),
+        refund.replace("5000.50", "1,\"agent\":{\"id\":\"bot\"}"),
+        refund.replace("5000.50", "1,\"dry_run\":false"),
+        refund.replace("5000.50", "01"),
+        format!("{{\"dry_run\":true,\"events\":[{}]}}", refund.replace("\"dry_run\":true,", "")),
+        deep,
+        "[]".to_owned(),
+        String::new(),
+    ];
+    for body in bodies {
+        let mut usual = app.send_text("/api/v1/decisions", &key, body.clone()).await;
+        let spaces = " ".repeat(70_000);
+        let mut routed = app.send_text("/api/v1/decisions", &key, spaces + &body).await;
+        for answer in [&mut usual, &mut routed] {
+            for member in ["request_id", "detail", "message", "error", "errors"] {
+                // Faults of texts that are no JSON name the column.
+                let is_ours = member == "request_id" || answer.body["code"] == "invalid_json";
+                if let Some(members) = answer.body.as_object_mut().filter(|_| is_ours) {
+                    members.remove(member);
+                }
+            }
+        }
+        assert_eq!((usual.status, &usual.body), (routed.status, &routed.body), "{body}");
+        for header in ["content-type", "cache-control", "x-content-type-options", "connection"] {
+            assert_eq!(usual.headers.get(header), routed.headers.get(header), "{header} of {body}");
+        }
+    }
+}
