@@ -233,7 +233,7 @@ const LENGTHS: [usize; 4] = [1, 1_000, 30_000, 1_000_000];
 
 /// A turn by the length of the history, and judging alone where the history is searched anew.
 fn draw(generation: &Generation, cases: &[Case]) {
-    let median = |case: &Case| case.rounds[ROUNDS / 2].as_nanos() as f64;
+    let median = |case: &Case| Turns::percentile(&case.turns.both, 50).as_nanos() as f64;
     let kept = LENGTHS.into_iter().zip(cases.iter().map(median)).collect();
     let searched = [1, 1_000, 30_000].into_iter().map(|length| {
         let mut history = History::default();
