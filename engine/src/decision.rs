@@ -235,8 +235,7 @@ struct Digits {
 impl Digits {
     fn number(&mut self, value: Number) -> fmt::Result {
         let billionths = value.billionths();
-        let (whole, fraction) =
-            (billionths.unsigned_abs() / BILLION, billionths.unsigned_abs() % BILLION);
+        let (whole, fraction) = (billionths.unsigned_abs() / BILLION, billionths.unsigned_abs() % BILLION);
         if billionths < 0 {
             self.write_char('-')?;
         }

@@ -79,14 +79,14 @@ impl<'a> Scan<'a> {
     fn string(&mut self) -> Option<Said<'a>> {
         let (start, mut escaped) = (self.at, false);
         loop {
-            let rest = self.text.as_bytes().get(self.at..)?;
-            let place = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
-            self.at += place + 1;
-            if rest.get(place) == Some(&b'"') {
-                break;
+            match self.next()? {
+                b'"' => break,
+                b'\\' => {
+                    escaped = true;
+                    self.at += 1;
+                }
+                _ => {}
             }
-            escaped = true;
-            self.at += 1;
         }
         Some(Said { text: self.text.get(start..self.at - 1)?, escaped })
     }
