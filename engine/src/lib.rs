@@ -28,5 +28,6 @@ pub use jit::code::live_modules;
 pub use run::Run;
 pub use truth::Truth;
 
-/// The version of the language's meaning, carried by every ledger entry.
-pub const SEMANTICS: u32 = 1;
+/// The version of the language's meaning, carried by every ledger entry. 2: `len`, `keys`, `host` and the like count steps
+/// for what they read, so that a rule over large payloads can run out of them where it did not in 1.
+pub const SEMANTICS: u32 = 2;

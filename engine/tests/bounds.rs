@@ -385,3 +385,17 @@ fn keys_made_to_collide_are_read_in_linear_time() {
         assert!(is_linear, "{}", member(0));
     }
 }
+
+/// A schema is checked before any rule sees the event, and that reads the payload.
+#[test]
+fn what_a_schema_reads_is_counted() {
+    let text = "policy p {}\ndefault on intent allow\nschema intent \"refund\" { amount: number }\nrule r on intent { when amount > 5 deny }\n";
+    let set = lictor_dsl::check(vec![Source::new("p", text)]).into_set().expect("clean");
+    let generation = Generation::compile(&set).expect("compiles");
+    for payload in ["{\"amount\":7}", "{\"amount\":\"x\"}"] {
+        let event = intent("", &format!(",\"action\":\"refund\",\"payload\":{payload}"));
+        let (_, cost) = generation.judge_counted(&event, &Memories::new(&generation));
+        assert!(cost.json >= payload.len() as u64);
+        assert_eq!(cost.beyond(&generation.plan().bounds(event.kind())), None, "{cost:?}");
+    }
+}

@@ -110,6 +110,7 @@ impl<'p> Bounds<'p> {
         let fetched = Taken::sum(fetched);
         let found = planned.index.searches().count() * (MOST_FOUND + 1);
         let sum = Taken::sum(asked.chain([judged, said, nearest, fetched]));
+        self.sizes.json.borrow_mut().extend(self.plan.schemas.reads(kind));
         Cost {
             rules: planned.index.most(|_| Taken { rules: 1, ..Taken::default() }).rules,
             predicates: judged.evaluations,

@@ -217,14 +217,19 @@ fn code_of(
     let missing: Vec<&Routine> = routines.iter().filter(|routine| !known.contains_key(routine)).collect();
     let units: Vec<&[&Routine]> = missing.chunks(RULES_PER_UNIT).collect();
     let compiled = parallel::map(&units, |unit| compile(unit)).into_iter().collect::<Result<Vec<_>, _>>()?;
-    let mut fresh = units
-        .iter()
-        .zip(&compiled)
-        .flat_map(|(unit, code)| (0..unit.len()).map(move |function| (Arc::clone(code), function)));
-    let code = routines
-        .iter()
-        .map(|routine| known.get(routine).map(|code| (*code).clone()).or_else(|| fresh.next()));
-    Ok(code.flatten().collect())
+    let mut fresh = HashMap::<_, _, foldhash::fast::RandomState>::default();
+    for (unit, code) in units.iter().zip(&compiled) {
+        fresh.extend(unit.iter().enumerate().map(|(function, routine)| (*routine, (code, function))));
+    }
+    let code = |routine| {
+        let (code, function) = match known.get(routine) {
+            Some((code, function)) => (code, *function),
+            None => *fresh.get(routine)?,
+        };
+        Some((Arc::clone(code), function))
+    };
+    let all: Option<Vec<_>> = routines.iter().map(code).collect();
+    all.ok_or_else(|| CompileError::Machine("a routine has no code".to_owned()))
 }
 
 /// How each rule is called, over all kinds of events.

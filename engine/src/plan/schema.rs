@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use lictor_dsl::events::EventKind;
+use lictor_dsl::events::{EventKind, FieldId};
 use lictor_dsl::hir::{PolicySet, SchemaField};
 use lictor_dsl::types::{Element, Type};
 
@@ -46,7 +46,12 @@ impl Schemas {
         faults
     }
 
-    fn schema_of(&self, event: &Event) -> Option<(&[SchemaField], lictor_dsl::events::FieldId)> {
+    /// The field that is read for events of this kind, if some value of its selector has a schema.
+    pub(crate) fn reads(&self, kind: EventKind) -> Option<FieldId> {
+        self.0.get(&kind).and_then(|_| kind.payload()).map(|(payload, _)| payload)
+    }
+
+    fn schema_of(&self, event: &Event) -> Option<(&[SchemaField], FieldId)> {
         if self.0.is_empty() {
             return None;
         }
