@@ -52,7 +52,7 @@ fn intent(number: usize, key: usize) -> Event {
     let json = format!(
         "{{\"event\":\"intent\",\"at\":\"2026-01-01T00:00:00Z\",\"org\":\"o\",\"agent\":{{\"id\":\"agent-{key}\"}},\"action\":\"a{}\"{}}}",
         number % 24,
-        if number % 2 == 0 { ",\"amount\":7" } else { "" }
+        if number.is_multiple_of(2) { ",\"amount\":7" } else { "" }
     );
     Event::decode(json.as_bytes(), Origin::Event).expect("valid")
 }

@@ -106,7 +106,8 @@ impl<'p> Bounds<'p> {
         let nearest = |number| rule(number).map(|rule| self.walked(&rule.condition)).unwrap_or_default();
         let nearest = planned.permits.most(nearest);
         let taken: BTreeSet<usize> = used.iter().flat_map(|number| self.slots_taken(*number)).collect();
-        let fetched = taken.iter().filter_map(|slot| self.plan.taken(*slot)).map(|taken| self.evaluated(&taken.node));
+        let fetched =
+            taken.iter().filter_map(|slot| self.plan.taken(*slot)).map(|taken| self.evaluated(&taken.node));
         let fetched = Taken::sum(fetched);
         let found = planned.index.searches().count() * (MOST_FOUND + 1);
         let sum = Taken::sum(asked.chain([judged, said, nearest, fetched]));

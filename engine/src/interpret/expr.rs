@@ -23,7 +23,6 @@ use crate::value::Value;
 /// A memory, the number of a list of keys, and a window.
 type Question = (usize, usize, Span);
 
-
 /// What expressions are evaluated against.
 pub(crate) struct Scene<'e> {
     pub event: &'e Event,

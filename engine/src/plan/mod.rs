@@ -265,7 +265,9 @@ impl Plan {
         };
         match condition {
             Cond::Const(value) => value.to_string(),
-            Cond::Predicate(number) => self.predicate(*number).map(|p| p.expr.to_string()).unwrap_or_default(),
+            Cond::Predicate(number) => {
+                self.predicate(*number).map(|p| p.expr.to_string()).unwrap_or_default()
+            }
             Cond::Not(inner) => format!("not {}", self.show_part(inner)),
             Cond::And(parts) => joined(parts, " and "),
             Cond::Or(parts) => joined(parts, " or "),
