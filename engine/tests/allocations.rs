@@ -6,43 +6,22 @@
     reason = "a test that can't go on should say so, and counting allocations needs an allocator"
 )]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[allow(dead_code, reason = "each test uses a part of it")]
+#[path = "support/allocator.rs"]
+mod allocator;
+
 use std::fmt::Write;
 
+use allocator::count;
 use lictor_dsl::Source;
 use lictor_engine::Generation;
 use lictor_engine::decision::Outcome;
 use lictor_engine::event::{Event, Origin};
 
-/// Counts the allocations of this thread.
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is passed on to the system's allocator; the counter needs no allocation.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 fn allocations<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = COUNT.with(Cell::get);
+    let before = count();
     let result = work();
-    (result, COUNT.with(Cell::get) - before)
+    (result, count() - before)
 }
 
 fn generation(rules: usize) -> Generation {
@@ -80,14 +59,14 @@ fn where_no_rule_matches_nothing_is_allocated() {
 
 #[test]
 fn a_match_costs_its_report_whatever_the_rules() {
-    let count = |rules| {
+    let taken = |rules| {
         let (generation, event) = (generation(rules), event("api.h7.example"));
         generation.judge(&event);
         let (decision, count) = allocations(|| generation.judge(&event));
         assert_eq!((decision.decision, decision.rules.len()), (Outcome::Deny, 1));
         count
     };
-    let few = count(10);
+    let few = taken(10);
     assert!(few <= 4, "{few} allocations");
-    assert_eq!(count(1_000), few);
+    assert_eq!(taken(1_000), few);
 }

@@ -9,42 +9,15 @@
     reason = "a test that can't go on should say so, and counting bytes needs an allocator"
 )]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[allow(dead_code, reason = "each test uses a part of it")]
+#[path = "support/allocator.rs"]
+mod allocator;
 
+use allocator::held;
 use lictor_dsl::Source;
 use lictor_engine::Generation;
 use lictor_engine::event::{Event, Origin};
 use lictor_engine::memory::{Fate, Memories};
-
-/// Counts the bytes that this thread holds.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is passed on to the system's allocator; the counter needs no allocation.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.with(|held| held.set(held.get() + layout.size() as isize));
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        HELD.with(|held| held.set(held.get() - layout.size() as isize));
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn held() -> isize {
-    HELD.with(Cell::get)
-}
 
 const KEYS: usize = 400;
 

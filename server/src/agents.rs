@@ -229,7 +229,7 @@ pub struct Directory(RwLock<Names>);
 #[derive(Debug, Default)]
 struct Names {
     by_id: HashMap<Uuid, Arc<Known>>,
-    by_key: HashMap<String, Arc<Known>>,
+    by_key: HashMap<String, Uuid>,
 }
 
 impl Directory {
@@ -245,10 +245,11 @@ impl Directory {
     /// The agent with this id, or else with this name.
     pub fn find(&self, name: &str) -> Option<Arc<Known>> {
         let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        match Uuid::parse_str(name) {
-            Ok(id) => names.by_id.get(&id).cloned(),
-            Err(_) => names.by_key.get(name).cloned(),
-        }
+        let id = match Uuid::parse_str(name) {
+            Ok(id) => id,
+            Err(_) => *names.by_key.get(name)?,
+        };
+        names.by_id.get(&id).cloned()
     }
 
     /// The agent with this id.
@@ -269,7 +270,7 @@ impl Directory {
     pub fn put(&self, agent: Arc<Agent>) {
         let known = Arc::new(Known::new(agent));
         let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        names.by_key.insert(known.key.clone(), Arc::clone(&known));
+        names.by_key.insert(known.key.clone(), known.id);
         names.by_id.insert(known.id, known);
     }
 }

@@ -91,11 +91,9 @@ fn of_predicate(plan: &Plan, number: usize) -> Option<Need<'_>> {
             Some(Need { by: By::List(*slot), values: bits, absent_counts: false })
         }
         // What is no text and no address, or absent, leaves the test unknown.
-        Shape::Part { .. } | Shape::Called => match predicate.sought.as_ref()? {
-            Sought::Part { slot, part } if part.len() >= SHORTEST_PIECE => {
-                Some(Need { by: By::Part(*slot), values: vec![Wanted::Piece(part)], absent_counts: true })
-            }
-            Sought::Part { .. } => None,
+        Shape::Part { slot, part, .. } => of_part(*slot, part),
+        Shape::Called => match predicate.sought.as_ref()? {
+            Sought::Part { slot, part } => of_part(*slot, part),
             Sought::Nets { slot, nets } => Some(Need {
                 by: By::Net(*slot),
                 values: nets.iter().copied().map(Wanted::Net).collect(),
@@ -110,6 +108,11 @@ fn of_predicate(plan: &Plan, number: usize) -> Option<Need<'_>> {
 fn bits_of(mask: i128) -> impl Iterator<Item = u32> {
     let rest = std::iter::successors(Some(mask), |rest| Some(rest & rest.wrapping_sub(1)));
     rest.take_while(|rest| *rest != 0).map(i128::trailing_zeros)
+}
+
+fn of_part(slot: usize, part: &str) -> Option<Need<'_>> {
+    let values = vec![Wanted::Piece(part)];
+    (part.len() >= SHORTEST_PIECE).then_some(Need { by: By::Part(slot), values, absent_counts: true })
 }
 
 /// How many different values are looked for in each place: the more, the fewer rules one value finds.

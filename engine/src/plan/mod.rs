@@ -83,7 +83,7 @@ pub(crate) struct Predicate {
     pub expr: hir::Expr,
     pub node: Node,
     pub shape: Shape,
-    /// What the index can look for.
+    /// What the index can look for, where the shape does not say.
     pub sought: Option<Sought>,
     /// What may be to blame where it is unknown.
     pub suspect: OnceLock<Suspect>,

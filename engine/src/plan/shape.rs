@@ -115,17 +115,9 @@ impl Builder<'_> {
         }
     }
 
-    /// What a slot has to have where this is not false. It does not depend on the risk, which is no text.
+    /// What a slot has to have where this is not false, if its shape does not say. It does not depend on the risk, which is no text.
     pub(super) fn sought(&mut self, expr: &Expr) -> Option<Sought> {
         let (text, part) = match &expr.kind {
-            ExprKind::TextTest(
-                TextTest::StartsWith | TextTest::EndsWith | TextTest::Contains,
-                text,
-                part,
-            ) => match &part.kind {
-                ExprKind::Const(Const::Text(part)) => (text, part.clone()),
-                _ => return None,
-            },
             ExprKind::Like(text, pattern) => (text, longest_part(pattern)?.to_owned()),
             ExprKind::Matches(text, pattern, false) => (text, required(pattern)?),
             // What is absent makes this false: less is possible, not more.

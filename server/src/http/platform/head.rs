@@ -124,6 +124,10 @@ impl<'a> Scan<'a> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test that can't go on should say so")]
+
+    use lictor_engine::event::{AgentFacts, Event, Origin};
+
     use super::*;
 
     fn found(text: &str) -> Option<(&str, bool)> {
@@ -164,6 +168,23 @@ mod tests {
             "{\"agent\": {\"id\": \"a\"}, \"x\": \"\\",
         ] {
             assert_eq!(found(text), None, "{text}");
+        }
+    }
+
+    /// What is found rests on that: of two values for one key another reader could take the other.
+    #[test]
+    fn no_event_says_a_key_twice() {
+        let agent = AgentFacts { id: "a".to_owned(), ..AgentFacts::default() };
+        let origin = Origin::Server { org: "o", source: "s", agent: &agent };
+        let read = |text: &str| Event::decode(text.as_bytes(), origin);
+        assert!(read(r#"{"event":"intent","action":"x","agent":{"id":"a"},"dry_run":true}"#).is_ok());
+        for text in [
+            r#"{"event":"intent","action":"x","agent":{"id":"a"},"agent":{"id":"b"}}"#,
+            r#"{"event":"intent","action":"x","agent":{"id":"a","id":"b"}}"#,
+            r#"{"event":"intent","action":"x","agent":{"id":"a"},"dry_run":true,"dry_run":false}"#,
+        ] {
+            let invalid = read(text).expect_err("a key twice");
+            assert!(invalid.errors[0].message.contains("twice"), "{invalid:?}");
         }
     }
 }
