@@ -23,6 +23,7 @@ use crate::db::{Batch, Store, StoreError, Turn};
 use crate::draft::{Draft, Memory, New, View};
 use crate::memory::Past;
 use crate::vault::Vault;
+use follow::Adoption;
 use queue::{Job, Reply, Waiting, Work};
 
 pub use activation::Activated;
@@ -64,6 +65,7 @@ pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Memory>) {
         waiting,
         stopping: false,
         policies_moved: false,
+        adoption: None,
         tidy_above: MANY_INCIDENTS,
     };
     let task = tokio::spawn(sequencer.run());
@@ -78,6 +80,8 @@ struct Sequencer {
     stopping: bool,
     /// Whether another server put policies in force that are not in force here yet.
     policies_moved: bool,
+    /// Those policies, ready to be put in force.
+    adoption: Option<Adoption>,
     /// How many incidents are too many to keep without a look.
     tidy_above: usize,
 }
