@@ -10,7 +10,7 @@ use crate::db::{Changed, StoreError, Turn};
 use crate::ledger::Head;
 use crate::memory::PastError;
 use crate::policies::{InForce, Policies};
-use crate::rollout::{RolloutError, code_for, interpreted};
+use crate::rollout::{RolloutError, code_for};
 
 /// Entries that are taken over at once.
 const PAGE: i64 = 1_000;
@@ -53,7 +53,9 @@ impl FollowError {
 pub(super) struct Adoption {
     policies: Policies,
     generation: Arc<Generation>,
-    /// What their rules need of the past and is not remembered here, with the first entry that is not in it.
+    /// The memories that are still being filled, by the server that changed the policies.
+    filling: Vec<Missing>,
+    /// What else their rules need of the past and is not remembered here, with the first entry that is not in it.
     filled: Option<(Memories, i64)>,
 }
 
@@ -130,17 +132,18 @@ impl Sequencer {
 
     /// Compiles the policies that another server put in force, and fills what their rules need of the past.
     async fn prepare(&self) -> Result<Adoption, FollowError> {
-        let (policies, _) = self.stored_policies().await?;
+        let (policies, filling) = self.stored_policies().await?;
         let generation = self.generation_of(&policies).await?;
-        let memories = &self.memory.memories;
-        let filled = match generation.remembers() && !memories.lacks(&generation).is_empty() {
+        let filled = match self.lacks(&generation, &filling) {
             true => {
-                let (aside, next_seq) = (memories.aside(&generation), self.memory.head.next_seq);
+                let mut aside = self.memory.memories.aside(&generation);
+                aside.leave(&generation, &filling);
+                let next_seq = self.memory.head.next_seq;
                 Some((self.past.fold(&generation, aside, 0..next_seq).await?, next_seq))
             }
             false => None,
         };
-        Ok(Adoption { policies, generation, filled })
+        Ok(Adoption { policies, generation, filling, filled })
     }
 
     /// Puts in force here what another server put in force, and says whether that is what is stored now.
@@ -148,15 +151,16 @@ impl Sequencer {
     /// What was stored a moment ago is put in force even so: nothing is judged by it, and what was filled for it need not
     /// be filled again for what came after it.
     async fn adopt(&mut self) -> Result<bool, FollowError> {
-        let (stored, filling) = self.stored_policies().await?;
+        let (stored, stored_filling) = self.stored_policies().await?;
         let before = self.parts.view.in_force();
         let ready = self.adoption.take();
-        let Adoption { policies, generation, filled } = ready.unwrap_or_else(|| Adoption {
+        let Adoption { policies, generation, filling, filled } = ready.unwrap_or_else(|| Adoption {
             policies: Arc::clone(&before.policies),
             generation: Arc::clone(&before.generation),
+            filling: stored_filling.clone(),
             filled: None,
         });
-        if filled.is_none() && !self.memory.memories.lacks(&generation).is_empty() {
+        if filled.is_none() && self.lacks(&generation, &filling) {
             // Nothing had happened yet when it was made ready.
             return Ok(false);
         }
@@ -166,12 +170,14 @@ impl Sequencer {
             }
             None => None,
         };
-        self.memory.memories.adopt(&generation);
+        let memories = &mut self.memory.memories;
+        // Until the other server has filled them, their rules decide nothing here either.
+        memories.forget(&generation, &filling);
+        memories.adopt(&generation);
         if let Some(filled) = filled {
-            self.memory.memories.absorb(filled);
+            memories.absorb(filled);
         }
-        let is_stored = policies == stored;
-        let filling = if is_stored { filling } else { Vec::new() };
+        let is_stored = policies == stored && filling == stored_filling;
         let in_force = Arc::new(InForce::new(policies, Arc::clone(&generation), filling));
         let view = &self.parts.view;
         *view.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&in_force);
@@ -184,6 +190,12 @@ impl Sequencer {
         Ok(is_stored)
     }
 
+    /// Whether rules need something of the past that is neither remembered here nor being filled by somebody else.
+    fn lacks(&self, generation: &Generation, filling: &[Missing]) -> bool {
+        let lacking = self.memory.memories.lacks(generation);
+        lacking.iter().any(|missing| filling.iter().all(|one| one.memory != missing.memory))
+    }
+
     async fn stored_policies(&self) -> Result<(Policies, Vec<Missing>), StoreError> {
         let (policies, filling) = self.parts.store.policies(self.parts.view.id).await?;
         Ok((Arc::new(policies.into_iter().map(Arc::new).collect()), filling))
@@ -193,7 +205,7 @@ impl Sequencer {
         let before = self.parts.view.in_force();
         match before.policies == *policies {
             true => Ok(Arc::clone(&before.generation)),
-            false => interpreted(Arc::clone(policies)).await,
+            false => (self.parts.compile)(Arc::clone(policies)).await,
         }
     }
 }
