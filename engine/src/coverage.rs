@@ -1,8 +1,9 @@
 //! What tests have seen of rules: each matching and not, each part of each condition true, false and unknown.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use lictor_dsl::hir::{Expr, ExprKind, PolicySet};
+use lictor_dsl::hir::{Expr, ExprKind, PolicySet, Rule};
 use lictor_dsl::number::Number;
 use lictor_dsl::source::Span;
 
@@ -121,7 +122,7 @@ impl Coverage {
     /// Of a set of which nothing has been seen yet.
     pub fn new(set: &PolicySet) -> Coverage {
         let policies = set.policies.iter().filter(|policy| !policy.rules.is_empty());
-        let rule = |rule: &lictor_dsl::hir::Rule| {
+        let rule = |rule: &Arc<Rule>| {
             let mut parts = Vec::new();
             smallest(&rule.condition, &mut parts);
             // What has no condition always matches.

@@ -267,7 +267,9 @@ fn checked(policies: &[Arc<Policy>]) -> Result<PolicySet, RolloutError> {
 fn plan(mut set: PolicySet, policies: &[Arc<Policy>]) -> Result<Generation, RolloutError> {
     set.policies.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     for policy in &mut set.policies {
-        policy.shadow |= policies.iter().any(|ours| ours.name == policy.name && ours.shadow);
+        if !policy.shadow && policies.iter().any(|ours| ours.name == policy.name && ours.shadow) {
+            Arc::make_mut(policy).shadow = true;
+        }
     }
     Ok(Generation::interpreted(&set)?)
 }
