@@ -21,7 +21,7 @@ use crate::ledger::{Head, Verified, verify};
 use crate::memory::snapshots::SnapshotError;
 use crate::memory::{Past, Snapshots};
 use crate::policies::InForce;
-use crate::rollout::{RolloutError, compile};
+use crate::rollout::{Kept, RolloutError, compile};
 use crate::sequencer::{self, Parts, Queue};
 use crate::vault::Vault;
 
@@ -76,7 +76,7 @@ pub struct Org {
     /// The way to its sequencer.
     pub queue: Arc<Queue>,
     /// Policies change one after the other.
-    pub rollout: Mutex<()>,
+    pub rollout: Mutex<Kept>,
     /// Its ledger, to be folded.
     pub past: Past,
     snapshots: Snapshots,
@@ -165,7 +165,7 @@ impl App {
             let org = Arc::new(Org {
                 view,
                 queue: Arc::new(queue),
-                rollout: Mutex::new(()),
+                rollout: Mutex::default(),
                 past,
                 snapshots,
                 filling: Mutex::default(),

@@ -10,14 +10,15 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_dsl::diagnostics::{Report, Severity};
 use lictor_dsl::hir::PolicySet;
-use lictor_dsl::{Source, check, load};
+use lictor_dsl::{Library, Source, check, load};
 use lictor_engine::generation::{Generation, NoCode};
-use lictor_engine::plan::PlanError;
+use lictor_engine::plan::{PlanError, Planner};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -68,6 +69,14 @@ pub enum RolloutError {
     /// The compiling thread died.
     #[error("the compiler stopped")]
     Crashed,
+}
+
+/// What one change of an org's policies leaves for the next, so that it pays for what it changes: never more than what
+/// was loaded last.
+#[derive(Debug, Default)]
+pub struct Kept {
+    library: Library,
+    planner: Planner,
 }
 
 /// What to do with a policy.
@@ -125,9 +134,9 @@ pub async fn create(
 ) -> Result<Done, RolloutError> {
     let org = Arc::clone(org);
     to_the_end(async move {
-        let one_at_a_time = org.rollout.lock().await;
+        let mut kept = org.rollout.lock().await;
         let policies = org.view.policies();
-        let (header, set) = read_header(&policies, None, source.clone()).await?;
+        let (header, set) = read_header(&mut kept, &policies, None, source.clone()).await?;
         let policy = Arc::new(Policy {
             id: Uuid::now_v7(),
             name: header.name,
@@ -145,8 +154,8 @@ pub async fn create(
         let name = policy.name.clone();
         let new =
             NewSet { what: "created", name, policies: with(&policies, &policy), checked: Some(set), change };
-        let in_force = roll_out(&org, policies, new, actor).await?;
-        drop(one_at_a_time);
+        let in_force = roll_out(&org, &mut kept, policies, new, actor).await?;
+        drop(kept);
         Ok(Done { reports: warnings(&in_force.policies, &policy).await, policy, in_force })
     })
     .await
@@ -173,7 +182,7 @@ async fn apply(
     actor: String,
     now_us: i64,
 ) -> Result<Done, RolloutError> {
-    let one_at_a_time = org.rollout.lock().await;
+    let mut kept = org.rollout.lock().await;
     let policies = org.view.policies();
     let before = find(&policies, id, if_revision)?;
     let what = edit.what();
@@ -181,7 +190,7 @@ async fn apply(
     let (mut new_source_by, mut checked) = (None, None);
     match edit {
         Edit::Source(source) => {
-            let (header, set) = read_header(&policies, Some(id), source.clone()).await?;
+            let (header, set) = read_header(&mut kept, &policies, Some(id), source.clone()).await?;
             // Of one that does not take part, its source was checked beside the others all the same.
             checked = policy.enabled.then_some(set);
             policy = Policy {
@@ -203,8 +212,8 @@ async fn apply(
     let has_new_source = new_source_by.is_some();
     let change = Change::Policy { policy: Arc::clone(&policy), new_source_by };
     let new = NewSet { what, name: policy.name.clone(), policies: with(&policies, &policy), checked, change };
-    let in_force = roll_out(org, policies, new, actor).await?;
-    drop(one_at_a_time);
+    let in_force = roll_out(org, &mut kept, policies, new, actor).await?;
+    drop(kept);
     let reports = match has_new_source {
         true => warnings(&in_force.policies, &policy).await,
         false => Vec::new(),
@@ -221,13 +230,13 @@ pub async fn remove(
 ) -> Result<(), RolloutError> {
     let org = Arc::clone(org);
     to_the_end(async move {
-        let _one_at_a_time = org.rollout.lock().await;
+        let mut kept = org.rollout.lock().await;
         let policies = org.view.policies();
         let policy = Arc::clone(find(&policies, id, if_revision)?);
         let rest = Arc::new(policies.iter().filter(|other| other.id != id).cloned().collect());
         let (name, change) = (policy.name.clone(), Change::PolicyRemoved(id));
         let new = NewSet { what: "removed", name, policies: rest, checked: None, change };
-        roll_out(&org, policies, new, actor).await?;
+        roll_out(&org, &mut kept, policies, new, actor).await?;
         Ok(())
     })
     .await
@@ -235,11 +244,13 @@ pub async fn remove(
 
 /// What a source would be, beside the policies that the org has, and what is found in it that would not stop it.
 pub async fn inspect(policies: &Policies, source: String) -> Result<(Header, Vec<Report>), RolloutError> {
-    let (header, replaces) = match read_header(policies, None, source.clone()).await {
+    // Nothing is changed, so what is kept stays that of the last change.
+    let kept = &mut Kept::default();
+    let (header, replaces) = match read_header(kept, policies, None, source.clone()).await {
         // To check a policy that is there already is fine.
         Err(RolloutError::NameTaken(name)) => {
             let same = policies.iter().find(|policy| policy.name == name).map(|policy| policy.id);
-            (read_header(policies, same, source.clone()).await?.0, same)
+            (read_header(kept, policies, same, source.clone()).await?.0, same)
         }
         result => (result?.0, None),
     };
@@ -256,22 +267,27 @@ async fn warnings(policies: &Policies, policy: &Policy) -> Vec<Report> {
 }
 
 /// Checks the policies that take part. Slow: not for threads that serve requests.
-fn checked(policies: &[Arc<Policy>]) -> Result<PolicySet, RolloutError> {
+fn checked(library: &mut Library, policies: &[Arc<Policy>]) -> Result<PolicySet, RolloutError> {
     let active = policies.iter().filter(|policy| policy.enabled);
     let sources = active.map(|policy| Source::new(policy.name.clone(), policy.source.to_string()));
-    let checked = load(sources.collect());
-    if checked.has_errors() { Err(rejected(checked.reports(), None)) } else { Ok(checked.set) }
+    library.load(sources.collect()).map_err(|checked| rejected(checked.reports(), None))
 }
 
 /// Plans those that take part, in the order of their names: the interpreter can answer. Slow as well.
-fn plan(mut set: PolicySet, policies: &[Arc<Policy>]) -> Result<Generation, RolloutError> {
+fn plan(
+    planner: &mut Planner,
+    mut set: PolicySet,
+    policies: &[Arc<Policy>],
+) -> Result<Generation, RolloutError> {
     set.policies.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let shadowed: HashSet<&str> =
+        policies.iter().filter(|ours| ours.shadow).map(|ours| ours.name.as_str()).collect();
     for policy in &mut set.policies {
-        if !policy.shadow && policies.iter().any(|ours| ours.name == policy.name && ours.shadow) {
+        if !policy.shadow && shadowed.contains(policy.name.as_str()) {
             Arc::make_mut(policy).shadow = true;
         }
     }
-    Ok(Generation::interpreted(&set)?)
+    Ok(Generation::interpreted_by(planner, &set)?)
 }
 
 /// Lets machine code answer for a generation, from when it is there. Slow as well.
@@ -284,7 +300,8 @@ fn make_code(generation: &Generation, previous: Option<&Generation>) {
 
 /// Compiles the policies that take part.
 pub fn compile(policies: &[Arc<Policy>]) -> Result<Generation, RolloutError> {
-    let generation = plan(checked(policies)?, policies)?;
+    let Kept { library, planner } = &mut Kept::default();
+    let generation = plan(planner, checked(library, policies)?, policies)?;
     make_code(&generation, None);
     Ok(generation)
 }
@@ -309,14 +326,18 @@ struct NewSet {
 
 async fn roll_out(
     org: &Org,
+    kept: &mut Kept,
     based_on: Policies,
     new: NewSet,
     actor: String,
 ) -> Result<Arc<InForce>, RolloutError> {
     let NewSet { what, name, policies, checked: set, change } = new;
     let all = Arc::clone(&policies);
-    let planned = move || plan(set.map_or_else(|| checked(&all), Ok)?, &all);
-    let generation = Arc::new(off_the_request_path(planned).await?);
+    let planned = move |Kept { library, planner }: &mut Kept| {
+        let set = set.map_or_else(|| checked(library, &all), Ok)?;
+        plan(planner, set, &all)
+    };
+    let generation = Arc::new(with_kept(kept, planned).await?);
     let code = code_for(&generation, Arc::clone(&org.view.in_force().generation));
     // It goes on by itself where it takes longer.
     let _ = timeout(CODE_FIRST, code).await;
@@ -372,12 +393,13 @@ fn code_for(generation: &Arc<Generation>, previous: Arc<Generation>) -> JoinHand
 /// Checks a source beside the others of the org, of which it may replace one, and finds the name in its header. The set
 /// is of those of the others that take part, and this one.
 async fn read_header(
+    kept: &mut Kept,
     policies: &Policies,
     replaces: Option<Uuid>,
     source: String,
 ) -> Result<(Header, PolicySet), RolloutError> {
     let others = all_but(policies, replaces);
-    off_the_request_path(move || header_of(&others, source)).await
+    with_kept(kept, move |kept| header_of(&mut kept.library, &others, source)).await
 }
 
 /// What is found in a source beside the others of the org that stops nothing.
@@ -408,27 +430,33 @@ fn beside(others: &[Arc<Policy>], source: String) -> Vec<Source> {
     active.chain([Source::new(NEW, source)]).collect()
 }
 
-fn header_of(others: &[Arc<Policy>], source: String) -> Result<(Header, PolicySet), RolloutError> {
+fn header_of(
+    library: &mut Library,
+    others: &[Arc<Policy>],
+    source: String,
+) -> Result<(Header, PolicySet), RolloutError> {
     let is_taken = |name: &str| others.iter().any(|other| other.name == name);
-    let checked = load(beside(others, source.clone()));
-    if checked.has_errors() {
-        let alone = load(vec![Source::new(NEW, source)]);
-        return match alone.set.policies.first() {
-            Some(policy) if !alone.has_errors() && is_taken(&policy.name) => {
-                Err(RolloutError::NameTaken(policy.name.clone()))
-            }
-            _ => Err(rejected(checked.reports(), Some(NEW))),
-        };
-    }
+    let set = match library.load(beside(others, source.clone())) {
+        Ok(set) => set,
+        Err(checked) => {
+            let alone = load(vec![Source::new(NEW, source)]);
+            return match alone.set.policies.first() {
+                Some(policy) if !alone.has_errors() && is_taken(&policy.name) => {
+                    Err(RolloutError::NameTaken(policy.name.clone()))
+                }
+                _ => Err(rejected(checked.reports(), Some(NEW))),
+            };
+        }
+    };
     // The set is in the order of its sources.
-    match checked.set.policies.last() {
+    match set.policies.last() {
         Some(policy) if is_taken(&policy.name) => Err(RolloutError::NameTaken(policy.name.clone())),
         Some(policy) => {
             let (name, title) = (policy.name.clone(), policy.title.clone());
             let header = Header { name, title, shadow: policy.shadow };
-            Ok((header, checked.set))
+            Ok((header, set))
         }
-        None => Err(RolloutError::Rejected(checked.reports())),
+        None => Err(RolloutError::Rejected(Vec::new())),
     }
 }
 
@@ -436,6 +464,21 @@ fn header_of(others: &[Arc<Policy>], source: String) -> Result<(Header, PolicySe
 fn rejected(reports: Vec<Report>, about: Option<&str>) -> RolloutError {
     let matters = |report: &Report| Some(report.file.as_str()) == about || report.severity == Severity::Error;
     RolloutError::Rejected(reports.into_iter().filter(matters).collect())
+}
+
+/// Does work off the request path with what is kept. Where it dies nothing is kept, and the next change starts anew.
+async fn with_kept<T: Send + 'static>(
+    kept: &mut Kept,
+    work: impl FnOnce(&mut Kept) -> Result<T, RolloutError> + Send + 'static,
+) -> Result<T, RolloutError> {
+    let mut taken = std::mem::take(kept);
+    let (done, given_back) = off_the_request_path(move || {
+        let done = work(&mut taken);
+        Ok((done, taken))
+    })
+    .await?;
+    *kept = given_back;
+    done
 }
 
 /// Bounds how many checks and compilations run at once. One whose caller left still counts until it ends.
