@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use lictor_dsl::hir::{Const, PolicySet};
+use lictor_dsl::hir::{Const, Policy, PolicySet};
 use lictor_dsl::number::Number;
 use lictor_dsl::{Source, check};
 use lictor_engine::coverage::Coverage;
@@ -127,7 +127,7 @@ fn a_test_runs_at_the_ends_of_what_it_mentions() {
     let mut set = checked(&[MENTIONED]);
     // What is in force is not what tests are about.
     let fifty = Const::Number(Number::whole(50));
-    let capped = |policy| Arc::make_mut(policy).set_param("cap", fifty.clone()).unwrap();
+    let capped = |policy: &mut Arc<Policy>| Arc::make_mut(policy).set_param("cap", fifty.clone()).unwrap();
     set.policies.iter_mut().for_each(capped);
     let reports = run_tests(&set).unwrap();
     let runs: Vec<usize> = reports.iter().map(|report| report.runs).collect();
