@@ -7,6 +7,7 @@
 //!
 //! What was found in a source that stops nothing is worked out last, when the set is in force.
 
+mod kept;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +20,6 @@ use lictor_dsl::hir::PolicySet;
 use lictor_dsl::{Library, Source, check, load};
 use lictor_engine::generation::{Generation, NoCode};
 use lictor_engine::plan::{PlanError, Planner};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -30,6 +30,8 @@ use crate::draft::{PolicyChange, Refused};
 use crate::memory::fill::{FillError, fill, fill_and_activate};
 use crate::policies::{InForce, Policies, Policy};
 use crate::sequencer::Unavailable;
+pub use kept::Kept;
+use kept::{off_the_request_path, with_kept};
 
 /// How long a change waits for machine code.
 const CODE_FIRST: Duration = Duration::from_millis(10);
@@ -69,14 +71,6 @@ pub enum RolloutError {
     /// The compiling thread died.
     #[error("the compiler stopped")]
     Crashed,
-}
-
-/// What one change of an org's policies leaves for the next, so that it pays for what it changes: never more than what
-/// was loaded last.
-#[derive(Debug, Default)]
-pub struct Kept {
-    library: Library,
-    planner: Planner,
 }
 
 /// What to do with a policy.
@@ -464,35 +458,6 @@ fn header_of(
 fn rejected(reports: Vec<Report>, about: Option<&str>) -> RolloutError {
     let matters = |report: &Report| Some(report.file.as_str()) == about || report.severity == Severity::Error;
     RolloutError::Rejected(reports.into_iter().filter(matters).collect())
-}
-
-/// Does work off the request path with what is kept. Where it dies nothing is kept, and the next change starts anew.
-async fn with_kept<T: Send + 'static>(
-    kept: &mut Kept,
-    work: impl FnOnce(&mut Kept) -> Result<T, RolloutError> + Send + 'static,
-) -> Result<T, RolloutError> {
-    let mut taken = std::mem::take(kept);
-    let (done, given_back) = off_the_request_path(move || {
-        let done = work(&mut taken);
-        Ok((done, taken))
-    })
-    .await?;
-    *kept = given_back;
-    done
-}
-
-/// Bounds how many checks and compilations run at once. One whose caller left still counts until it ends.
-static SLOW: Semaphore = Semaphore::const_new(2);
-
-async fn off_the_request_path<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RolloutError> + Send + 'static,
-) -> Result<T, RolloutError> {
-    let place = SLOW.acquire().await.map_err(|_| RolloutError::Crashed)?;
-    let work = move || {
-        let _until_done = place;
-        work()
-    };
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(RolloutError::Crashed))
 }
 
 fn find(policies: &Policies, id: Uuid, if_revision: Option<i64>) -> Result<&Arc<Policy>, RolloutError> {
