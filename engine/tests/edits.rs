@@ -13,7 +13,8 @@ mod support;
 
 use std::sync::Arc;
 
-use lictor_dsl::hir::Rule;
+use lictor_dsl::hir::{Const, PolicySet, Rule};
+use lictor_dsl::number::Number;
 use lictor_dsl::{Library, Source};
 use lictor_engine::Generation;
 use lictor_engine::event::{Event, Origin};
@@ -187,6 +188,18 @@ fn events(choices: &mut Choices) -> Vec<Event> {
         .collect()
 }
 
+/// What a server changes in a set after it is loaded: a policy only reports, a parameter has another value.
+fn as_server(set: &mut PolicySet, shadowed: usize, cap: i64) {
+    for policy in &mut set.policies {
+        if policy.name == format!("p{shadowed}") {
+            Arc::make_mut(policy).shadow = true;
+        }
+        if policy.name == "p0" && policy.params.iter().any(|param| param.name == "cap") {
+            Arc::make_mut(policy).set_param("cap", Const::Number(Number::whole(cap))).ok();
+        }
+    }
+}
+
 /// What was seen, so that a test can't pass by trying nothing of interest.
 #[derive(Default)]
 struct Seen {
@@ -203,13 +216,14 @@ fn sequence(seed: u64, seen: &mut Seen) {
     let (mut library, mut planner) = (Library::default(), Planner::default());
     let mut drafts = vec![Draft::new(0, choices), Draft::new(1, choices), Draft::new(2, choices)];
     let mut rules: Vec<Arc<Rule>> = Vec::new();
+    let (mut shadowed, mut cap) = (9, 3);
     for turn in 0..CHANGES {
         let before = drafts.clone();
         change(&mut drafts, choices);
         let sources: Vec<Source> = drafts.iter().map(Draft::source).collect();
         let texts = || sources.iter().map(|source| source.text.as_str()).collect::<Vec<_>>().join("\n---\n");
-        let anew = lictor_dsl::load(sources.clone());
-        let set = match library.load(sources.clone()) {
+        let mut anew = lictor_dsl::load(sources.clone());
+        let mut set = match library.load(sources.clone()) {
             Ok(set) => set,
             Err(checked) => {
                 assert!(anew.has_errors(), "seed {seed}, change {turn}: refused\n{}", texts());
@@ -232,6 +246,10 @@ fn sequence(seed: u64, seen: &mut Seen) {
             set.policies.iter().flat_map(|policy| policy.rules.iter().cloned()).collect();
         seen.kept += now.iter().filter(|rule| rules.iter().any(|known| Arc::ptr_eq(known, rule))).count();
         rules = now;
+        if choices.chance(30) {
+            (shadowed, cap) = (choices.below(4), choices.below(4) as i64);
+        }
+        [&mut set, &mut anew.set].map(|set| as_server(set, shadowed, cap));
         let again = Generation::interpreted_by(&mut planner, &set).expect("plans");
         let plain = Generation::interpreted(&anew.set).expect("plans");
         assert_eq!(again.digest(), plain.digest(), "seed {seed}, change {turn}");
