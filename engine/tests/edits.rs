@@ -44,8 +44,9 @@ fn declaration(choices: &mut Choices, policy: &str) -> String {
             choices.one(&["number", "string"])
         ),
         6 => format!(
-            "exempt {}.r{number} for agent.id == \"a-{amount}\" until 2030-01-01 because \"trial\"",
-            choices.one(&["p0", "p1", policy])
+            "exempt {}.r{} for agent.id != \"a-{amount}\" until 2030-01-01 because \"trial\"",
+            choices.one(&["p0", "p1", policy]),
+            choices.below(4)
         ),
         7 => format!(
             "test \"t{number}\" {{\n  intent {{ action = \"a{number}\", amount = {amount} }}\n  expect deny by r{number}\n}}"
@@ -161,6 +162,11 @@ fn change(drafts: &mut Vec<Draft>, choices: &mut Choices) {
             let place = choices.below(drafts[at].declarations.len() + 1);
             drafts[at].declarations.insert(place, "// Only a comment.".to_owned());
         }
+        13..=14 => {
+            let hosts = format!("list hosts: domain = [\"bank{}.example\"]", 1 + choices.below(2));
+            let lists = drafts.iter_mut().flat_map(|draft| &mut draft.declarations);
+            lists.filter(|text| text.starts_with("list hosts")).for_each(|text| text.clone_from(&hosts));
+        }
         _ if !drafts[at].declarations.is_empty() => {
             let (place, name) = (choices.below(drafts[at].declarations.len()), drafts[at].name.clone());
             let new = declaration(choices, &name);
@@ -186,6 +192,12 @@ fn events(choices: &mut Choices) -> Vec<Event> {
             Event::decode(json.as_bytes(), Origin::Event).expect("valid")
         })
         .collect()
+}
+
+/// A policy that stays as it is: where most rules do, the others are planned beside them.
+fn bystander() -> Source {
+    let rules = (0..24).map(|rule| format!("rule r{rule} on intent {{ when action == \"b{rule}\" deny }}\n"));
+    Source::new("bystander", format!("policy bystander {{}}\n{}", rules.collect::<String>()))
 }
 
 /// What a server changes in a set after it is loaded: a policy only reports, a parameter has another value.
@@ -220,7 +232,7 @@ fn sequence(seed: u64, seen: &mut Seen) {
     for turn in 0..CHANGES {
         let before = drafts.clone();
         change(&mut drafts, choices);
-        let sources: Vec<Source> = drafts.iter().map(Draft::source).collect();
+        let sources: Vec<Source> = drafts.iter().map(Draft::source).chain([bystander()]).collect();
         let texts = || sources.iter().map(|source| source.text.as_str()).collect::<Vec<_>>().join("\n---\n");
         let mut anew = lictor_dsl::load(sources.clone());
         let mut set = match library.load(sources.clone()) {
@@ -249,7 +261,8 @@ fn sequence(seed: u64, seen: &mut Seen) {
         if choices.chance(30) {
             (shadowed, cap) = (choices.below(4), choices.below(4) as i64);
         }
-        [&mut set, &mut anew.set].map(|set| as_server(set, shadowed, cap));
+        as_server(&mut set, shadowed, cap);
+        as_server(&mut anew.set, shadowed, cap);
         let again = Generation::interpreted_by(&mut planner, &set).expect("plans");
         let plain = Generation::interpreted(&anew.set).expect("plans");
         assert_eq!(again.digest(), plain.digest(), "seed {seed}, change {turn}");
@@ -274,14 +287,9 @@ fn sequence(seed: u64, seen: &mut Seen) {
 #[test]
 fn what_is_kept_changes_nothing() {
     let mut seen = Seen::default();
-    for seed in 0..u64::from(25 * factor()) {
+    for seed in 0..u64::from(15 * factor()) {
         sequence(seed, &mut seen);
     }
-    assert!(
-        seen.accepted > 500 && seen.refused > 100,
-        "{} accepted, {} refused",
-        seen.accepted,
-        seen.refused
-    );
-    assert!(seen.matched > 1_000 && seen.kept > 500, "{} matched, {} kept", seen.matched, seen.kept);
+    assert!(seen.accepted > 300 && seen.refused > 80, "{} accepted, {} refused", seen.accepted, seen.refused);
+    assert!(seen.matched > 1_000 && seen.kept > 5_000, "{} matched, {} kept", seen.matched, seen.kept);
 }

@@ -49,6 +49,9 @@ struct Read {
     names_rules: bool,
 }
 
+/// What a source says, and what is kept of the policy of its name.
+type Found<'k> = (Arc<Read>, Option<&'k Arc<Kept>>);
+
 /// A policy that was checked.
 #[derive(Debug)]
 struct Kept {
@@ -142,7 +145,7 @@ impl Library {
     }
 
     /// Reads the sources, each with what is kept of the policy of its name; none if one can't be read.
-    fn read(&self, sources: &[Source]) -> Option<Vec<(Arc<Read>, Option<&Arc<Kept>>)>> {
+    fn read(&self, sources: &[Source]) -> Option<Vec<Found<'_>>> {
         let mut by_text: HashMap<(usize, &str), Vec<&Arc<Kept>>> = HashMap::new();
         for kept in &self.policies {
             by_text.entry(mark(&kept.read.text)).or_default().push(kept);
@@ -151,7 +154,7 @@ impl Library {
             let alike = by_text.get(&mark(&source.text)).into_iter().flatten().copied();
             alike.into_iter().find(|kept| kept.read.text == source.text)
         };
-        let mut found: Vec<Option<(Arc<Read>, Option<&Arc<Kept>>)>> = sources
+        let mut found: Vec<Option<Found<'_>>> = sources
             .iter()
             .map(|source| find(source).map(|kept| (Arc::clone(&kept.read), Some(kept))))
             .collect();
