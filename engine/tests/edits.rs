@@ -45,7 +45,7 @@ fn declaration(choices: &mut Choices, policy: &str) -> String {
         ),
         6 => format!(
             "exempt {}.r{} for agent.id != \"a-{amount}\" until 2030-01-01 because \"trial\"",
-            choices.one(&["p0", "p1", policy]),
+            choices.one(&["p0", "bystander", policy]),
             choices.below(4)
         ),
         7 => format!(
@@ -196,7 +196,7 @@ fn events(choices: &mut Choices) -> Vec<Event> {
 
 /// A policy that stays as it is: where most rules do, the others are planned beside them.
 fn bystander() -> Source {
-    let rules = (0..24).map(|rule| format!("rule r{rule} on intent {{ when action == \"b{rule}\" deny }}\n"));
+    let rules = (0..24).map(|rule| format!("rule r{rule} on intent {{ when action == \"a{rule}\" warn }}\n"));
     Source::new("bystander", format!("policy bystander {{}}\n{}", rules.collect::<String>()))
 }
 
