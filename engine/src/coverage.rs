@@ -143,7 +143,8 @@ impl Coverage {
         let folded = Folded { plan, memories };
         let scene = Scene::after(event, &plan.values, &folded);
         scene.risk.set(risk);
-        let planned: HashMap<&str, &RulePlan> = plan.rules.iter().map(|rule| (&*rule.name, rule.as_ref())).collect();
+        let planned: HashMap<&str, &RulePlan> =
+            plan.rules.iter().map(|rule| (&*rule.name, rule.as_ref())).collect();
         let rules = self.policies.iter_mut().flat_map(|PolicyCoverage { policy, rules }| {
             rules.iter_mut().map(move |rule| (format!("{policy}.{}", rule.rule), rule))
         });

@@ -52,7 +52,9 @@ fn decisions(set: &PolicySet, events: &[Event]) -> Vec<Decision> {
     let mut set = set.clone();
     let mut all = Vec::new();
     for cap in [15, 10, 20] {
-        Arc::make_mut(&mut set.policies[0]).set_param("cap", Const::Number(Number::whole(cap))).expect("in its range");
+        Arc::make_mut(&mut set.policies[0])
+            .set_param("cap", Const::Number(Number::whole(cap)))
+            .expect("in its range");
         let generation = Generation::interpreted(&set).expect("plans");
         all.extend(events.iter().map(|event| generation.judge(event)));
     }

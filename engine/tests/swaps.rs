@@ -40,7 +40,8 @@ fn source(change: usize) -> Source {
         };
         writeln!(text, "rule r{rule} on intent {{ when {condition} warn }}").expect("text");
     }
-    writeln!(text, "rule last on intent {{ when action == \"last\" and amount == {change} deny }}").expect("text");
+    writeln!(text, "rule last on intent {{ when action == \"last\" and amount == {change} deny }}")
+        .expect("text");
     Source::new("p", text)
 }
 

@@ -17,8 +17,8 @@ use crate::cost::{Meter, Taken};
 use crate::frame::Frame;
 use crate::interpret::expr::Scene;
 use crate::plan::{Plan, SLOTS};
-pub(crate) use need::{Need, needs};
 use need::{By, Spread, Wanted};
+pub(crate) use need::{Need, needs};
 use nets::NetIndex;
 
 /// The index of one kind of event.

@@ -60,7 +60,10 @@ impl Last {
             rules.filter(|(_, planned)| planned.is_none()).map(|(rule, _)| rule.as_ref()).collect()
         };
         let replaced = self.replaced + fresh.len();
-        if replaced > planned.len() / 2 || !fresh.iter().all(|rule| self.can_plan(rule)) || !self.keeps_memories(&planned) {
+        if replaced > planned.len() / 2
+            || !fresh.iter().all(|rule| self.can_plan(rule))
+            || !self.keeps_memories(&planned)
+        {
             return None;
         }
         let values: Vec<Const> = params.iter().map(|(_, value)| value.clone()).collect();

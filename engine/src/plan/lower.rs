@@ -12,9 +12,7 @@ use sha2::{Digest, Sha256};
 use super::memory::{Filters, Memories, MemoryPlan, Window};
 use super::node::{Lowering, Node, PatternLists, lower as lower_expr};
 use super::shape::slots_of;
-use super::{
-    Cond, ExemptionPlan, IncidentPlan, KindPlan, Plan, PlanError, Predicate, RulePlan, SLOTS,
-};
+use super::{Cond, ExemptionPlan, IncidentPlan, KindPlan, Plan, PlanError, Predicate, RulePlan, SLOTS};
 use crate::decision::Outcome;
 use crate::index::{Index, Need, needs};
 use crate::truth::Truth;
@@ -26,7 +24,8 @@ pub(super) fn plan(set: &hir::PolicySet) -> Result<(Plan, Tables), PlanError> {
     let param = |name: &str| places.get(name).copied().unwrap_or(usize::MAX);
     let memories = memories(set, &param, &values)?;
     let lowering = Lowering::new(&param, &values, &memories);
-    let mut builder = Builder { plan: empty(set, params), tables: Tables::default(), places: &places, lowering };
+    let mut builder =
+        Builder { plan: empty(set, params), tables: Tables::default(), places: &places, lowering };
     let exemptions = exemptions(set);
     for policy in &set.policies {
         for rule in &policy.rules {
@@ -101,9 +100,10 @@ fn memories(
     let lowering = Lowering::new(param, values, &none);
     let mut memories = Memories::default();
     for policy in &set.policies {
-        let rules = policy.rules.iter().map(|rule| {
-            (format!("{}.{}", policy.name, rule.name), exprs(rule).collect::<Vec<_>>())
-        });
+        let rules = policy
+            .rules
+            .iter()
+            .map(|rule| (format!("{}.{}", policy.name, rule.name), exprs(rule).collect::<Vec<_>>()));
         let exemptions =
             policy.exemptions.iter().map(|exemption| (exemption.rule.clone(), vec![&exemption.condition]));
         for (rule, exprs) in rules.chain(exemptions) {
@@ -378,9 +378,8 @@ fn of_kind(plan: &Plan, set: &hir::PolicySet, kind: EventKind) -> KindPlan {
     let judging: Vec<(usize, &RulePlan)> = numbered.filter(|(_, rule)| rule.kinds.contains(&kind)).collect();
     let with_needs: Vec<(usize, &[Need])> =
         judging.iter().map(|(number, rule)| (*number, rule.needs.as_slice())).collect();
-    let allows = |number: &usize| {
-        plan.rules.get(*number).is_some_and(|rule| rule.effect == Some(hir::Effect::Allow))
-    };
+    let allows =
+        |number: &usize| plan.rules.get(*number).is_some_and(|rule| rule.effect == Some(hir::Effect::Allow));
     let allowing: Vec<(usize, &[Need])> =
         with_needs.iter().filter(|(number, _)| allows(number)).copied().collect();
     let concerned = plan.memories.all.iter().enumerate();

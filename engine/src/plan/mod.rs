@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 use crate::index::{Index, Need};
 use crate::interpret::blame::Suspect;
 use crate::truth::Truth;
+pub use again::Planner;
 use memory::MemoryPlan;
 use node::{Lowering, Node, PatternLists, lower as lower_expr};
-pub use again::Planner;
 pub(crate) use shape::fixed;
 
 /// Everything that judging needs, without code.

@@ -76,8 +76,7 @@ fn try_policies(
 ) -> Result<Vec<TestReport>, PlanError> {
     let set = at_defaults(set);
     let policies = || set.policies.iter().filter(|policy| tried.contains(&policy.name.as_str()));
-    let tests =
-        || policies().flat_map(|policy| policy.tests.iter().map(move |test| (policy.as_ref(), test)));
+    let tests = || policies().flat_map(|policy| policy.tests.iter().map(move |test| (policy.as_ref(), test)));
     let mut reports: Vec<TestReport> = tests().map(|(policy, test)| report(policy, test)).collect();
     let mut runs: BTreeMap<Settings, Vec<usize>> = BTreeMap::new();
     for (number, (_, test)) in tests().enumerate() {
