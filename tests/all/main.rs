@@ -23,3 +23,4 @@ mod readme;
 mod replay;
 mod running;
 mod templates;
+mod upgrade;
