@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, Read};
 
 use super::Head;
+use crate::vault::{Bytes32, hex};
 use super::checkpoint::Checkpoint;
 use super::export::Line;
 use super::note::{Note, PublicKey, Signed};
@@ -123,19 +124,29 @@ pub struct Report {
     pub finding: Finding,
     /// Entries that follow from one another.
     pub entries: u64,
-    /// Where the ledger stands behind them.
-    pub head: Head,
     /// The checkpoints of this ledger, by size.
     pub checkpoints: Vec<Checked>,
     /// Checkpoints that are of other ledgers.
     pub of_other_logs: usize,
+    head: Head,
+    root: Bytes32,
 }
 
 impl Report {
     /// The size of the largest checkpoint that holds: what comes after it is held together by the chain alone.
-    pub fn covered(&self) -> u64 {
+    pub fn signed(&self) -> u64 {
         let held = self.checkpoints.iter().filter(|checked| checked.holds == Some(true));
         held.map(|checked| checked.checkpoint.size).max().unwrap_or(0)
+    }
+
+    /// The hash of the last entry that was read, in hexadecimal.
+    pub fn hash(&self) -> String {
+        hex(&self.head.hash)
+    }
+
+    /// The root of the tree over the entries that were read, in hexadecimal.
+    pub fn root(&self) -> String {
+        hex(&self.root)
     }
 }
 
@@ -245,7 +256,7 @@ impl Audit {
     pub fn finish(self) -> Report {
         let finding = self.finding();
         let Audit { head, tree, checkpoints, of_other_logs, .. } = self;
-        Report { finding, entries: tree.size(), head, checkpoints, of_other_logs }
+        Report { finding, entries: tree.size(), checkpoints, of_other_logs, head, root: tree.root() }
     }
 
     fn finding(&self) -> Finding {

@@ -195,12 +195,17 @@ impl Note {
         let mut notes = Vec::new();
         let mut rest = text.trim_start_matches('\n');
         while !rest.is_empty() {
-            let end = end_of_first(rest).ok_or(NoteError::Note)?;
-            let (first, others) = rest.split_at(end);
-            notes.push(Note::parse(first)?);
-            rest = others.trim_start_matches('\n');
+            let (note, others) = Note::parse_first(rest).ok_or(NoteError::Note)?;
+            notes.push(note);
+            rest = others;
         }
         Ok(notes)
+    }
+
+    /// The first of several notes, if there is a whole one, and what stands behind it and empty lines.
+    pub fn parse_first(text: &str) -> Option<(Note, &str)> {
+        let (note, rest) = text.split_at_checked(end_of_first(text)?)?;
+        Some((Note::parse(note).ok()?, rest.trim_start_matches('\n')))
     }
 
     /// Whether these keys signed it.

@@ -137,14 +137,14 @@ impl Tiles {
     pub fn hash(&self, leaves: &Range<u64>) -> Option<Bytes32> {
         let roots = subtrees(leaves).map(|subtree| {
             let (place, covered) = subtree.place();
-            perfect(self.0.get(&place)?.get(covered)?)
+            tile_root(self.0.get(&place)?.get(covered)?)
         });
         joined(roots.collect::<Option<Vec<_>>>()?.into_iter())
     }
 }
 
-/// The root over as many hashes as a power of two.
-fn perfect(hashes: &[Bytes32]) -> Option<Bytes32> {
+/// The root over as many hashes as a power of two, as those of a full tile.
+pub fn tile_root(hashes: &[Bytes32]) -> Option<Bytes32> {
     let mut row = hashes.to_vec();
     while row.len() > 1 {
         row = row.as_chunks::<2>().0.iter().map(|[left, right]| node(left, right)).collect();
@@ -190,7 +190,7 @@ impl Edge {
                 return;
             }
             let hashes = std::mem::replace(hashes, Vec::with_capacity(TILE_WIDTH));
-            let Some(root) = perfect(&hashes) else { return };
+            let Some(root) = tile_root(&hashes) else { return };
             hash = root;
             let level = u32::try_from(level).unwrap_or(u32::MAX);
             filled(FullTile { place: TilePlace { level, index: self.size / width - 1 }, hashes });

@@ -41,6 +41,8 @@ struct Audited {
     notes: Vec<Note>,
     with_checkpoints: Vec<Audit>,
     by_chain: Vec<Audit>,
+    /// Where the ledger stood before each of them.
+    heads: Vec<Head>,
 }
 
 fn states(audit: Audit, entries: &[StoredEntry]) -> Vec<Audit> {
@@ -60,12 +62,11 @@ impl Audited {
             (1..=ENTRIES / STRIDE).map(|number| signed(&entries[..number * STRIDE])).collect();
         let with_checkpoints = states(Audit::new(&keys(), &notes), &entries);
         let by_chain = states(Audit::new(&[], &[]), &entries);
-        Audited { entries, notes, with_checkpoints, by_chain }
-    }
-
-    /// Where the ledger stood before this entry.
-    fn head(&self, number: usize) -> Head {
-        self.by_chain[number].clone().finish().head
+        let behind = entries.iter().map(|entry| {
+            Head { next_seq: entry.seq + 1, hash: entry.hash, at_us: (entry.seq + 1) * 10 }
+        });
+        let heads = std::iter::once(Head::EMPTY).chain(behind).collect();
+        Audited { entries, notes, with_checkpoints, by_chain, heads }
     }
 
     /// What both find if these lines stand where this entry stood, and then the entry of this number and all after it.
@@ -124,7 +125,7 @@ fn every_change_is_named_right() {
             bad[start + random(&mut seed) % (end - start)] ^= (1 + random(&mut seed) % 255) as u8;
             expect(audited.find(number, &[bad], number + 1), both(Finding::ChangedAt(at)), "byte of", number);
         }
-        let before = audited.head(number);
+        let before = audited.heads[number];
         let time = |at_us| entry(before, at_us, "sha256:1").0;
         // Written anew, with a right hash: the next one does not follow; where there is none, a checkpoint does not hold.
         let anew = line(&time(before.at_us + 10));
@@ -178,7 +179,7 @@ fn a_fork_is_found_by_two_checkpoints() {
     let audited = Audited::new();
     for shared in [0, 1, 99, 100, 457, 998] {
         let times = (shared as i64 + 1..=ENTRIES as i64).map(|at| at * 10);
-        let (branch, _) = chain_from(audited.head(shared), times, "sha256:2");
+        let (branch, _) = chain_from(audited.heads[shared], times, "sha256:2");
         let other = [&audited.entries[..shared], &branch].concat();
         let read = |entries: &[StoredEntry], notes: &[Note]| {
             let mut audit = Audit::new(&keys(), notes);
