@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod agents;
 pub mod app;
 pub mod canonical;
+pub mod checkpoints;
 pub mod clock;
 pub mod config;
 pub mod db;
@@ -37,9 +38,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use app::{App, LoadError};
+use checkpoints::{KeyFile, Sink};
 use clock::{Clock, SystemClock};
 use config::{Config, ConfigError};
-use db::{Database, Lock, StoreError};
+use db::{Address, Database, Lock, StoreError};
 use first_start::{Credentials, FirstStartError, first_start};
 use vault::Vault;
 
@@ -70,6 +72,12 @@ pub enum ServeError {
     /// The master key can't be had.
     #[error(transparent)]
     Vault(#[from] vault::OpenError),
+    /// The key of the ledgers can't be had.
+    #[error(transparent)]
+    LedgerKey(#[from] checkpoints::KeyError),
+    /// Checkpoints can't be sent out.
+    #[error(transparent)]
+    Checkpoints(#[from] checkpoints::SinkError),
     /// The first org can't be made.
     #[error(transparent)]
     FirstStart(#[from] FirstStartError),
@@ -90,8 +98,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     listening: JoinHandle<()>,
     upkeep: Vec<JoinHandle<()>>,
-    sequencers: Vec<app::Sequencer>,
-    lock: Lock,
+    lock: Option<Lock>,
 }
 
 impl Server {
@@ -102,20 +109,25 @@ impl Server {
 
     /// Starts a server that goes by this clock.
     pub async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> Result<Server, ServeError> {
-        let path = config.database_path()?;
+        let database: Address = config.database.parse().map_err(ConfigError::from)?;
         let owner = config.owner()?;
         let address = config.listen.clone();
         let listener =
             TcpListener::bind(&address).await.map_err(|source| ServeError::Listen { address, source })?;
         let address = listener.local_addr()?;
-        let lock = Lock::take(&path)?;
-        let database = Arc::new(Database::open(&path).await?);
-        let vault = Arc::new(Vault::open(config.master_key.as_deref(), &Config::key_file(&path))?);
-        let credentials = match database.orgs(clock.now_us()).await?.is_empty() {
+        let vault = Arc::new(Vault::open(config.master_key.as_deref(), database.key_file().as_deref())?);
+        let key_file = config.ledger_key_file.as_deref().map(KeyFile::open).transpose()?.map(Arc::new);
+        let sink = Arc::new(Sink::open(config.checkpoint_file.as_deref())?);
+        let lock = Lock::take(&database)?;
+        let database = Arc::new(Database::open(&database).await?);
+        // Of several servers that start on an empty database, one makes the first org.
+        let alone = database.alone().await?;
+        let credentials = match database.org_ids().await?.is_empty() {
             true => first_start(&database, &vault, clock.as_ref(), owner).await?,
             false => None,
         };
-        let (app, sequencers) = App::load(database, vault, clock).await?;
+        drop(alone);
+        let app = App::load(database, vault, clock, key_file, sink).await?;
         let (stop, stopping) = watch::channel(false);
         let router = http::router(Arc::clone(&app));
         let shared = Arc::clone(&app);
@@ -125,8 +137,10 @@ impl Server {
         let upkeep = vec![
             tokio::spawn(Arc::clone(&app).flush_key_uses_now_and_then()),
             tokio::spawn(Arc::clone(&app).make_snapshots_now_and_then()),
+            tokio::spawn(Arc::clone(&app).make_checkpoints_now_and_then()),
+            tokio::spawn(Arc::clone(&app).follow_other_servers()),
         ];
-        Ok(Server { address, credentials, app, stop, listening, upkeep, sequencers, lock })
+        Ok(Server { address, credentials, app, stop, listening, upkeep, lock })
     }
 
     /// Where it listens.
@@ -141,7 +155,7 @@ impl Server {
 
     /// Stops accepting, finishes what is in flight, writes everything down and ends.
     pub async fn stop(self) {
-        let Server { app, stop, listening, upkeep, sequencers, lock, .. } = self;
+        let Server { app, stop, listening, upkeep, lock, .. } = self;
         // Nobody listens only if the accept loop ended already.
         let _ = stop.send(true);
         let _ = listening.await;
@@ -149,10 +163,8 @@ impl Server {
             task.abort();
             let _ = task.await;
         }
-        app.stop();
-        for sequencer in sequencers {
-            app::end(sequencer).await;
-        }
+        app.stop().await;
+        app.make_checkpoints().await;
         app.flush_key_uses().await;
         let database = Arc::clone(&app.database);
         drop(app);

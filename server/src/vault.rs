@@ -21,6 +21,11 @@ pub enum OpenError {
     /// The setting is not a key.
     #[error("LICTOR_MASTER_KEY must be 64 hexadecimal digits")]
     Malformed,
+    /// There is neither.
+    #[error(
+        "LICTOR_MASTER_KEY must be set with PostgreSQL: 64 hexadecimal digits, the same for every server"
+    )]
+    Missing,
     /// The file is not a key.
     #[error("{0} must hold 64 hexadecimal digits")]
     MalformedFile(PathBuf),
@@ -79,10 +84,11 @@ impl Vault {
     }
 
     /// The vault of the configured key, or of the key file beside the database, which is made if it is missing.
-    pub fn open(configured: Option<&str>, key_file: &Path) -> Result<Vault, OpenError> {
-        let master = match configured {
-            Some(text) => from_hex(text.trim()).ok_or(OpenError::Malformed)?,
-            None => key_from_file(key_file)?,
+    pub fn open(configured: Option<&str>, key_file: Option<&Path>) -> Result<Vault, OpenError> {
+        let master = match (configured, key_file) {
+            (Some(text), _) => from_hex(text.trim()).ok_or(OpenError::Malformed)?,
+            (None, Some(file)) => key_from_file(file)?,
+            (None, None) => return Err(OpenError::Missing),
         };
         Ok(Vault::new(&master))
     }
@@ -144,7 +150,8 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
-fn from_hex(text: &str) -> Option<Bytes32> {
+/// Reads 64 hexadecimal digits.
+pub(crate) fn from_hex(text: &str) -> Option<Bytes32> {
     if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
@@ -159,7 +166,7 @@ fn key_from_file(path: &Path) -> Result<Bytes32, OpenError> {
     let failed = |source| OpenError::File { path: path.to_owned(), source };
     match fs::read_to_string(path) {
         Ok(text) => {
-            refuse_exposed(path)
+            is_private(path)
                 .map_err(failed)?
                 .then_some(())
                 .ok_or_else(|| OpenError::Exposed(path.to_owned()))?;
@@ -174,14 +181,16 @@ fn key_from_file(path: &Path) -> Result<Bytes32, OpenError> {
     }
 }
 
+/// Whether nobody but its owner may read or write a file.
 #[cfg(unix)]
-fn refuse_exposed(path: &Path) -> std::io::Result<bool> {
+pub(crate) fn is_private(path: &Path) -> std::io::Result<bool> {
     use std::os::unix::fs::PermissionsExt;
     Ok(fs::metadata(path)?.permissions().mode() & 0o077 == 0)
 }
 
+/// Whether nobody but its owner may read or write a file: not known here.
 #[cfg(not(unix))]
-fn refuse_exposed(_path: &Path) -> std::io::Result<bool> {
+pub(crate) fn is_private(_path: &Path) -> std::io::Result<bool> {
     Ok(true)
 }
 
