@@ -39,7 +39,9 @@ pub enum KeyError {
     #[error("LICTOR_LEDGER_KEY_FILE {0} must hold 64 hexadecimal digits a line, the key in use first")]
     Malformed(PathBuf),
     /// Keys from a file change with the file.
-    #[error("the key comes from LICTOR_LEDGER_KEY_FILE: put a new one on its first line and start the server again")]
+    #[error(
+        "the key comes from LICTOR_LEDGER_KEY_FILE: put a new one on its first line and start the server again"
+    )]
     FromFile,
 }
 
@@ -94,7 +96,12 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(org: Uuid, database: Arc<Database>, vault: Arc<Vault>, file: Option<Arc<KeyFile>>) -> Keys {
+    pub(super) fn new(
+        org: Uuid,
+        database: Arc<Database>,
+        vault: Arc<Vault>,
+        file: Option<Arc<KeyFile>>,
+    ) -> Keys {
         Keys { org, database, vault, file }
     }
 

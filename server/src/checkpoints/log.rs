@@ -29,7 +29,8 @@ impl Log {
         let mut levels = Vec::new();
         let (mut level, mut tiles) = (0, wanted);
         while tiles > 0 {
-            let places: Vec<_> = (tiles / width * width..tiles).map(|index| TilePlace { level, index }).collect();
+            let places: Vec<_> =
+                (tiles / width * width..tiles).map(|index| TilePlace { level, index }).collect();
             let stored = database.ledger_tiles(org, &places).await?;
             if stored.len() != places.len() {
                 // They can be made from the entries again.
@@ -61,7 +62,12 @@ impl Log {
     }
 
     /// Reads on until it has so many entries. Tiles that they fill are stored.
-    pub(super) async fn read(&mut self, database: &Database, org: Uuid, size: u64) -> Result<(), CheckpointError> {
+    pub(super) async fn read(
+        &mut self,
+        database: &Database,
+        org: Uuid,
+        size: u64,
+    ) -> Result<(), CheckpointError> {
         while self.size() < size {
             let left = number(size - self.size()).min(ENTRIES_AT_ONCE);
             let entries = database.stored_entries(org, self.head.next_seq - 1, left).await?;

@@ -145,7 +145,11 @@ impl Checkpointer {
     }
 
     /// What could not be signed is looked at from the beginning the next time.
-    fn watch<T>(&self, log: &mut Option<Log>, done: Result<T, CheckpointError>) -> Result<T, CheckpointError> {
+    fn watch<T>(
+        &self,
+        log: &mut Option<Log>,
+        done: Result<T, CheckpointError>,
+    ) -> Result<T, CheckpointError> {
         match &done {
             Ok(_) => self.is_sound.store(true, Ordering::Release),
             Err(error) => {
@@ -201,7 +205,9 @@ impl Checkpointer {
         if let Some(last) = last.filter(|last| !self.is_signed(last, key)) {
             let keys = self.database.ledger_keys(self.org).await?;
             return Err(match keys.iter().any(|row| row.id == key.id && row.is_current) {
-                true => CheckpointError::Unsound(format!("nobody signed the checkpoint of {} entries", last.size)),
+                true => {
+                    CheckpointError::Unsound(format!("nobody signed the checkpoint of {} entries", last.size))
+                }
                 false => CheckpointError::Busy,
             });
         }
@@ -217,7 +223,9 @@ impl Checkpointer {
         };
         read.read(&self.database, self.org, signed).await?;
         if last.is_some_and(|last| last.root != read.root()) {
-            return Err(CheckpointError::Unsound(format!("the checkpoint of {signed} entries does not hold")));
+            return Err(CheckpointError::Unsound(format!(
+                "the checkpoint of {signed} entries does not hold"
+            )));
         }
         Ok(log.insert(read))
     }
@@ -278,7 +286,8 @@ impl Checkpointer {
 
     async fn try_to_publish(&self) -> Result<(), PublishError> {
         let Some(last) = self.sink.last(self.org) else { return Ok(()) };
-        let rows = self.database.checkpoints_from(self.org, last.size).await.map_err(CheckpointError::from)?;
+        let rows =
+            self.database.checkpoints_from(self.org, last.size).await.map_err(CheckpointError::from)?;
         for row in rows {
             let sent = Last { size: row.size, note: self.note(row).await?.to_string() };
             if sent != last {
@@ -296,7 +305,8 @@ impl Checkpointer {
         let (Some(log), size) = (log.as_ref(), size.unwrap_or(last)) else { return Ok(None) };
         let Some(path) = inclusion(seq, size) else { return Ok(None) };
         let (leaf, whole) = (seq..seq + 1, 0..size);
-        let mut hashes = log.hashes(&self.database, self.org, &[&[leaf, whole], path.as_slice()].concat()).await?;
+        let mut hashes =
+            log.hashes(&self.database, self.org, &[&[leaf, whole], path.as_slice()].concat()).await?;
         let (Some(leaf), Some(root), proof) = (hashes.next(), hashes.next(), hashes.collect()) else {
             return Ok(None);
         };
@@ -309,7 +319,8 @@ impl Checkpointer {
         let Some(path) = consistency(from, to) else { return Ok(None) };
         let reached = self.reach(&mut log, to).await?;
         let (Some(_), Some(log)) = (reached, log.as_ref()) else { return Ok(None) };
-        let mut hashes = log.hashes(&self.database, self.org, &[&[0..from, 0..to], path.as_slice()].concat()).await?;
+        let mut hashes =
+            log.hashes(&self.database, self.org, &[&[0..from, 0..to], path.as_slice()].concat()).await?;
         let (Some(from_root), Some(to_root), proof) = (hashes.next(), hashes.next(), hashes.collect()) else {
             return Ok(None);
         };
@@ -327,7 +338,8 @@ impl Checkpointer {
         Ok((size >= wanted).then_some(size))
     }
 
-    async fn signed(&self, size: u64) -> Result<Option<Note>, CheckpointError> {
+    /// The checkpoint of so many entries, if one was signed.
+    pub async fn signed(&self, size: u64) -> Result<Option<Note>, CheckpointError> {
         match self.database.checkpoint(self.org, size).await? {
             Some(row) => Ok(Some(self.note(row).await?)),
             None => Ok(None),
@@ -350,7 +362,8 @@ impl Checkpointer {
     fn is_signed(&self, checkpoint: &CheckpointRow, key: &LedgerKeyRow) -> bool {
         let public = PublicKey::new(origin(self.org), key.public);
         let signatures = checkpoint.signatures.iter().filter(|signature| signature.key == key.id);
-        let signatures = signatures.map(|signature| Signature::of(&public, signature.bytes.clone())).collect();
+        let signatures =
+            signatures.map(|signature| Signature::of(&public, signature.bytes.clone())).collect();
         let note = Note { text: self.text(checkpoint.size, checkpoint.root), signatures };
         note.signed_by(std::slice::from_ref(&public)) == Signed::Yes
     }

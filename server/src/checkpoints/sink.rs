@@ -78,7 +78,10 @@ impl Sink {
         // What was not written to its end is sent again.
         let whole = u64::try_from(text.len() - rest.len()).unwrap_or(u64::MAX);
         file.set_len(whole).and_then(|()| file.sync_all()).map_err(failed)?;
-        Ok(Sink(Some(Arc::new(Open { path: path.to_owned(), state: Mutex::new(State { file, length: whole, last }) }))))
+        Ok(Sink(Some(Arc::new(Open {
+            path: path.to_owned(),
+            state: Mutex::new(State { file, length: whole, last }),
+        }))))
     }
 
     /// The note of this ledger that was sent last; none if nothing is sent anywhere.
@@ -105,7 +108,8 @@ impl Sink {
             state.last.insert(origin(org), sent);
             Ok(())
         };
-        let written = tokio::task::spawn_blocking(write).await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        let written =
+            tokio::task::spawn_blocking(write).await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         written.map_err(|source| SinkError::File { path, source })
     }
 }

@@ -64,13 +64,23 @@ impl Database {
         let rows: Vec<KeyColumns> = self.readers().query(sql).bind(org).all().await?;
         let key = |(id, public, wrapped_key, ciphertext, retired_at): KeyColumns| {
             let public = bytes32(&public, "key of the ledger")?;
-            Ok(LedgerKeyRow { id, public, sealed: wrapped_key.zip(ciphertext), is_current: retired_at.is_none() })
+            Ok(LedgerKeyRow {
+                id,
+                public,
+                sealed: wrapped_key.zip(ciphertext),
+                is_current: retired_at.is_none(),
+            })
         };
         rows.into_iter().map(key).collect()
     }
 
     /// Keeps the first key, unless there is one that signs.
-    pub async fn keep_first_ledger_key(&self, org: Uuid, key: &LedgerKeyRow, now_us: i64) -> Result<(), StoreError> {
+    pub async fn keep_first_ledger_key(
+        &self,
+        org: Uuid,
+        key: &LedgerKeyRow,
+        now_us: i64,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.writers().begin().await?;
         insert_key(&mut transaction, org, key, now_us).await?;
         transaction.commit().await
@@ -86,7 +96,8 @@ impl Database {
         now_us: i64,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.writers().begin().await?;
-        let sql = "UPDATE ledger_keys SET retired_at = $1 WHERE org_id = $2 AND key_id = $3 AND retired_at IS NULL";
+        let sql =
+            "UPDATE ledger_keys SET retired_at = $1 WHERE org_id = $2 AND key_id = $3 AND retired_at IS NULL";
         if transaction.query(sql).bind(now_us).bind(org).bind(old).execute().await? != 1 {
             return Ok(false);
         }
@@ -103,7 +114,8 @@ impl Database {
         let mut tiles = Vec::with_capacity(places.len());
         for place in places {
             let sql = "SELECT hashes FROM ledger_tiles WHERE org_id = $1 AND level = $2 AND tile = $3";
-            let query = self.readers().query(sql).bind(org).bind(i64::from(place.level)).bind(number(place.index));
+            let query =
+                self.readers().query(sql).bind(org).bind(i64::from(place.level)).bind(number(place.index));
             let Some((hashes,)) = query.optional::<(Vec<u8>,)>().await? else { continue };
             match hashes.as_chunks::<32>() {
                 (hashes, []) if hashes.len() == TILE_WIDTH => {
@@ -122,7 +134,8 @@ impl Database {
             for FullTile { place, hashes } in some {
                 let sql = "INSERT INTO ledger_tiles (org_id, level, tile, hashes) VALUES ($1, $2, $3, $4) \
                            ON CONFLICT (org_id, level, tile) DO UPDATE SET hashes = excluded.hashes";
-                let query = transaction.query(sql).bind(org).bind(i64::from(place.level)).bind(number(place.index));
+                let query =
+                    transaction.query(sql).bind(org).bind(i64::from(place.level)).bind(number(place.index));
                 query.bind(hashes.concat()).execute().await?;
             }
             transaction.commit().await?;

@@ -4,12 +4,12 @@
 use std::io::{self, BufRead, Read};
 
 use super::Head;
-use crate::vault::{Bytes32, hex};
 use super::checkpoint::Checkpoint;
 use super::export::Line;
 use super::note::{Note, PublicKey, Signed};
 use super::tree::{Frontier, leaf};
 use super::verify::{Verified, follow};
+use crate::vault::{Bytes32, hex};
 
 /// Bytes of the longest line that is read; no entry comes near it.
 const MAX_LINE: u64 = 16 * 1024 * 1024;

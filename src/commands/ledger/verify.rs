@@ -38,7 +38,8 @@ impl Verify {
         let mut notes = Vec::new();
         for path in &self.checkpoint {
             let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-            let read = Note::parse_all(&text).with_context(|| format!("{} holds no checkpoint", path.display()))?;
+            let read =
+                Note::parse_all(&text).with_context(|| format!("{} holds no checkpoint", path.display()))?;
             anyhow::ensure!(!read.is_empty(), "{} holds no checkpoint", path.display());
             notes.extend(read);
         }
@@ -73,9 +74,10 @@ fn exit_code(finding: &Finding) -> u8 {
 }
 
 fn as_json(report: &Report) -> Value {
-    let checkpoints = report.checkpoints.iter().map(|checked| {
-        json!({"size": checked.checkpoint.size, "holds": checked.holds})
-    });
+    let checkpoints = report
+        .checkpoints
+        .iter()
+        .map(|checked| json!({"size": checked.checkpoint.size, "holds": checked.holds}));
     json!({
         "result": report.finding.name(),
         "message": report.finding.to_string(),

@@ -62,8 +62,10 @@ impl Audited {
             (1..=ENTRIES / STRIDE).map(|number| signed(&entries[..number * STRIDE])).collect();
         let with_checkpoints = states(Audit::new(&keys(), &notes), &entries);
         let by_chain = states(Audit::new(&[], &[]), &entries);
-        let behind = entries.iter().map(|entry| {
-            Head { next_seq: entry.seq + 1, hash: entry.hash, at_us: (entry.seq + 1) * 10 }
+        let behind = entries.iter().map(|entry| Head {
+            next_seq: entry.seq + 1,
+            hash: entry.hash,
+            at_us: (entry.seq + 1) * 10,
         });
         let heads = std::iter::once(Head::EMPTY).chain(behind).collect();
         Audited { entries, notes, with_checkpoints, by_chain, heads }
