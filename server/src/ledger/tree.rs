@@ -139,7 +139,7 @@ impl Tiles {
             let (place, covered) = subtree.place();
             tile_root(self.0.get(&place)?.get(covered)?)
         });
-        joined(roots.collect::<Option<Vec<_>>>()?.into_iter())
+        Some(joined(roots.collect::<Option<Vec<_>>>()?.into_iter()).unwrap_or_else(empty_root))
     }
 }
 

@@ -14,5 +14,6 @@ mod ledger;
 mod logs;
 mod memory;
 mod policies;
+mod proofs;
 mod several;
 mod start;
