@@ -16,6 +16,7 @@ mod durability;
 mod first_start;
 mod fmt;
 mod layering;
+mod ledger;
 mod readme;
 mod replay;
 mod running;
