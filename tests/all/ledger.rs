@@ -120,7 +120,10 @@ async fn an_auditor_finds_every_kind_of_forgery() {
     assert_eq!(found(5, "time_goes_back", &written_anew(&lines, 5, earlier), &kept)["entry"], 5);
     // The end cut off: only the kept checkpoint knows.
     let cut = found(6, "truncated", &lines[..all - 3], &kept);
-    assert!(cut["message"].as_str().unwrap().contains(&format!("says {all} entries, it has {}", all - 3)), "{cut}");
+    assert!(
+        cut["message"].as_str().unwrap().contains(&format!("says {all} entries, it has {}", all - 3)),
+        "{cut}"
+    );
     verify(0, &save("cut", &joined(&lines[..all - 3])), &key, &[&old_file]);
     // Written anew from an entry on, with right hashes: the same.
     let forged = written_anew(&lines, size - 2, |record| record.replace("\"allow\"", "\"deny\""));
@@ -168,14 +171,16 @@ async fn the_guide_for_auditors_works_as_written() {
     decide(&owner, 300).await;
     sign(&owner).await;
     let page = fs::read_to_string(Path::new(ROOT).join(GUIDE)).unwrap();
-    let blocks: Vec<_> = page.split("\n```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
+    let blocks: Vec<_> =
+        page.split("\n```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
     assert!(blocks.len() >= 3, "{} blocks", blocks.len());
     let script = format!("set -euo pipefail\nlictor() {{ \"$BUILT\" \"$@\"; }}\n{}", blocks.join("\n"));
     let mut bash = Command::new("bash");
     bash.args(["-c", &script]).current_dir(folder.path()).env("BUILT", command().get_program());
     bash.env("SERVER", &server.base).env("TOKEN", owner.credential());
     let output = bash.output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
     assert!(said.contains("ok: the ledger is whole"), "{said}");
     assert_eq!(said.matches("the same").count(), 2, "{said}");
@@ -247,7 +252,8 @@ fn long_export(path: &Path, entries: u64) -> Checkpoint {
             .integer("agent_revision", 1)
             .text("payload", format!("hmac-sha256:{}", "cd".repeat(32)));
         let record = Record { id: Uuid::from_u128(u128::from(number)), index, content, step: None };
-        let (Entry { seq, canonical, hash, prev_hash, .. }, _) = append(&mut head, org, number as i64 * 10 + 1, record);
+        let (Entry { seq, canonical, hash, prev_hash, .. }, _) =
+            append(&mut head, org, number as i64 * 10 + 1, record);
         tree.push(leaf(&canonical));
         line.clear();
         Line { seq, hash, prev_hash, canonical: &canonical }.write(&mut line);
