@@ -79,6 +79,7 @@ pub(super) struct Key {
 
 /// What signs from now on.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 pub(super) enum InUse {
     /// This key.
     Key(Key),

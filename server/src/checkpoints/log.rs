@@ -19,6 +19,8 @@ pub(super) struct Log {
     edge: Edge,
     /// Where the ledger stood behind them.
     head: Head,
+    /// Tiles that are full and not stored yet. Whoever reads may be gone before they are.
+    filled: Vec<FullTile>,
 }
 
 impl Log {
@@ -35,7 +37,7 @@ impl Log {
             if stored.len() != places.len() {
                 // They can be made from the entries again.
                 tracing::warn!(%org, level, "tiles of the ledger's tree are missing and are made again");
-                return Ok(Log { edge: Edge::default(), head: Head::EMPTY });
+                return Ok(Log { edge: Edge::default(), head: Head::EMPTY, filled: Vec::new() });
             }
             levels.push(stored.iter().filter_map(|tile| tile_root(&tile.hashes)).collect());
             (level, tiles) = (level + 1, tiles / width);
@@ -48,7 +50,7 @@ impl Log {
             None if next_seq == 0 => Head::EMPTY,
             None => return Err(CheckpointError::Unsound(format!("entry {} is missing", next_seq - 1))),
         };
-        Ok(Log { edge, head })
+        Ok(Log { edge, head, filled: Vec::new() })
     }
 
     /// How many entries it has.
@@ -79,12 +81,17 @@ impl Log {
                 Verified::Ok(head) => self.head = head,
                 found => return Err(CheckpointError::Unsound(format!("{found:?}"))),
             }
-            let mut filled: Vec<FullTile> = Vec::new();
             for leaf in leaves {
-                self.edge.push(leaf, |tile| filled.push(tile));
+                self.edge.push(leaf, |tile| self.filled.push(tile));
             }
-            database.keep_ledger_tiles(org, &filled).await?;
+            self.store(database, org).await?;
         }
+        self.store(database, org).await
+    }
+
+    async fn store(&mut self, database: &Database, org: Uuid) -> Result<(), CheckpointError> {
+        database.keep_ledger_tiles(org, &self.filled).await?;
+        self.filled.clear();
         Ok(())
     }
 

@@ -136,6 +136,7 @@ impl Checkpointer {
     pub async fn advance(&self) -> Result<Note, CheckpointError> {
         let mut log = self.log.lock().await;
         let row = self.advance_log(&mut log).await?;
+        self.publish().await;
         self.note(row).await
     }
 
@@ -188,7 +189,6 @@ impl Checkpointer {
             let signatures = vec![self.signature(key, log.size(), log.root())];
             let row = CheckpointRow { size: log.size(), root: log.root(), signatures };
             if self.database.keep_checkpoint(self.org, before, &row, self.clock.now_us()).await? {
-                self.publish().await;
                 return Ok(row);
             }
         }
@@ -240,6 +240,7 @@ impl Checkpointer {
         };
         let replaced = self.replace(&mut log, old, signing, &new, actor).await;
         self.watch(&mut log, replaced)?;
+        self.publish().await;
         Ok(new.signing.public())
     }
 
@@ -272,11 +273,11 @@ impl Checkpointer {
             return Err(CheckpointError::Busy);
         }
         tracing::info!(org = %self.org, key = %new.signing.public(), "checkpoints are signed with a new key");
-        self.publish().await;
         Ok(())
     }
 
-    /// Sends out what was not sent yet. A sink that fails gets it with the next checkpoint.
+    /// Sends out what was not sent yet. A sink that fails gets it the next time. Every other place that checkpoints are to
+    /// go to is asked here.
     async fn publish(&self) {
         if let Err(error) = self.try_to_publish().await {
             let error = &error as &dyn std::error::Error;
@@ -330,11 +331,12 @@ impl Checkpointer {
     /// The size of the last checkpoint, made now if the last one is of fewer entries than this; none if there are not so
     /// many.
     async fn reach(&self, log: &mut Option<Log>, wanted: u64) -> Result<Option<u64>, CheckpointError> {
-        let last = self.database.last_checkpoint(self.org).await?;
-        let size = match last.filter(|last| last.size >= wanted) {
-            Some(last) if log.as_ref().is_some_and(|log| log.size() >= last.size) => last.size,
-            _ => self.advance_log(log).await?.size,
-        };
+        let last = self.database.last_checkpoint(self.org).await?.map_or(0, |last| last.size);
+        if last >= wanted && log.as_ref().is_some_and(|log| log.size() >= last) {
+            return Ok(Some(last));
+        }
+        let size = self.advance_log(log).await?.size;
+        self.publish().await;
         Ok((size >= wanted).then_some(size))
     }
 

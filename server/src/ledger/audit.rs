@@ -270,11 +270,11 @@ impl Audit {
                 // Who signed both said of one ledger that it begins in two ways.
                 Some(other) => Finding::Forked { one: failed, other },
                 None => {
-                    Finding::Rewritten { checkpoint: failed, good: sizes(Some(true)).last().unwrap_or(0) }
+                    Finding::Rewritten { checkpoint: failed, good: sizes(Some(true)).next_back().unwrap_or(0) }
                 }
             };
         }
-        match (&self.broken, sizes(None).last()) {
+        match (&self.broken, sizes(None).next_back()) {
             (Some(broken), _) => broken.clone(),
             (None, Some(checkpoint)) => Finding::Truncated { checkpoint, log: self.tree.size() },
             (None, None) => Finding::Ok,

@@ -121,7 +121,7 @@ pub fn proves_consistency(
 
 /// Up from a node that has no sibling on its level, until it is a right child.
 fn to_right_child(mut place: u64, mut last: u64) -> (u64, u64) {
-    while place % 2 == 0 && place != 0 {
+    while place.is_multiple_of(2) && place != 0 {
         (place, last) = (place / 2, last / 2);
     }
     (place, last)
