@@ -23,8 +23,9 @@ pub fn leaf(bytes: &[u8]) -> Bytes32 {
 /// The hash of a node over two others.
 pub fn node(left: &Bytes32, right: &Bytes32) -> Bytes32 {
     let mut bytes = [1; 65];
-    let (first, second) = bytes.split_at_mut(33);
-    first.iter_mut().skip(1).zip(left).for_each(|(byte, known)| *byte = *known);
+    let (_, hashes) = bytes.split_at_mut(1);
+    let (first, second) = hashes.split_at_mut(32);
+    first.copy_from_slice(left);
     second.copy_from_slice(right);
     sha256(&[&bytes])
 }
