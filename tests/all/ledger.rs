@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::command::{ROOT, command, file, lictor};
+use crate::home::Home;
 use crate::running::{Client, Server, serve, text};
 
 const GUIDE: &str = "docs/ledger.md";
@@ -24,11 +25,11 @@ const GUIDE: &str = "docs/ledger.md";
 const SECRET: [u8; 32] = [0x11; 32];
 
 /// A server whose checkpoints are signed with [`SECRET`].
-fn server(folder: &Path) -> Server {
+fn server(home: &Home, folder: &Path) -> Server {
     let key = file(folder, "ledger.key", &"11".repeat(32));
     #[cfg(unix)]
     fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let mut command = serve(&folder.join("lictor.db"));
+    let mut command = serve(home);
     command.env("LICTOR_LEDGER_KEY_FILE", key);
     Server::start_by(command)
 }
@@ -82,7 +83,8 @@ fn signed_by_the_forger(org: Uuid, lines: &[String]) -> String {
 #[tokio::test]
 async fn an_auditor_finds_every_kind_of_forgery() {
     let folder = tempfile::tempdir().unwrap();
-    let server = server(folder.path());
+    let home = Home::on_files();
+    let server = server(&home, folder.path());
     let owner = server.owner().await;
     let save = |name: &str, text: &str| file(folder.path(), name, text);
     decide(&owner, 30).await;
@@ -150,13 +152,12 @@ async fn an_auditor_finds_every_kind_of_forgery() {
     lictor(["ledger", "verify", "x", "--key", &key, "--checkpoint", &save("empty", "")]).expect(2);
 
     // From the database the same bytes come, while the server runs.
-    let database = folder.path().join("lictor.db").display().to_string();
     let output = folder.path().join("from-database").display().to_string();
-    lictor(["ledger", "export", "--database", &database, "--output", &output]).expect(0);
+    lictor(["ledger", "export", "--database", &home.database, "--output", &output]).expect(0);
     assert_eq!(fs::read_to_string(&output).unwrap(), exported);
-    assert_eq!(lictor(["ledger", "export", "--database", &database]).expect(0).stdout, exported);
+    assert_eq!(lictor(["ledger", "export", "--database", &home.database]).expect(0).stdout, exported);
     let stranger = Uuid::nil().to_string();
-    lictor(["ledger", "export", "--database", &database, "--org", &stranger]).expect(2);
+    lictor(["ledger", "export", "--database", &home.database, "--org", &stranger]).expect(2);
     let missing = folder.path().join("missing.db");
     lictor(["ledger", "export", "--database", &missing.display().to_string()]).expect(2);
     assert!(!missing.exists(), "looking for a database makes none");
@@ -166,7 +167,8 @@ async fn an_auditor_finds_every_kind_of_forgery() {
 #[tokio::test]
 async fn the_guide_for_auditors_works_as_written() {
     let folder = tempfile::tempdir().unwrap();
-    let server = server(folder.path());
+    let home = Home::on_files();
+    let server = server(&home, folder.path());
     let owner = server.owner().await;
     decide(&owner, 300).await;
     sign(&owner).await;
