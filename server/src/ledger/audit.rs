@@ -269,9 +269,10 @@ impl Audit {
             return match sizes(Some(true)).find(|held| *held > failed) {
                 // Who signed both said of one ledger that it begins in two ways.
                 Some(other) => Finding::Forked { one: failed, other },
-                None => {
-                    Finding::Rewritten { checkpoint: failed, good: sizes(Some(true)).next_back().unwrap_or(0) }
-                }
+                None => Finding::Rewritten {
+                    checkpoint: failed,
+                    good: sizes(Some(true)).next_back().unwrap_or(0),
+                },
             };
         }
         match (&self.broken, sizes(None).next_back()) {
