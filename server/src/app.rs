@@ -25,8 +25,8 @@ use crate::memory::fill::{fill, fill_and_activate};
 use crate::memory::snapshots::SnapshotError;
 use crate::memory::{Past, Snapshots};
 use crate::policies::InForce;
-use crate::rollout::{RolloutError, compile, interpreted};
-use crate::sequencer::{self, Parts, Queue};
+use crate::rollout::{Kept, RolloutError, compile, interpreted};
+use crate::sequencer::{self, Compile, Parts, Queue};
 use crate::vault::Vault;
 
 /// Passwords that may be hashed at once; each takes 19 MiB and a core for some time.
@@ -86,7 +86,7 @@ pub struct Org {
     /// The way to its sequencer.
     pub queue: Arc<Queue>,
     /// Policies change one after the other.
-    pub rollout: Mutex<()>,
+    pub rollout: Mutex<Kept>,
     /// Its ledger, to be folded.
     pub past: Past,
     /// Signs its ledger, and proves what is in it.
@@ -238,7 +238,7 @@ impl App {
             store,
             clock: Arc::clone(clock),
             vault: Arc::clone(vault),
-            compile: Box::new(|policies| Box::pin(interpreted(policies))),
+            compile: following(),
         };
         let (queue, task) = sequencer::start(parts, memory);
         let queue = Arc::new(queue);
@@ -246,7 +246,7 @@ impl App {
             view,
             checkpointer: Checkpointer::new(id, &self.checkpoints, Arc::clone(&queue)),
             queue,
-            rollout: Mutex::new(()),
+            rollout: Mutex::default(),
             past,
             snapshots,
             filling: Mutex::default(),
@@ -396,6 +396,15 @@ async fn end((org, task): Sequencer) {
             tracing::warn!(org = %org.view.id, error, "the last snapshot of memory was not kept");
         }
     }
+}
+
+/// Compiles what other servers put in force, with what is kept from one set to the next.
+fn following() -> Compile {
+    let kept = Arc::<Mutex<Kept>>::default();
+    Box::new(move |policies| {
+        let kept = Arc::clone(&kept);
+        Box::pin(async move { interpreted(&mut *kept.lock().await, policies).await })
+    })
 }
 
 /// Rules whose memories were being filled when the server ended decide from now on: all is remembered again. Not if
