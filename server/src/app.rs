@@ -15,6 +15,7 @@ use crate::accounts::keys::Keyring;
 use crate::accounts::logins::Logins;
 use crate::accounts::tokens::Tokens;
 use crate::agents::Directory;
+use crate::checkpoints::{CHECKPOINT_EVERY, CheckpointError, Checkpointer, KeyFile, Shared, Sink};
 use crate::clock::Clock;
 use crate::db::{Database, OrgRows, Store, StoreError};
 use crate::draft::{Draft, Memory, View};
@@ -72,6 +73,7 @@ pub struct App {
     pub logging_in: Semaphore,
     /// Since when it runs.
     pub started: Instant,
+    checkpoints: Shared,
     orgs: RwLock<HashMap<Uuid, Arc<Org>>>,
     sequencers: Mutex<Vec<Sequencer>>,
 }
@@ -87,6 +89,8 @@ pub struct Org {
     pub rollout: Mutex<Kept>,
     /// Its ledger, to be folded.
     pub past: Past,
+    /// Signs its ledger, and proves what is in it.
+    pub checkpointer: Checkpointer,
     snapshots: Snapshots,
     /// Fills memories for the policies in force.
     filling: Mutex<Option<JoinHandle<()>>>,
@@ -182,7 +186,16 @@ impl App {
         database: Arc<Database>,
         vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
+        key_file: Option<Arc<KeyFile>>,
+        sink: Arc<Sink>,
     ) -> Result<Arc<App>, LoadError> {
+        let checkpoints = Shared {
+            database: Arc::clone(&database),
+            vault: Arc::clone(&vault),
+            clock: Arc::clone(&clock),
+            key_file,
+            sink,
+        };
         let app = App {
             keys: Arc::new(Keyring::new(database.live_keys().await?)),
             tokens: Tokens::new(vault.token_secret()),
@@ -193,6 +206,7 @@ impl App {
             hashing: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
             logging_in: Semaphore::new(LOGINS_AT_ONCE),
             started: Instant::now(),
+            checkpoints,
             orgs: RwLock::default(),
             sequencers: Mutex::default(),
         };
@@ -227,9 +241,11 @@ impl App {
             compile: following(),
         };
         let (queue, task) = sequencer::start(parts, memory);
+        let queue = Arc::new(queue);
         let org = Arc::new(Org {
             view,
-            queue: Arc::new(queue),
+            checkpointer: Checkpointer::new(id, &self.checkpoints, Arc::clone(&queue)),
+            queue,
             rollout: Mutex::default(),
             past,
             snapshots,
@@ -274,9 +290,10 @@ impl App {
         self.orgs.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// Whether every org has a sequencer that takes work.
+    /// Whether every org has a sequencer that takes work, and a ledger that is what was signed of it.
     pub fn can_decide(&self) -> bool {
-        self.orgs.read().unwrap_or_else(PoisonError::into_inner).values().all(|org| org.queue.is_served())
+        let orgs = self.orgs.read().unwrap_or_else(PoisonError::into_inner);
+        orgs.values().all(|org| org.queue.is_served() && org.checkpointer.is_sound())
     }
 
     /// Lets all sequencers finish what waits, and end.
@@ -309,6 +326,28 @@ impl App {
                         tracing::warn!(org = %org.view.id, error, "a snapshot of memory was not made");
                     }
                     made.insert(org.view.id, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Signs every ledger from time to time, for as long as it is polled.
+    pub async fn make_checkpoints_now_and_then(self: Arc<App>) {
+        loop {
+            self.make_checkpoints().await;
+            tokio::time::sleep(CHECKPOINT_EVERY).await;
+        }
+    }
+
+    /// Signs every ledger in which something happened.
+    pub async fn make_checkpoints(&self) {
+        for org in self.all() {
+            match org.checkpointer.advance().await {
+                // It says so itself, louder.
+                Ok(_) | Err(CheckpointError::Unsound(_)) => {}
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(org = %org.view.id, error, "a checkpoint was not made");
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! Every setting, its default and its unit.
 
+use std::path::PathBuf;
+
 use crate::db::AddressError;
 
 /// What the server needs to know before it starts.
@@ -15,6 +17,10 @@ pub struct Config {
     pub owner_password: Option<String>,
     /// 64 hexadecimal digits (`LICTOR_MASTER_KEY`); kept in a file beside the database if none, which PostgreSQL has not.
     pub master_key: Option<String>,
+    /// A file of the keys that sign checkpoints (`LICTOR_LEDGER_KEY_FILE`); made and kept in the database if none.
+    pub ledger_key_file: Option<PathBuf>,
+    /// A file that every checkpoint is appended to (`LICTOR_CHECKPOINT_FILE`), best on another disk.
+    pub checkpoint_file: Option<PathBuf>,
     /// Connections that may be open at once; further ones wait to be accepted.
     pub max_connections: usize,
 }
@@ -27,6 +33,8 @@ impl Default for Config {
             owner_email: None,
             owner_password: None,
             master_key: None,
+            ledger_key_file: None,
+            checkpoint_file: None,
             max_connections: 4_096,
         }
     }
@@ -60,6 +68,8 @@ impl Config {
             owner_email: set("LICTOR_OWNER_EMAIL"),
             owner_password: set("LICTOR_OWNER_PASSWORD"),
             master_key: set("LICTOR_MASTER_KEY"),
+            ledger_key_file: set("LICTOR_LEDGER_KEY_FILE").map(PathBuf::from),
+            checkpoint_file: set("LICTOR_CHECKPOINT_FILE").map(PathBuf::from),
             max_connections: default.max_connections,
         }
     }

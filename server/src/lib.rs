@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod agents;
 pub mod app;
 pub mod canonical;
+pub mod checkpoints;
 pub mod clock;
 pub mod config;
 pub mod db;
@@ -37,6 +38,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use app::{App, LoadError};
+use checkpoints::{KeyFile, Sink};
 use clock::{Clock, SystemClock};
 use config::{Config, ConfigError};
 use db::{Address, Database, Lock, StoreError};
@@ -70,6 +72,12 @@ pub enum ServeError {
     /// The master key can't be had.
     #[error(transparent)]
     Vault(#[from] vault::OpenError),
+    /// The key of the ledgers can't be had.
+    #[error(transparent)]
+    LedgerKey(#[from] checkpoints::KeyError),
+    /// Checkpoints can't be sent out.
+    #[error(transparent)]
+    Checkpoints(#[from] checkpoints::SinkError),
     /// The first org can't be made.
     #[error(transparent)]
     FirstStart(#[from] FirstStartError),
@@ -108,6 +116,8 @@ impl Server {
             TcpListener::bind(&address).await.map_err(|source| ServeError::Listen { address, source })?;
         let address = listener.local_addr()?;
         let vault = Arc::new(Vault::open(config.master_key.as_deref(), database.key_file().as_deref())?);
+        let key_file = config.ledger_key_file.as_deref().map(KeyFile::open).transpose()?.map(Arc::new);
+        let sink = Arc::new(Sink::open(config.checkpoint_file.as_deref())?);
         let lock = Lock::take(&database)?;
         let database = Arc::new(Database::open(&database).await?);
         // Of several servers that start on an empty database, one makes the first org.
@@ -117,7 +127,7 @@ impl Server {
             false => None,
         };
         drop(alone);
-        let app = App::load(database, vault, clock).await?;
+        let app = App::load(database, vault, clock, key_file, sink).await?;
         let (stop, stopping) = watch::channel(false);
         let router = http::router(Arc::clone(&app));
         let shared = Arc::clone(&app);
@@ -127,6 +137,7 @@ impl Server {
         let upkeep = vec![
             tokio::spawn(Arc::clone(&app).flush_key_uses_now_and_then()),
             tokio::spawn(Arc::clone(&app).make_snapshots_now_and_then()),
+            tokio::spawn(Arc::clone(&app).make_checkpoints_now_and_then()),
             tokio::spawn(Arc::clone(&app).follow_other_servers()),
         ];
         Ok(Server { address, credentials, app, stop, listening, upkeep, lock })
@@ -153,6 +164,7 @@ impl Server {
             let _ = task.await;
         }
         app.stop().await;
+        app.make_checkpoints().await;
         app.flush_key_uses().await;
         let database = Arc::clone(&app.database);
         drop(app);

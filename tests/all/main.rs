@@ -19,6 +19,7 @@ mod fmt;
 #[allow(dead_code, reason = "shared with the tests of the server")]
 mod home;
 mod layering;
+mod ledger;
 mod readme;
 mod replay;
 mod running;

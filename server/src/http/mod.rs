@@ -38,7 +38,7 @@ use crate::app::App;
 use crate::ids;
 use body::Unread;
 use platform::plain::{self, Plain};
-use platform::{agents, auth as accounts, decisions, incidents, ledger, logs, orgs, policies};
+use platform::{agents, auth as accounts, decisions, incidents, ledger, logs, orgs, policies, proofs};
 use problem::{FieldProblem, Problem, ProblemBody, ProblemError};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -87,6 +87,11 @@ pub fn router(app: Arc<App>) -> Router {
         .routes(routes!(incidents::ignore))
         .routes(routes!(incidents::reactivate))
         .routes(routes!(ledger::list_entries))
+        .routes(routes!(proofs::checkpoint))
+        .routes(routes!(proofs::prove_inclusion))
+        .routes(routes!(proofs::prove_consistency))
+        .routes(routes!(proofs::list_ledger_keys, proofs::rotate_ledger_key))
+        .routes(routes!(proofs::export))
         // Governed execution.
         .routes(routes!(intents::declare_intent))
         .routes(routes!(intents::evaluate_intent))

@@ -292,6 +292,10 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, work: Work) -> Option<Told> {
             let changed = draft.change_incident(now_us, id, to, actor);
             Some(told(reply, changed))
         }
+        Work::LedgerKey(key, actor, reply) => {
+            draft.announce_ledger_key(now_us, &key, actor);
+            Some(told(reply, ()))
+        }
         // It was taken out before, or the turn was all that it needs.
         Work::Activate(..) | Work::Follow | Work::Stop => None,
     }

@@ -52,6 +52,7 @@ pub(super) enum Work {
     AddKey(Arc<ApiKey>, String, Reply<()>),
     RevokeKey(Uuid, String, Reply<()>),
     Incident(Uuid, Status, String, Reply<Result<Arc<Incident>, Refused>>),
+    LedgerKey(String, String, Reply<()>),
     /// Takes over what other servers wrote.
     Follow,
     Stop,
@@ -84,6 +85,7 @@ impl Work {
             Work::Activate(_, reply) => reply.is_closed(),
             Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) => reply.is_closed(),
             Work::Incident(_, _, _, reply) => reply.is_closed(),
+            Work::LedgerKey(_, _, reply) => reply.is_closed(),
             Work::Follow | Work::Stop => false,
         }
     }
@@ -193,6 +195,11 @@ impl Queue {
     /// Makes a key good.
     pub async fn add_key(&self, key: Arc<ApiKey>, actor: String) -> Result<(), Unavailable> {
         self.submit(|reply| Work::AddKey(key, actor, reply)).await
+    }
+
+    /// Says in the ledger which key its checkpoints are to be signed with.
+    pub async fn announce_ledger_key(&self, key: String, actor: String) -> Result<(), Unavailable> {
+        self.submit(|reply| Work::LedgerKey(key, actor, reply)).await
     }
 
     /// Makes a key worthless.

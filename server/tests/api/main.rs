@@ -15,5 +15,6 @@ mod ledger;
 mod logs;
 mod memory;
 mod policies;
+mod proofs;
 mod several;
 mod start;

@@ -33,7 +33,7 @@ pub struct EntryBody {
     hash: String,
     /// The hash of the entry before; zeros for the first.
     prev_hash: String,
-    /// An event's kind, or `policy`, `key`, `incident`, `org`.
+    /// An event's kind, or `policy`, `key`, `ledger_key`, `incident`, `org`.
     kind: String,
     /// The API that took it.
     source: String,

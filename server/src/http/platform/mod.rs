@@ -11,3 +11,4 @@ pub mod logs;
 pub mod orgs;
 pub mod plain;
 pub mod policies;
+pub mod proofs;
