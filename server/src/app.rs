@@ -14,6 +14,7 @@ use crate::accounts::logins::Logins;
 use crate::accounts::tokens::Tokens;
 use crate::agents::Directory;
 use crate::clock::Clock;
+use crate::config::Limits;
 use crate::db::{Database, OrgRows, Store, StoreError};
 use crate::draft::{Draft, Memory, View};
 use crate::incidents::Open;
@@ -47,6 +48,8 @@ pub type Sequencer = (Arc<Org>, JoinHandle<Memory>);
 /// What handlers share.
 #[derive(Debug)]
 pub struct App {
+    /// What callers may take of the server.
+    pub limits: Limits,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Holds the master key.
@@ -142,6 +145,7 @@ impl App {
         database: Arc<Database>,
         vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
+        limits: Limits,
     ) -> Result<(Arc<App>, Vec<Sequencer>), LoadError> {
         let keys = Arc::new(Keyring::new(database.live_keys().await?));
         let tokens = Tokens::new(vault.token_secret());
@@ -174,6 +178,7 @@ impl App {
             orgs.insert(org.view.id, org);
         }
         let app = App {
+            limits,
             clock,
             vault,
             database,

@@ -1,6 +1,8 @@
 //! Every setting, its default and its unit.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
 
 /// What the server needs to know before it starts.
 #[derive(Debug, Clone)]
@@ -15,8 +17,36 @@ pub struct Config {
     pub owner_password: Option<String>,
     /// 64 hexadecimal digits (`LICTOR_MASTER_KEY`); kept in a file beside the database if none.
     pub master_key: Option<String>,
-    /// Connections that may be open at once; further ones wait to be accepted.
-    pub max_connections: usize,
+    /// What callers may take of the server.
+    pub limits: Limits,
+}
+
+/// What callers may take of the server, so that nobody wears it down.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections that may be open at once (`LICTOR_MAX_CONNECTIONS`); further ones wait to be accepted.
+    pub connections: usize,
+    /// Of these, by one address (`LICTOR_MAX_CONNECTIONS_PER_ADDRESS`); further ones are closed at once.
+    pub connections_per_address: usize,
+    /// How long the head of a request may take to arrive (`LICTOR_HEAD_TIMEOUT_MS`), and how long a connection may
+    /// stay without a request.
+    pub head_timeout: Duration,
+    /// How long a whole body may take to arrive after the head (`LICTOR_BODY_TIMEOUT_MS`).
+    pub body_timeout: Duration,
+    /// How long an answer may wait for its reader to take a part of it (`LICTOR_WRITE_TIMEOUT_MS`).
+    pub write_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 4_096,
+            connections_per_address: 256,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(15),
+            write_timeout: Duration::from_secs(20),
+        }
+    }
 }
 
 impl Default for Config {
@@ -27,7 +57,7 @@ impl Default for Config {
             owner_email: None,
             owner_password: None,
             master_key: None,
-            max_connections: 4_096,
+            limits: Limits::default(),
         }
     }
 }
@@ -44,6 +74,9 @@ pub enum ConfigError {
     /// Not an e-mail address.
     #[error("LICTOR_OWNER_EMAIL `{0}` is not an e-mail address")]
     OwnerEmail(String),
+    /// Not a number, or one that makes no sense.
+    #[error("{0} `{1}` is not a whole number above 0")]
+    Number(&'static str, String),
     /// Too easy to guess.
     #[error("LICTOR_OWNER_PASSWORD must have at least 8 characters")]
     OwnerPassword,
@@ -51,17 +84,16 @@ pub enum ConfigError {
 
 impl Config {
     /// The defaults, overridden by what the environment says.
-    pub fn from_environment() -> Config {
-        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    pub fn from_environment() -> Result<Config, ConfigError> {
         let default = Config::default();
-        Config {
+        Ok(Config {
             listen: set("LICTOR_LISTEN").unwrap_or(default.listen),
             database: set("LICTOR_DATABASE").unwrap_or(default.database),
             owner_email: set("LICTOR_OWNER_EMAIL"),
             owner_password: set("LICTOR_OWNER_PASSWORD"),
             master_key: set("LICTOR_MASTER_KEY"),
-            max_connections: default.max_connections,
-        }
+            limits: Limits::from_environment()?,
+        })
     }
 
     /// The database's file.
@@ -92,6 +124,37 @@ impl Config {
             _ => Err(ConfigError::HalfAnOwner),
         }
     }
+}
+
+impl Limits {
+    fn from_environment() -> Result<Limits, ConfigError> {
+        let default = Limits::default();
+        let millis = |name, default: Duration| {
+            let millis = number(name, u64::try_from(default.as_millis()).unwrap_or(u64::MAX));
+            millis.map(Duration::from_millis)
+        };
+        Ok(Limits {
+            connections: number("LICTOR_MAX_CONNECTIONS", default.connections)?,
+            connections_per_address: number(
+                "LICTOR_MAX_CONNECTIONS_PER_ADDRESS",
+                default.connections_per_address,
+            )?,
+            head_timeout: millis("LICTOR_HEAD_TIMEOUT_MS", default.head_timeout)?,
+            body_timeout: millis("LICTOR_BODY_TIMEOUT_MS", default.body_timeout)?,
+            write_timeout: millis("LICTOR_WRITE_TIMEOUT_MS", default.write_timeout)?,
+        })
+    }
+}
+
+/// A variable of the environment that is set to something.
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn number<T: FromStr + PartialOrd + From<u8>>(name: &'static str, default: T) -> Result<T, ConfigError> {
+    let Some(text) = set(name) else { return Ok(default) };
+    let number = text.parse().ok().filter(|number| *number > T::from(0));
+    number.ok_or(ConfigError::Number(name, text))
 }
 
 fn looks_like_email(text: &str) -> bool {

@@ -43,8 +43,8 @@ use db::{Database, Lock, StoreError};
 use first_start::{Credentials, FirstStartError, first_start};
 use vault::Vault;
 
-/// How long requests in flight may take once the server is told to stop.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long requests in flight may take once the server is told to stop, so that it ends within 10 s.
+const DRAIN: Duration = Duration::from_secs(8);
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -115,13 +115,11 @@ impl Server {
             true => first_start(&database, &vault, clock.as_ref(), owner).await?,
             false => None,
         };
-        let (app, sequencers) = App::load(database, vault, clock).await?;
+        let (app, sequencers) = App::load(database, vault, clock, config.limits).await?;
         let (stop, stopping) = watch::channel(false);
         let router = http::router(Arc::clone(&app));
         let shared = Arc::clone(&app);
-        let listening =
-            http::listen::serve(listener, shared, router, config.max_connections, DRAIN, stopping);
-        let listening = tokio::spawn(listening);
+        let listening = tokio::spawn(http::listen::serve(listener, shared, router, DRAIN, stopping));
         let upkeep = vec![
             tokio::spawn(Arc::clone(&app).flush_key_uses_now_and_then()),
             tokio::spawn(Arc::clone(&app).make_snapshots_now_and_then()),

@@ -19,4 +19,5 @@ mod layering;
 mod readme;
 mod replay;
 mod running;
+mod slow_connections;
 mod templates;

@@ -72,6 +72,12 @@ impl Server {
         Client { http: reqwest::Client::new(), base: self.base.clone(), credential: None }
     }
 
+    /// A client that has said nothing about itself, with a new connection for each request.
+    pub(crate) fn client_without_keep_alive(&self) -> Client {
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        Client { http, ..self.client() }
+    }
+
     /// A client logged in as the owner.
     pub(crate) async fn owner(&self) -> Client {
         let client = self.client();

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
@@ -15,7 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use utoipa::PartialSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
@@ -33,12 +32,12 @@ pub const POLICY_BYTES: usize = 4 * MIB;
 const MAX_DEPTH: usize = 128;
 /// Faults of one body that are named.
 const MAX_FAULTS: usize = 16;
-/// How long a body may take to arrive.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is read and thrown away of a body that nobody wants.
 const DRAIN_BYTES: usize = 64 * MIB;
-/// How long that may take.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// When a body has to be there, whoever reads it.
+#[derive(Debug, Clone, Copy)]
+pub struct Due(pub Instant);
 
 /// The body as text that is JSON, of at most `LIMIT` bytes and [`MAX_DEPTH`] levels.
 #[derive(Debug)]
@@ -192,7 +191,8 @@ fn refuse_deep(text: &str) -> Result<(), Problem> {
 
 async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
     let announced = announced(request.headers());
-    whole(&mut request.into_body(), announced, limit).await
+    let due = *request.extensions().get::<Due>().ok_or_else(Problem::internal)?;
+    whole(&mut request.into_body(), announced, limit, due).await
 }
 
 /// How long a body will be, if its sender says so.
@@ -201,7 +201,12 @@ pub fn announced(headers: &HeaderMap) -> Option<usize> {
 }
 
 /// A body to its end, in time.
-pub async fn whole<B>(body: &mut B, announced: Option<usize>, limit: usize) -> Result<Bytes, Problem>
+pub async fn whole<B>(
+    body: &mut B,
+    announced: Option<usize>,
+    limit: usize,
+    Due(due): Due,
+) -> Result<Bytes, Problem>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
@@ -234,7 +239,7 @@ where
     // What is there already needs no clock.
     match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
         Poll::Ready(read) => read,
-        Poll::Pending => timeout(READ_TIMEOUT, reading).await.unwrap_or_else(|_| Err(Problem::timeout())),
+        Poll::Pending => timeout_at(due, reading).await.unwrap_or_else(|_| Err(Problem::timeout())),
     }
 }
 
@@ -253,7 +258,7 @@ impl Unread {
     }
 
     /// Reads what is left. Tells whether that was all of it.
-    pub async fn drain(self) -> bool {
+    pub async fn drain(self, Due(due): Due) -> bool {
         if body_is_over(&self.0) {
             return true;
         }
@@ -269,7 +274,7 @@ impl Unread {
             }
             true
         };
-        timeout(DRAIN_TIMEOUT, reading).await.unwrap_or(false)
+        timeout_at(due, reading).await.unwrap_or(false)
     }
 }
 

@@ -1,6 +1,7 @@
-//! The accept loop: a cap on connections, deadlines for headers and for writes, and an end that lets requests finish.
+//! The accept loop: caps on connections, deadlines for heads and for answers, and an end that lets requests finish.
 
 use std::convert::Infallible;
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,27 +14,31 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::answer;
+use super::peers::Peers;
 use super::progress::Progress;
 use crate::app::App;
+use crate::config::Limits;
 
-/// How long a client may take to send the head of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a client may let an answer wait without reading any of it.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait when the system gives no connection (it has no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What a connection holds of a request or an answer at most, and so the longest head.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// What a reader has to take of an answer in the time that it may wait.
+const LEAST_READ: usize = 16 * 1024;
+/// Descriptors that are kept for the database and what else is not a connection.
+const OTHER_DESCRIPTORS: usize = 128;
 
 /// Serves connections until told to stop, then lets those in flight finish for at most `drain`.
 pub async fn serve(
     listener: TcpListener,
     app: Arc<App>,
     router: Router,
-    max_connections: usize,
     drain: Duration,
     stopping: watch::Receiver<bool>,
 ) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(max_connections));
+    let places = Arc::new(Semaphore::new(affordable(app.limits.connections)));
+    let peers = Arc::new(Peers::default());
     loop {
         let place = tokio::select! {
             place = Arc::clone(&places).acquire_owned() => place,
@@ -44,20 +49,24 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
             () = told_to_stop(stopping.clone()) => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        let Some(admitted) = peers.admit(address.ip(), app.limits.connections_per_address) else {
+            tracing::debug!(%address, "an address has too many connections");
+            continue;
+        };
         let connection = graceful.watch(connection(stream, Arc::clone(&app), router.clone()));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
-            drop(place);
+            drop((place, admitted));
         });
     }
     drop(listener);
@@ -69,6 +78,27 @@ pub async fn serve(
 async fn told_to_stop(mut stopping: watch::Receiver<bool>) {
     // A server that is gone has stopped as well.
     let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// How many connections there can be, as each needs a descriptor.
+fn affordable(wanted: usize) -> usize {
+    let Some(descriptors) = max_descriptors() else { return wanted };
+    let affordable = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(1);
+    if affordable < wanted {
+        tracing::warn!(
+            wanted,
+            affordable,
+            "the system allows few open files, so there can be few connections"
+        );
+    }
+    affordable.min(wanted)
+}
+
+/// How many files and connections this process may have open, where the system says so.
+fn max_descriptors() -> Option<usize> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let open_files = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    open_files.split_whitespace().next()?.parse().ok()
 }
 
 fn connection(
@@ -87,6 +117,7 @@ fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps small packets back");
     }
+    let Limits { head_timeout, write_timeout, .. } = app.limits;
     let shared = Arc::new((app, router));
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let shared = Arc::clone(&shared);
@@ -94,8 +125,9 @@ fn connection(
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(head_timeout)
+        .max_buf_size(BUFFER_BYTES)
         // Answers are short: copied behind their heads they go out by a plain write.
         .writev(false)
-        .serve_connection(TokioIo::new(Progress::new(stream, WRITE_TIMEOUT)), service)
+        .serve_connection(TokioIo::new(Progress::new(stream, write_timeout, LEAST_READ)), service)
 }

@@ -3,10 +3,12 @@
 pub mod acting;
 pub mod auth;
 pub mod body;
+pub mod documentation;
 pub mod intents;
 pub mod listen;
 pub mod members;
 pub mod operations;
+pub mod peers;
 pub mod platform;
 pub mod problem;
 pub mod progress;
@@ -25,21 +27,21 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use utoipa_swagger_ui::SwaggerUi;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::ids;
-use body::Unread;
+use body::{Due, Unread};
+use documentation::Documentation;
 use platform::plain::{self, Plain};
 use platform::{agents, auth as accounts, decisions, incidents, ledger, logs, orgs, policies};
-use problem::{FieldProblem, Problem, ProblemBody, ProblemError};
+use problem::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id of a request that is taken from its caller.
@@ -49,18 +51,9 @@ const MAX_REQUEST_ID: usize = 128;
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
-/// What the documentation says before the routes.
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "Lictor", description = "A policy engine that governs AI agents: rules in, decisions out, and a ledger."),
-    components(schemas(ProblemBody, ProblemError, FieldProblem)),
-    security(("bearer" = []))
-)]
-struct Documentation;
-
 /// Every route.
 pub fn router(app: Arc<App>) -> Router {
-    let (router, mut api) = OpenApiRouter::with_openapi(Documentation::openapi())
+    let (router, api) = OpenApiRouter::with_openapi(Documentation::openapi())
         // Operations.
         .routes(routes!(operations::health))
         // The platform: accounts.
@@ -92,13 +85,8 @@ pub fn router(app: Arc<App>) -> Router {
         .routes(routes!(intents::evaluate_intent))
         .with_state(app)
         .split_for_parts();
-    let bearer = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .description(Some("An API key or an access token"))
-        .build();
-    api.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(bearer));
     router
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", api))
+        .merge(documentation::routes(api))
         .fallback(async || Problem::not_found("path"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(CatchPanicLayer::custom(panicked))
@@ -107,11 +95,12 @@ pub fn router(app: Arc<App>) -> Router {
 /// Answers a request, whatever it asks: gives it its id, and writes what every answer has.
 pub async fn answer(app: &App, router: &Router, mut request: hyper::Request<Incoming>) -> Response {
     let id = request_id(request.headers());
-    let (mut response, is_read) = match unless_it_panics(plain::answer(app, &mut request)).await {
+    let due = Due(Instant::now() + app.limits.body_timeout);
+    let (mut response, is_read) = match unless_it_panics(plain::answer(app, &mut request, due)).await {
         Ok(Plain::Answered { response, is_read }) => (response, is_read),
         Ok(Plain::Other(read)) => {
             let request = request.map(|rest| read.map_or_else(|| Body::new(rest), Body::from));
-            routed(router, request, &id).await
+            routed(router, request, &id, due).await
         }
         Err(panic) => (panicked(panic), false),
     };
@@ -129,11 +118,12 @@ pub async fn answer(app: &App, router: &Router, mut request: hyper::Request<Inco
 }
 
 /// The answer of the request's route, and whether all of the body was read.
-async fn routed(router: &Router, mut request: Request, id: &HeaderValue) -> (Response, bool) {
+async fn routed(router: &Router, mut request: Request, id: &HeaderValue, due: Due) -> (Response, bool) {
+    request.extensions_mut().insert(due);
     request.extensions_mut().insert(RequestId(text(id).to_owned()));
     let (request, unread) = Unread::hold(request);
     let Ok(response) = router.clone().oneshot(request).await;
-    (response, unread.drain().await)
+    (response, unread.drain(due).await)
 }
 
 async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {

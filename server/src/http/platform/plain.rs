@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::super::auth::Actor;
-use super::super::body::{announced, whole};
+use super::super::body::{Due, announced, whole};
 use super::super::problem::Problem;
 use super::decisions::{DecisionBody, SOURCE, answered, hypothetical};
 use super::head::Head;
@@ -36,12 +36,12 @@ pub enum Plain {
 }
 
 /// Answers a request if it is a usual one.
-pub async fn answer(app: &App, request: &mut Request<hyper::body::Incoming>) -> Plain {
+pub async fn answer(app: &App, request: &mut Request<hyper::body::Incoming>, due: Due) -> Plain {
     let is_asked = request.method() == Method::POST && request.uri().path() == SOURCE;
     let length = announced(request.headers()).filter(|length| *length <= MAX_FIELD_BYTES);
     let (true, Some(length)) = (is_asked, length) else { return Plain::Other(None) };
     let Some(actor) = Actor::by_key(app, request.headers()) else { return Plain::Other(None) };
-    let body = match whole(request.body_mut(), Some(length), MAX_FIELD_BYTES).await {
+    let body = match whole(request.body_mut(), Some(length), MAX_FIELD_BYTES, due).await {
         Ok(bytes) => bytes,
         Err(problem) => return Plain::Answered { response: problem.into_response(), is_read: false },
     };
