@@ -27,12 +27,12 @@ pub mod rollout;
 pub mod sequencer;
 pub mod vault;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -45,6 +45,12 @@ use vault::Vault;
 
 /// How long requests in flight may take once the server is told to stop, so that it ends within 10 s.
 const DRAIN: Duration = Duration::from_secs(8);
+
+/// Connections that may wait to be accepted: the system drops further ones, and their callers try again a second later.
+const BACKLOG: u32 = 4_096;
+
+/// What the system holds of an answer that nobody reads; it takes twice as much for itself.
+const SEND_BUFFER_BYTES: u32 = 128 * 1024;
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -105,8 +111,7 @@ impl Server {
         let path = config.database_path()?;
         let owner = config.owner()?;
         let address = config.listen.clone();
-        let listener =
-            TcpListener::bind(&address).await.map_err(|source| ServeError::Listen { address, source })?;
+        let listener = listen(&address).await.map_err(|source| ServeError::Listen { address, source })?;
         let address = listener.local_addr()?;
         let lock = Lock::take(&path)?;
         let database = Arc::new(Database::open(&path).await?);
@@ -159,6 +164,27 @@ impl Server {
         }
         drop(lock);
     }
+}
+
+/// Takes the first of these addresses that can be had.
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in lookup_host(address).await? {
+        let listening = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            // A server that is started again gets its address at once.
+            #[cfg(unix)]
+            socket.set_reuseaddr(true)?;
+            socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        };
+        match listening() {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
 }
 
 /// Runs a server until the process is asked to end (SIGTERM or SIGINT).
