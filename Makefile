@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help check test bless bench bench-instructions bench-peers differential fuzz run
+.PHONY: help check test test-beside-postgres bless bench bench-instructions bench-peers differential fuzz run
 
 # nextest is faster and says more about a failure; plain cargo runs the same tests.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
@@ -15,12 +15,17 @@ ifneq ($(shell cargo deny --version 2>/dev/null),)
 	cargo deny check
 endif
 
-test: ## every test
+test: ## every test, on SQLite and on a PostgreSQL that it starts
+	tests/postgres.sh $(MAKE) --no-print-directory test-beside-postgres
+
+test-beside-postgres: # LICTOR_TEST_POSTGRES names the PostgreSQL
 ifeq ($(NEXTEST),yes)
 	cargo nextest run --workspace --no-fail-fast
+	LICTOR_TEST_DATABASE=postgres cargo nextest run -p lictor-server --test api --no-fail-fast
 	cargo test --workspace --doc
 else
 	cargo test --workspace --no-fail-fast
+	LICTOR_TEST_DATABASE=postgres cargo test -p lictor-server --test api --no-fail-fast
 endif
 
 bless: ## rewrite what tests expect (.expected files); read the diff

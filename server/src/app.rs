@@ -1,6 +1,7 @@
 //! App: what handlers share, and how it is wired.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -37,13 +38,15 @@ const VERIFIED_AT_START: i64 = 16;
 
 /// How often it is looked whether a snapshot of memory is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked whether other servers wrote something.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// How often a snapshot of memory is made where something happened.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
 /// After so many entries one is made before that.
 const SNAPSHOT_ENTRIES: i64 = 50_000;
 
 /// An org and the task that decides for it.
-pub type Sequencer = (Arc<Org>, JoinHandle<Memory>);
+type Sequencer = (Arc<Org>, JoinHandle<Memory>);
 
 /// What handlers share.
 #[derive(Debug)]
@@ -69,6 +72,7 @@ pub struct App {
     /// Since when it runs.
     pub started: Instant,
     orgs: RwLock<HashMap<Uuid, Arc<Org>>>,
+    sequencers: Mutex<Vec<Sequencer>>,
 }
 
 /// An org that is served.
@@ -140,57 +144,93 @@ pub enum LoadError {
 }
 
 impl App {
-    /// Wires up what is in the database. The returned tasks are the sequencers; they end after [`App::stop`].
+    /// Wires up what is in the database.
     pub async fn load(
         database: Arc<Database>,
         vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
         limits: Limits,
-    ) -> Result<(Arc<App>, Vec<Sequencer>), LoadError> {
-        let keys = Arc::new(Keyring::new(database.live_keys().await?));
-        let tokens = Tokens::new(vault.token_secret());
-        let mut orgs = HashMap::new();
-        let mut tasks = Vec::new();
-        for rows in database.orgs(clock.now_us()).await? {
-            verify_end(&database, rows.id, rows.head).await?;
-            let past = Past::new(Arc::clone(&database) as Arc<dyn Store>, Arc::clone(&vault), rows.id);
-            let snapshots = Snapshots::new(Arc::clone(&database), Arc::clone(&vault), past.clone());
-            let (view, mut memory) = restore(rows, &snapshots).await?;
-            activate(&view, &mut memory, &vault, &keys, &database, clock.as_ref()).await?;
-            let view = Arc::new(view);
-            let parts = Parts {
-                view: Arc::clone(&view),
-                keys: Arc::clone(&keys),
-                store: Arc::clone(&database) as Arc<dyn Store>,
-                clock: Arc::clone(&clock),
-                vault: Arc::clone(&vault),
-            };
-            let (queue, task) = sequencer::start(parts, memory);
-            let org = Arc::new(Org {
-                view,
-                queue: Arc::new(queue),
-                rollout: Mutex::new(()),
-                past,
-                snapshots,
-                filling: Mutex::default(),
-            });
-            tasks.push((Arc::clone(&org), task));
-            orgs.insert(org.view.id, org);
-        }
+    ) -> Result<Arc<App>, LoadError> {
         let app = App {
             limits,
+            keys: Arc::new(Keyring::new(database.live_keys().await?)),
+            tokens: Tokens::new(vault.token_secret()),
             clock,
             vault,
             database,
-            keys,
-            tokens,
             logins: Logins::default(),
             hashing: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
             logging_in: Semaphore::new(LOGINS_AT_ONCE),
             started: Instant::now(),
-            orgs: RwLock::new(orgs),
+            orgs: RwLock::default(),
+            sequencers: Mutex::default(),
         };
-        Ok((Arc::new(app), tasks))
+        for id in app.database.org_ids().await? {
+            app.serve(id).await?;
+        }
+        Ok(Arc::new(app))
+    }
+
+    /// Begins to decide for an org that is in the database.
+    pub async fn serve(&self, id: Uuid) -> Result<Arc<Org>, LoadError> {
+        let App { database, vault, clock, keys, .. } = self;
+        let store = Arc::clone(database) as Arc<dyn Store>;
+        let past = Past::new(Arc::clone(&store), Arc::clone(vault), id);
+        let snapshots = Snapshots::new(Arc::clone(database), Arc::clone(vault), past.clone());
+        let (view, memory) = loop {
+            let turn = database.turn(id).await?;
+            let rows = database.org(id, clock.now_us()).await?;
+            verify_end(database, id, rows.head).await?;
+            drop(turn);
+            let (view, mut memory) = restore(rows, &snapshots).await?;
+            if activate(&view, &mut memory, self).await? {
+                break (Arc::new(view), memory);
+            }
+        };
+        let parts = Parts {
+            view: Arc::clone(&view),
+            keys: Arc::clone(keys),
+            store,
+            clock: Arc::clone(clock),
+            vault: Arc::clone(vault),
+        };
+        let (queue, task) = sequencer::start(parts, memory);
+        let org = Arc::new(Org {
+            view,
+            queue: Arc::new(queue),
+            rollout: Mutex::new(()),
+            past,
+            snapshots,
+            filling: Mutex::default(),
+        });
+        self.sequencers.lock().await.push((Arc::clone(&org), task));
+        self.orgs.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&org));
+        Ok(org)
+    }
+
+    /// Takes over what other servers write, for as long as it is polled.
+    pub async fn follow_other_servers(self: Arc<App>) {
+        while self.database.is_shared() {
+            tokio::time::sleep(FOLLOW_EVERY).await;
+            if let Err(error) = self.follow().await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "what other servers wrote can't be seen");
+            }
+        }
+    }
+
+    async fn follow(&self) -> Result<(), LoadError> {
+        for (id, next_seq) in self.database.heads().await? {
+            match self.org(id) {
+                Some(org) if org.view.next_seq() != next_seq => org.queue.follow(),
+                Some(_) => {}
+                None => {
+                    self.keys.replace(id, self.database.live_keys_of(id).await?);
+                    self.serve(id).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// An org by its id.
@@ -204,9 +244,12 @@ impl App {
     }
 
     /// Lets all sequencers finish what waits, and end.
-    pub fn stop(&self) {
+    pub async fn stop(&self) {
         for org in self.all() {
             org.queue.stop();
+        }
+        for sequencer in std::mem::take(&mut *self.sequencers.lock().await) {
+            end(sequencer).await;
         }
     }
 
@@ -261,7 +304,7 @@ impl App {
 }
 
 /// A sequencer that ended: what it remembered is kept, so that the next start need not fold it.
-pub async fn end((org, task): Sequencer) {
+async fn end((org, task): Sequencer) {
     org.replace_filling(None).await;
     let memory = match task.await {
         Ok(memory) => memory,
@@ -280,26 +323,24 @@ pub async fn end((org, task): Sequencer) {
     }
 }
 
-/// Rules whose memories were being filled when the server ended decide from now on: all is remembered again.
-async fn activate(
-    view: &View,
-    memory: &mut Memory,
-    vault: &Vault,
-    keys: &Keyring,
-    database: &Database,
-    clock: &dyn Clock,
-) -> Result<(), LoadError> {
+/// Rules whose memories were being filled when the server ended decide from now on: all is remembered again. Not if
+/// another server moved the ledger meanwhile.
+async fn activate(view: &View, memory: &mut Memory, app: &App) -> Result<bool, LoadError> {
     if view.in_force().filling.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
-    let mut draft = Draft::new(view, memory, vault);
-    draft.activate(clock.now_us(), Memories::default());
+    let turn = app.database.turn(view.id).await?;
+    if turn.head.is_some_and(|head| head != memory.head) {
+        return Ok(false);
+    }
+    let mut draft = Draft::new(view, memory, &app.vault);
+    draft.activate(app.clock.now_us(), Memories::default());
     let (batch, new) = draft.finish();
     if let Some(batch) = batch {
-        database.commit(batch).await?;
+        app.database.commit(turn, batch).await?;
     }
-    new.publish(view, keys, memory);
-    Ok(())
+    new.publish(view, &app.keys, memory);
+    Ok(true)
 }
 
 async fn restore(rows: OrgRows, snapshots: &Snapshots) -> Result<(View, Memory), LoadError> {
@@ -327,6 +368,7 @@ async fn restore(rows: OrgRows, snapshots: &Snapshots) -> Result<(View, Memory),
         created_at_us: rows.created_at_us,
         directory: Directory::new(rows.agents),
         in_force: RwLock::new(Arc::new(InForce::new(Arc::new(policies), generation, rows.filling))),
+        next_seq: AtomicI64::new(rows.head.next_seq),
     };
     Ok((view, Memory { head: rows.head, incidents, tasks: HashMap::new(), memories }))
 }

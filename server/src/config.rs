@@ -1,21 +1,22 @@
 //! Every setting, its default and its unit.
 
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+
+use crate::db::AddressError;
 
 /// What the server needs to know before it starts.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where it listens, as `host:port`. Port 0 takes any free one.
     pub listen: String,
-    /// The database: `sqlite:///abs/path.db`, `sqlite://relative.db`, or a path.
+    /// The database: `sqlite:///abs/path.db`, `sqlite://relative.db`, a path, or `postgres://user:password@host/name`.
     pub database: String,
     /// The owner that the first start makes (`LICTOR_OWNER_EMAIL`); made up and printed if none.
     pub owner_email: Option<String>,
     /// The owner's password (`LICTOR_OWNER_PASSWORD`); made up and printed if none.
     pub owner_password: Option<String>,
-    /// 64 hexadecimal digits (`LICTOR_MASTER_KEY`); kept in a file beside the database if none.
+    /// 64 hexadecimal digits (`LICTOR_MASTER_KEY`); kept in a file beside the database if none, which PostgreSQL has not.
     pub master_key: Option<String>,
     /// What callers may take of the server.
     pub limits: Limits,
@@ -65,9 +66,9 @@ impl Default for Config {
 /// A setting can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Not a database of a kind that is there.
-    #[error("the database `{0}` is not of a kind that this server knows: use `sqlite:///path/to/file.db`")]
-    Database(String),
+    /// Not the address of a database.
+    #[error(transparent)]
+    Database(#[from] AddressError),
     /// Half an owner.
     #[error("LICTOR_OWNER_EMAIL and LICTOR_OWNER_PASSWORD belong together: set both or neither")]
     HalfAnOwner,
@@ -94,24 +95,6 @@ impl Config {
             master_key: set("LICTOR_MASTER_KEY"),
             limits: Limits::from_environment()?,
         })
-    }
-
-    /// The database's file.
-    pub fn database_path(&self) -> Result<PathBuf, ConfigError> {
-        let text = self.database.as_str();
-        let path = match text.strip_prefix("sqlite:") {
-            Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
-            None if text.contains("://") => return Err(ConfigError::Database(text.to_owned())),
-            None => text,
-        };
-        if path.is_empty() { Err(ConfigError::Database(text.to_owned())) } else { Ok(PathBuf::from(path)) }
-    }
-
-    /// Where the master key is kept if none is configured.
-    pub fn key_file(database: &Path) -> PathBuf {
-        let mut name = database.as_os_str().to_owned();
-        name.push(".key");
-        PathBuf::from(name)
     }
 
     /// The owner for a first start, if one is configured.
@@ -167,17 +150,6 @@ fn looks_like_email(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn databases_are_paths_or_sqlite_urls() {
-        let path =
-            |database: &str| Config { database: database.to_owned(), ..Config::default() }.database_path();
-        assert_eq!(path("sqlite:///var/lib/a.db"), Ok(PathBuf::from("/var/lib/a.db")));
-        assert_eq!(path("sqlite://a.db"), Ok(PathBuf::from("a.db")));
-        assert_eq!(path("./a.db"), Ok(PathBuf::from("./a.db")));
-        assert!(path("postgres://host/a").is_err());
-        assert!(path("sqlite://").is_err());
-    }
 
     #[test]
     fn an_owner_is_whole_or_absent() {

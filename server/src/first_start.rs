@@ -1,6 +1,7 @@
 //! The first start: one org, its owner, the policy `base`, and, if nobody said who owns it, credentials to print.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, RwLock};
 
 use lictor_engine::memory::Memories;
@@ -11,7 +12,7 @@ use crate::accounts::{Role, User, passwords};
 use crate::agents::Directory;
 use crate::canonical::Object;
 use crate::clock::Clock;
-use crate::db::{Change, Database, Store, StoreError};
+use crate::db::{Change, Database, Store, StoreError, Turn};
 use crate::draft::{Draft, Memory, PolicyChange, Refused, SYSTEM, View};
 use crate::incidents::Open;
 use crate::ledger::Head;
@@ -84,6 +85,7 @@ pub async fn first_start(
         created_at_us: now_us,
         directory: Directory::default(),
         in_force: RwLock::new(Arc::new(InForce::new(Arc::default(), Arc::new(compile(&[])?), Vec::new()))),
+        next_seq: AtomicI64::new(0),
     };
     let mut memory = Memory {
         head: Head::EMPTY,
@@ -117,7 +119,7 @@ pub async fn first_start(
     };
     draft.also(Change::User(Arc::new(user)));
     if let (Some(batch), _) = draft.finish() {
-        database.commit(batch).await?;
+        database.commit(Turn::alone(), batch).await?;
     }
     Ok(credentials)
 }

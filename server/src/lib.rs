@@ -39,7 +39,7 @@ use tokio::task::JoinHandle;
 use app::{App, LoadError};
 use clock::{Clock, SystemClock};
 use config::{Config, ConfigError};
-use db::{Database, Lock, StoreError};
+use db::{Address, Database, Lock, StoreError};
 use first_start::{Credentials, FirstStartError, first_start};
 use vault::Vault;
 
@@ -96,8 +96,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     listening: JoinHandle<()>,
     upkeep: Vec<JoinHandle<()>>,
-    sequencers: Vec<app::Sequencer>,
-    lock: Lock,
+    lock: Option<Lock>,
 }
 
 impl Server {
@@ -108,19 +107,22 @@ impl Server {
 
     /// Starts a server that goes by this clock.
     pub async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> Result<Server, ServeError> {
-        let path = config.database_path()?;
+        let database: Address = config.database.parse().map_err(ConfigError::from)?;
         let owner = config.owner()?;
         let address = config.listen.clone();
         let listener = listen(&address).await.map_err(|source| ServeError::Listen { address, source })?;
         let address = listener.local_addr()?;
-        let lock = Lock::take(&path)?;
-        let database = Arc::new(Database::open(&path).await?);
-        let vault = Arc::new(Vault::open(config.master_key.as_deref(), &Config::key_file(&path))?);
-        let credentials = match database.orgs(clock.now_us()).await?.is_empty() {
+        let vault = Arc::new(Vault::open(config.master_key.as_deref(), database.key_file().as_deref())?);
+        let lock = Lock::take(&database)?;
+        let database = Arc::new(Database::open(&database).await?);
+        // Of several servers that start on an empty database, one makes the first org.
+        let alone = database.alone().await?;
+        let credentials = match database.org_ids().await?.is_empty() {
             true => first_start(&database, &vault, clock.as_ref(), owner).await?,
             false => None,
         };
-        let (app, sequencers) = App::load(database, vault, clock, config.limits).await?;
+        drop(alone);
+        let app = App::load(database, vault, clock, config.limits).await?;
         let (stop, stopping) = watch::channel(false);
         let router = http::router(Arc::clone(&app));
         let shared = Arc::clone(&app);
@@ -128,8 +130,9 @@ impl Server {
         let upkeep = vec![
             tokio::spawn(Arc::clone(&app).flush_key_uses_now_and_then()),
             tokio::spawn(Arc::clone(&app).make_snapshots_now_and_then()),
+            tokio::spawn(Arc::clone(&app).follow_other_servers()),
         ];
-        Ok(Server { address, credentials, app, stop, listening, upkeep, sequencers, lock })
+        Ok(Server { address, credentials, app, stop, listening, upkeep, lock })
     }
 
     /// Where it listens.
@@ -144,7 +147,7 @@ impl Server {
 
     /// Stops accepting, finishes what is in flight, writes everything down and ends.
     pub async fn stop(self) {
-        let Server { app, stop, listening, upkeep, sequencers, lock, .. } = self;
+        let Server { app, stop, listening, upkeep, lock, .. } = self;
         // Nobody listens only if the accept loop ended already.
         let _ = stop.send(true);
         let _ = listening.await;
@@ -152,10 +155,7 @@ impl Server {
             task.abort();
             let _ = task.await;
         }
-        app.stop();
-        for sequencer in sequencers {
-            app::end(sequencer).await;
-        }
+        app.stop().await;
         app.flush_key_uses().await;
         let database = Arc::clone(&app.database);
         drop(app);

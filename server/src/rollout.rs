@@ -350,8 +350,14 @@ async fn roll_out(
     Ok(in_force)
 }
 
+/// The generation of these policies, with which the interpreter can answer.
+pub async fn interpreted(policies: Policies) -> Result<Arc<Generation>, RolloutError> {
+    let generation = off_the_request_path(move || plan(checked(&policies)?, &policies)).await?;
+    Ok(Arc::new(generation))
+}
+
 /// Compiles a generation on another thread, if anybody still holds it when its turn comes.
-fn code_for(generation: &Arc<Generation>, previous: Arc<Generation>) -> JoinHandle<()> {
+pub fn code_for(generation: &Arc<Generation>, previous: Arc<Generation>) -> JoinHandle<()> {
     let generation = Arc::clone(generation);
     tokio::spawn(async move {
         let work = move || {

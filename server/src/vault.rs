@@ -21,6 +21,11 @@ pub enum OpenError {
     /// The setting is not a key.
     #[error("LICTOR_MASTER_KEY must be 64 hexadecimal digits")]
     Malformed,
+    /// There is neither.
+    #[error(
+        "LICTOR_MASTER_KEY must be set with PostgreSQL: 64 hexadecimal digits, the same for every server"
+    )]
+    Missing,
     /// The file is not a key.
     #[error("{0} must hold 64 hexadecimal digits")]
     MalformedFile(PathBuf),
@@ -79,10 +84,11 @@ impl Vault {
     }
 
     /// The vault of the configured key, or of the key file beside the database, which is made if it is missing.
-    pub fn open(configured: Option<&str>, key_file: &Path) -> Result<Vault, OpenError> {
-        let master = match configured {
-            Some(text) => from_hex(text.trim()).ok_or(OpenError::Malformed)?,
-            None => key_from_file(key_file)?,
+    pub fn open(configured: Option<&str>, key_file: Option<&Path>) -> Result<Vault, OpenError> {
+        let master = match (configured, key_file) {
+            (Some(text), _) => from_hex(text.trim()).ok_or(OpenError::Malformed)?,
+            (None, Some(file)) => key_from_file(file)?,
+            (None, None) => return Err(OpenError::Missing),
         };
         Ok(Vault::new(&master))
     }

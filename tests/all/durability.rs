@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use lictor_server::db::Database;
+use lictor_server::db::{Address, Database};
 use lictor_server::ledger::{Head, StoredEntry, Verified, verify};
 use reqwest::Method;
 use serde::Deserialize;
@@ -391,7 +391,7 @@ impl Ledger {
     /// Reads the whole file, once no server runs on it: one chain from the first entry to the head, which holds
     /// everything that was ever acknowledged.
     async fn verify_file(&self, database: &Path, caller: &Caller) {
-        let database = Database::open(database).await.unwrap();
+        let database = Database::open(&Address::File(database.to_owned())).await.unwrap();
         let org = caller.org.parse().unwrap();
         let (mut head, mut ids) = (Head::EMPTY, HashMap::new());
         loop {

@@ -13,7 +13,7 @@ use lictor_engine::event::Event;
 use lictor_engine::generation::{Engine, Generation};
 use lictor_engine::memory::{Fate, Memories};
 use lictor_server::config::Config;
-use lictor_server::db::{Database, Store};
+use lictor_server::db::{Address, Database, Store};
 use lictor_server::memory::Past;
 use lictor_server::vault::Vault;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ async fn a_ledger_judged_again_gives_the_decisions_that_were_recorded() {
 /// Judges all events of a ledger again. No server runs on its file.
 pub(crate) async fn same_decisions(path: &Path, org: &str) {
     let begun = Instant::now();
-    let database = Arc::new(Database::open(path).await.unwrap());
+    let database = Arc::new(Database::open(&Address::File(path.to_owned())).await.unwrap());
     let vault = Arc::new(Vault::open(None, &Config::key_file(path)).unwrap());
     let past = Past::new(Arc::clone(&database) as Arc<dyn Store>, vault, org.parse().unwrap());
     let mut replay = Replay { database, past, policies: None, events: Vec::new(), hits: HashMap::new() };

@@ -117,6 +117,16 @@ impl Keyring {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key.hash, key);
     }
 
+    /// All live keys of an org, as another server committed them. What is known of their uses stays.
+    pub fn replace(&self, org: Uuid, live: Vec<ApiKey>) {
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let live: HashMap<_, _> = live.into_iter().map(|key| (key.hash, key)).collect();
+        keys.retain(|hash, key| key.org != org || live.contains_key(hash));
+        for (hash, key) in live {
+            keys.entry(hash).or_insert_with(|| Arc::new(key));
+        }
+    }
+
     /// Removes a key: from now on it is unknown.
     pub fn remove(&self, id: Uuid) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, key| key.id != id);

@@ -1,23 +1,24 @@
 //! Rows of agents.
 
-use sqlx::{FromRow, SqliteConnection, SqlitePool};
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::StoreError;
+use super::sql::{Pool, Transaction};
 use crate::agents::{Agent, Inactive};
 
-pub(super) async fn put(
-    connection: &mut SqliteConnection,
-    org: Uuid,
-    agent: &Agent,
-) -> Result<(), StoreError> {
+const COLUMNS: &str = "agent_id, agent_key, account_id, key_id, profile, declared, inactive, reason, revision, \
+                       registered_at, updated_at";
+
+pub(super) async fn put(transaction: &mut Transaction, org: Uuid, agent: &Agent) -> Result<(), StoreError> {
     let profile = serde_json::to_string(&agent.profile).map_err(|_| StoreError::Corrupt("agent"))?;
     let sql = "INSERT INTO agents (org_id, agent_id, agent_key, account_id, key_id, profile, declared, inactive, reason, \
                revision, registered_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
                ON CONFLICT (org_id, agent_id) DO UPDATE SET account_id = excluded.account_id, key_id = excluded.key_id, \
                profile = excluded.profile, declared = excluded.declared, inactive = excluded.inactive, \
                reason = excluded.reason, revision = excluded.revision, updated_at = excluded.updated_at";
-    sqlx::query(sql)
+    transaction
+        .query(sql)
         .bind(org)
         .bind(agent.id)
         .bind(&agent.key)
@@ -30,7 +31,7 @@ pub(super) async fn put(
         .bind(agent.revision)
         .bind(agent.registered_at_us)
         .bind(agent.updated_at_us)
-        .execute(connection)
+        .execute()
         .await?;
     Ok(())
 }
@@ -50,11 +51,16 @@ struct Row {
     updated_at: i64,
 }
 
-pub(super) async fn all(pool: &SqlitePool, org: Uuid) -> Result<Vec<Agent>, StoreError> {
-    let sql = "SELECT agent_id, agent_key, account_id, key_id, profile, declared, inactive, reason, revision, \
-               registered_at, updated_at FROM agents WHERE org_id = $1 ORDER BY agent_id";
-    let rows: Vec<Row> = sqlx::query_as(sql).bind(org).fetch_all(pool).await?;
+pub(super) async fn all(pool: &Pool, org: Uuid) -> Result<Vec<Agent>, StoreError> {
+    let query = pool.query("SELECT ").push(COLUMNS).push(" FROM agents WHERE org_id = ").push_bind(org);
+    let rows: Vec<Row> = query.push(" ORDER BY agent_id").all().await?;
     rows.into_iter().map(agent).collect()
+}
+
+pub(super) async fn find(pool: &Pool, org: Uuid, id: Uuid) -> Result<Option<Agent>, StoreError> {
+    let query = pool.query("SELECT ").push(COLUMNS).push(" FROM agents WHERE org_id = ").push_bind(org);
+    let row: Option<Row> = query.push(" AND agent_id = ").push_bind(id).optional().await?;
+    row.map(agent).transpose()
 }
 
 fn agent(row: Row) -> Result<Agent, StoreError> {

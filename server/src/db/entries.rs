@@ -1,38 +1,32 @@
 //! Rows of the ledger and of the payloads beside it.
 
-use std::sync::OnceLock;
-
 use lictor_dsl::number::Number;
-use sqlx::Arguments;
-use sqlx::query::Query;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, FromRow, SqlSafeStr, SqlStr, Sqlite, SqliteConnection};
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::sqlite::{Database, bytes32};
+use super::database::{Database, bytes32};
+use super::sql::{Insert, ROWS_AT_ONCE, Transaction};
 use crate::ledger::{Entry, StoredEntry};
 use crate::vault::Sealed;
 
-/// Rows written by one statement at most.
-const ROWS_AT_ONCE: usize = 64;
-
 static ENTRIES: Insert = Insert::new(
     "INSERT INTO entries (org_id, seq, entry_id, canonical, hash, prev_hash, kind, source, agent_id, task, actor, \
-     action, outcome, risk, at) VALUES ",
+     action, outcome, risk, at) VALUES",
     15,
+    "",
 );
 static PAYLOADS: Insert =
-    Insert::new("INSERT INTO payloads (org_id, entry_id, wrapped_key, ciphertext) VALUES ", 4);
+    Insert::new("INSERT INTO payloads (org_id, entry_id, wrapped_key, ciphertext) VALUES", 4, "");
 
 pub(super) async fn insert(
-    connection: &mut SqliteConnection,
+    transaction: &mut Transaction,
     org: Uuid,
     entries: Vec<Entry>,
 ) -> Result<(), StoreError> {
     let mut entries = entries.into_iter();
     while entries.len() > 0 {
-        let mut query = ENTRIES.rows(entries.len());
+        let mut query = transaction.insert(&ENTRIES, entries.len());
         for Entry { seq, id, canonical, hash, prev_hash, at_us, index } in entries.by_ref().take(ROWS_AT_ONCE)
         {
             query = query
@@ -52,52 +46,25 @@ pub(super) async fn insert(
                 .bind(index.risk.map(risk_column))
                 .bind(at_us);
         }
-        query.execute(&mut *connection).await?;
+        query.execute().await?;
     }
     Ok(())
 }
 
 pub(super) async fn insert_payloads(
-    connection: &mut SqliteConnection,
+    transaction: &mut Transaction,
     org: Uuid,
     payloads: Vec<(Uuid, Sealed)>,
 ) -> Result<(), StoreError> {
     let mut payloads = payloads.into_iter();
     while payloads.len() > 0 {
-        let mut query = PAYLOADS.rows(payloads.len());
+        let mut query = transaction.insert(&PAYLOADS, payloads.len());
         for (id, Sealed { wrapped_key, ciphertext, .. }) in payloads.by_ref().take(ROWS_AT_ONCE) {
             query = query.bind(org).bind(id).bind(wrapped_key).bind(ciphertext);
         }
-        query.execute(&mut *connection).await?;
+        query.execute().await?;
     }
     Ok(())
-}
-
-/// A statement for every number of rows: each waits for the database once however many rows it has, and stays
-/// prepared.
-struct Insert {
-    before_rows: &'static str,
-    columns: usize,
-    texts: [OnceLock<SqlStr>; ROWS_AT_ONCE],
-}
-
-impl Insert {
-    const fn new(before_rows: &'static str, columns: usize) -> Insert {
-        Insert { before_rows, columns, texts: [const { OnceLock::new() }; ROWS_AT_ONCE] }
-    }
-
-    /// For so many rows, or for as many as one statement writes.
-    fn rows(&self, count: usize) -> Query<'static, Sqlite, SqliteArguments> {
-        let count = count.clamp(1, ROWS_AT_ONCE);
-        let text = || {
-            let row = format!("({})", vec!["?"; self.columns].join(", "));
-            AssertSqlSafe(format!("{}{}", self.before_rows, vec![row; count].join(", "))).into_sql_str()
-        };
-        let known = self.texts.get(count - 1).map(|known| known.get_or_init(text).clone());
-        let mut values = SqliteArguments::default();
-        values.reserve(count * self.columns, 0);
-        sqlx::query_with(known.unwrap_or_else(text), values)
-    }
 }
 
 /// A risk, which lies in 0..1, as whole billionths.
@@ -141,7 +108,7 @@ impl Database {
     pub async fn entries(&self, org: Uuid, after: i64, limit: i64) -> Result<Vec<EntryRow>, StoreError> {
         let sql = "SELECT seq, entry_id, hash, prev_hash, canonical, kind, source, agent_id, task, actor, action, outcome, \
                    risk, at FROM entries WHERE org_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-        Ok(sqlx::query_as(sql).bind(org).bind(after).bind(limit).fetch_all(self.readers()).await?)
+        Ok(self.readers().query(sql).bind(org).bind(after).bind(limit).all().await?)
     }
 
     /// What is needed to verify the same entries.
@@ -152,8 +119,7 @@ impl Database {
         limit: i64,
     ) -> Result<Vec<StoredEntry>, StoreError> {
         let sql = "SELECT seq, canonical, hash, prev_hash FROM entries WHERE org_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-        let rows: Vec<StoredRow> =
-            sqlx::query_as(sql).bind(org).bind(after).bind(limit).fetch_all(self.readers()).await?;
+        let rows: Vec<StoredRow> = self.readers().query(sql).bind(org).bind(after).bind(limit).all().await?;
         rows.into_iter()
             .map(|(seq, canonical, hash, prev_hash)| {
                 let (hash, prev_hash) = (bytes32(&hash, "entry")?, bytes32(&prev_hash, "entry")?);
@@ -165,6 +131,6 @@ impl Database {
     /// The encrypted payload of an entry.
     pub async fn payload(&self, org: Uuid, entry: Uuid) -> Result<Option<PayloadRow>, StoreError> {
         let sql = "SELECT wrapped_key, ciphertext FROM payloads WHERE org_id = $1 AND entry_id = $2";
-        Ok(sqlx::query_as(sql).bind(org).bind(entry).fetch_optional(self.readers()).await?)
+        Ok(self.readers().query(sql).bind(org).bind(entry).optional().await?)
     }
 }

@@ -1,46 +1,55 @@
 //! Rows of incidents.
 
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::sqlite::Database;
+use super::database::Database;
+use super::sql::{Insert, Pool, ROWS_AT_ONCE, Transaction};
 use crate::incidents::{Incident, Status, severity_named};
 use lictor_engine::decision::Severity;
 
 const COLUMNS: &str = "incident_id, rule, fold_key, severity, status, agent_id, task, title, hits, first_seen, last_seen, \
                        fold_until, witnesses, earlier";
 
+static PUT: Insert = Insert::new(
+    "INSERT INTO incidents (org_id, incident_id, rule, fold_key, severity, status, agent_id, task, title, hits, \
+     first_seen, last_seen, fold_until, witnesses, earlier) VALUES",
+    15,
+    "ON CONFLICT (org_id, incident_id) DO UPDATE SET severity = excluded.severity, status = excluded.status, \
+     title = excluded.title, hits = excluded.hits, last_seen = excluded.last_seen, fold_until = excluded.fold_until, \
+     witnesses = excluded.witnesses, earlier = excluded.earlier",
+);
+
+/// Writes incidents, each of them once.
 pub(super) async fn put(
-    connection: &mut SqliteConnection,
+    transaction: &mut Transaction,
     org: Uuid,
-    incident: &Incident,
+    incidents: &[&Incident],
 ) -> Result<(), StoreError> {
     let json = |value: serde_json::Result<String>| value.map_err(|_| StoreError::Corrupt("incident"));
-    let sql = "INSERT INTO incidents (org_id, incident_id, rule, fold_key, severity, status, agent_id, task, title, hits, \
-               first_seen, last_seen, fold_until, witnesses, earlier) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
-               ON CONFLICT (org_id, incident_id) DO UPDATE SET severity = excluded.severity, status = excluded.status, \
-               title = excluded.title, hits = excluded.hits, last_seen = excluded.last_seen, \
-               fold_until = excluded.fold_until, witnesses = excluded.witnesses, earlier = excluded.earlier";
-    sqlx::query(sql)
-        .bind(org)
-        .bind(incident.id)
-        .bind(&incident.rule)
-        .bind(json(serde_json::to_string(&incident.key))?)
-        .bind(incident.severity.name())
-        .bind(incident.status.name())
-        .bind(incident.agent)
-        .bind(&incident.task)
-        .bind(&incident.title)
-        .bind(incident.count)
-        .bind(incident.first_seen_us)
-        .bind(incident.last_seen_us)
-        .bind(incident.fold_until_us)
-        .bind(json(serde_json::to_string(&incident.witnesses))?)
-        .bind(json(serde_json::to_string(&incident.earlier))?)
-        .execute(connection)
-        .await?;
+    for some in incidents.chunks(ROWS_AT_ONCE) {
+        let mut query = transaction.insert(&PUT, some.len());
+        for incident in some {
+            query = query
+                .bind(org)
+                .bind(incident.id)
+                .bind(&incident.rule)
+                .bind(json(serde_json::to_string(&incident.key))?)
+                .bind(incident.severity.name())
+                .bind(incident.status.name())
+                .bind(incident.agent)
+                .bind(&incident.task)
+                .bind(&incident.title)
+                .bind(incident.count)
+                .bind(incident.first_seen_us)
+                .bind(incident.last_seen_us)
+                .bind(incident.fold_until_us)
+                .bind(json(serde_json::to_string(&incident.witnesses))?)
+                .bind(json(serde_json::to_string(&incident.earlier))?);
+        }
+        query.execute().await?;
+    }
     Ok(())
 }
 
@@ -82,20 +91,17 @@ fn incident(row: Row) -> Result<Incident, StoreError> {
     })
 }
 
-pub(super) async fn find(pool: &SqlitePool, org: Uuid, id: Uuid) -> Result<Option<Incident>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
-    query.push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
-    query.push(" AND incident_id = ").push_bind(id);
-    let row: Option<Row> = query.build_query_as().fetch_optional(pool).await?;
+pub(super) async fn find(pool: &Pool, org: Uuid, id: Uuid) -> Result<Option<Incident>, StoreError> {
+    let query = pool.query("SELECT ").push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
+    let row: Option<Row> = query.push(" AND incident_id = ").push_bind(id).optional().await?;
     row.map(incident).transpose()
 }
 
-pub(super) async fn foldable(pool: &SqlitePool, org: Uuid, now_us: i64) -> Result<Vec<Incident>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
-    query.push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
-    query.push(" AND fold_until > ").push_bind(now_us);
-    query.push(" AND status IN ('open', 'acknowledged') ORDER BY last_seen");
-    let rows: Vec<Row> = query.build_query_as().fetch_all(pool).await?;
+pub(super) async fn foldable(pool: &Pool, org: Uuid, now_us: i64) -> Result<Vec<Incident>, StoreError> {
+    let query = pool.query("SELECT ").push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
+    let query = query.push(" AND fold_until > ").push_bind(now_us);
+    let rows: Vec<Row> =
+        query.push(" AND status IN ('open', 'acknowledged') ORDER BY last_seen").all().await?;
     rows.into_iter().map(incident).collect()
 }
 
@@ -115,28 +121,32 @@ pub struct Filter {
 impl Database {
     /// Incidents, newest first.
     pub async fn incidents(&self, org: Uuid, filter: &Filter) -> Result<Vec<Incident>, StoreError> {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
-        query.push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
+        let mut query = self
+            .readers()
+            .query("SELECT ")
+            .push(COLUMNS)
+            .push(" FROM incidents WHERE org_id = ")
+            .push_bind(org);
         if let Some(status) = filter.status {
-            query.push(" AND status = ").push_bind(status.name());
+            query = query.push(" AND status = ").push_bind(status.name());
         }
         if let Some(severity) = filter.severity {
-            query.push(" AND severity = ").push_bind(severity.name());
+            query = query.push(" AND severity = ").push_bind(severity.name());
         }
         if let Some(agent) = filter.agent {
-            query.push(" AND agent_id = ").push_bind(agent);
+            query = query.push(" AND agent_id = ").push_bind(agent);
         }
         if let Some(from_us) = filter.from_us {
-            query.push(" AND last_seen >= ").push_bind(from_us);
+            query = query.push(" AND last_seen >= ").push_bind(from_us);
         }
         if let Some(to_us) = filter.to_us {
-            query.push(" AND first_seen < ").push_bind(to_us);
+            query = query.push(" AND first_seen < ").push_bind(to_us);
         }
         if let Some(before) = filter.before {
-            query.push(" AND incident_id < ").push_bind(before);
+            query = query.push(" AND incident_id < ").push_bind(before);
         }
-        query.push(" ORDER BY incident_id DESC LIMIT ").push_bind(filter.limit);
-        let rows: Vec<Row> = query.build_query_as().fetch_all(self.readers()).await?;
+        query = query.push(" ORDER BY incident_id DESC LIMIT ").push_bind(filter.limit);
+        let rows: Vec<Row> = query.all().await?;
         rows.into_iter().map(incident).collect()
     }
 }

@@ -1,21 +1,23 @@
 //! Rows of intents.
 
 use lictor_dsl::number::Number;
-use sqlx::{FromRow, SqliteConnection, SqlitePool};
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::sqlite::{Database, bytes32};
+use super::database::{Database, bytes32};
+use super::sql::{Pool, Transaction};
 use crate::intents::{Intent, PENDING};
 
 pub(super) async fn insert(
-    connection: &mut SqliteConnection,
+    transaction: &mut Transaction,
     org: Uuid,
     intent: &Intent,
 ) -> Result<(), StoreError> {
     let sql = "INSERT INTO intents (org_id, intent_id, agent_id, action, status, risk, idempotency_key, request_digest, \
                created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    sqlx::query(sql)
+    transaction
+        .query(sql)
         .bind(org)
         .bind(intent.id)
         .bind(intent.agent)
@@ -25,7 +27,7 @@ pub(super) async fn insert(
         .bind(&intent.idempotency_key)
         .bind(intent.request_digest.as_slice())
         .bind(intent.created_at_us)
-        .execute(connection)
+        .execute()
         .await?;
     Ok(())
 }
@@ -53,10 +55,10 @@ fn intent(row: Row) -> Result<Intent, StoreError> {
     })
 }
 
-pub(super) async fn by_key(pool: &SqlitePool, org: Uuid, key: &str) -> Result<Option<Intent>, StoreError> {
+pub(super) async fn by_key(pool: &Pool, org: Uuid, key: &str) -> Result<Option<Intent>, StoreError> {
     let sql = "SELECT intent_id, agent_id, action, risk, idempotency_key, request_digest, created_at FROM intents \
                WHERE org_id = $1 AND idempotency_key = $2";
-    let row: Option<Row> = sqlx::query_as(sql).bind(org).bind(key).fetch_optional(pool).await?;
+    let row: Option<Row> = pool.query(sql).bind(org).bind(key).optional().await?;
     row.map(intent).transpose()
 }
 
@@ -65,7 +67,7 @@ impl Database {
     pub async fn intent(&self, org: Uuid, id: Uuid) -> Result<Option<Intent>, StoreError> {
         let sql = "SELECT intent_id, agent_id, action, risk, idempotency_key, request_digest, created_at FROM intents \
                    WHERE org_id = $1 AND intent_id = $2";
-        let row: Option<Row> = sqlx::query_as(sql).bind(org).bind(id).fetch_optional(self.readers()).await?;
+        let row: Option<Row> = self.readers().query(sql).bind(org).bind(id).optional().await?;
         row.map(intent).transpose()
     }
 }

@@ -1,17 +1,22 @@
 //! Storage: what one batch of the sequencer writes, and what is read back.
 //!
 //! [`Store`] is all that the path of a decision needs from a database, so that tests can put one in its place
-//! that fails when told to. [`Database`] is SQLite; the SQL is written so that PostgreSQL runs it as well.
+//! that fails when told to. [`Database`] is SQLite or PostgreSQL, with one text of SQL for both.
 
 mod accounts;
+mod address;
 mod agents;
+mod database;
 mod entries;
+mod follow;
 mod incidents;
 mod intents;
 mod lock;
 mod memory;
 mod policies;
-pub mod sqlite;
+mod postgres;
+mod sql;
+mod sqlite;
 mod tasks;
 
 use std::future::Future;
@@ -31,11 +36,13 @@ use crate::policies::Policy;
 use crate::vault::Sealed;
 use lictor_engine::memory::Missing;
 
+pub use address::{Address, AddressError};
+pub use database::{Alone, Database, OpenError};
 pub use entries::{EntryRow, PayloadRow};
+pub use follow::{Changed, Turn};
 pub use incidents::Filter as IncidentFilter;
 pub use lock::Lock;
 pub use memory::{JudgedRow, SnapshotRow};
-pub use sqlite::{Database, OpenError};
 
 /// The database could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +63,20 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Sen
 
 /// What the path of a decision needs from a database.
 pub trait Store: Send + Sync {
-    /// Writes a batch whole and durably, or nothing of it.
-    fn commit(&self, batch: Batch) -> Later<'_, ()>;
+    /// Waits for the org's turn to write, where other servers may write as well.
+    fn turn(&self, _org: Uuid) -> Later<'_, Turn> {
+        Box::pin(async { Ok(Turn::alone()) })
+    }
+    /// Writes a batch whole and durably, or nothing of it, and gives the turn up.
+    fn commit(&self, turn: Turn, batch: Batch) -> Later<'_, ()>;
+    /// What other servers changed with the entries from this one on, up to so many.
+    fn changed(&self, _org: Uuid, _from: i64, _limit: i64) -> Later<'_, Changed> {
+        Box::pin(async { Ok(Changed::default()) })
+    }
+    /// The policies of an org, and the memories that wait to be filled.
+    fn policies(&self, _org: Uuid) -> Later<'_, (Vec<Policy>, Vec<Missing>)> {
+        Box::pin(async { Ok((Vec::new(), Vec::new())) })
+    }
     /// Where a task stands; none if it has no steps.
     fn task<'a>(&'a self, org: Uuid, task: &'a str) -> Later<'a, Option<StepBefore>>;
     /// An incident by its id.

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use sqlx::{FromRow, SqliteConnection, SqlitePool};
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::sqlite::Database;
+use super::database::Database;
+use super::sql::{Pool, Transaction};
 use crate::policies::{Policy, Version, header_says_shadow};
 use crate::vault::Bytes32;
 
 pub(super) async fn put(
-    connection: &mut SqliteConnection,
+    transaction: &mut Transaction,
     org: Uuid,
     policy: &Policy,
     new_source_by: Option<&str>,
@@ -22,7 +23,8 @@ pub(super) async fn put(
                ON CONFLICT (org_id, policy_id) DO UPDATE SET name = excluded.name, title = excluded.title, \
                enabled = excluded.enabled, shadow = excluded.shadow, version = excluded.version, \
                revision = excluded.revision, digest = excluded.digest, updated_at = excluded.updated_at";
-    sqlx::query(sql)
+    transaction
+        .query(sql)
         .bind(org)
         .bind(policy.id)
         .bind(&policy.name)
@@ -34,33 +36,35 @@ pub(super) async fn put(
         .bind(digest.as_slice())
         .bind(policy.created_at_us)
         .bind(policy.updated_at_us)
-        .execute(&mut *connection)
+        .execute()
         .await?;
     let Some(actor) = new_source_by else { return Ok(()) };
-    sqlx::query("INSERT INTO policy_sources (org_id, digest, source) VALUES ($1, $2, $3) ON CONFLICT (org_id, digest) DO NOTHING")
+    transaction.query("INSERT INTO policy_sources (org_id, digest, source) VALUES ($1, $2, $3) ON CONFLICT (org_id, digest) DO NOTHING")
         .bind(org)
         .bind(digest.as_slice())
         .bind(&*policy.source)
-        .execute(&mut *connection)
+        .execute()
         .await?;
     let sql = "INSERT INTO policy_versions (org_id, policy_id, version, digest, actor, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
-    sqlx::query(sql)
+    transaction
+        .query(sql)
         .bind(org)
         .bind(policy.id)
         .bind(policy.version)
         .bind(digest.as_slice())
         .bind(actor)
         .bind(policy.updated_at_us)
-        .execute(connection)
+        .execute()
         .await?;
     Ok(())
 }
 
-pub(super) async fn remove(connection: &mut SqliteConnection, org: Uuid, id: Uuid) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM policies WHERE org_id = $1 AND policy_id = $2")
+pub(super) async fn remove(transaction: &mut Transaction, org: Uuid, id: Uuid) -> Result<(), StoreError> {
+    transaction
+        .query("DELETE FROM policies WHERE org_id = $1 AND policy_id = $2")
         .bind(org)
         .bind(id)
-        .execute(connection)
+        .execute()
         .await?;
     Ok(())
 }
@@ -79,11 +83,11 @@ struct Row {
     updated_at: i64,
 }
 
-pub(super) async fn all(pool: &SqlitePool, org: Uuid) -> Result<Vec<Policy>, StoreError> {
+pub(super) async fn all(pool: &Pool, org: Uuid) -> Result<Vec<Policy>, StoreError> {
     let sql = "SELECT p.policy_id, p.name, p.title, p.enabled, p.shadow, p.version, p.revision, s.source, p.created_at, \
                p.updated_at FROM policies p JOIN policy_sources s ON s.org_id = p.org_id AND s.digest = p.digest \
                WHERE p.org_id = $1 ORDER BY p.name";
-    let rows: Vec<Row> = sqlx::query_as(sql).bind(org).fetch_all(pool).await?;
+    let rows: Vec<Row> = pool.query(sql).bind(org).all().await?;
     let policy = |row: Row| Policy {
         id: row.policy_id,
         name: row.name,
@@ -104,8 +108,9 @@ impl Database {
     /// The source with this digest, as entries of the ledger name it.
     pub async fn policy_source(&self, org: Uuid, digest: &Bytes32) -> Result<Option<String>, StoreError> {
         let sql = "SELECT source FROM policy_sources WHERE org_id = $1 AND digest = $2";
-        let source = sqlx::query_scalar(sql).bind(org).bind(digest.as_slice());
-        Ok(source.fetch_optional(self.readers()).await?)
+        let source: Option<(String,)> =
+            self.readers().query(sql).bind(org).bind(digest.as_slice()).optional().await?;
+        Ok(source.map(|(source,)| source))
     }
 
     /// Every source that a policy had, newest first.
@@ -114,7 +119,7 @@ impl Database {
                    JOIN policy_sources s ON s.org_id = v.org_id AND s.digest = v.digest \
                    WHERE v.org_id = $1 AND v.policy_id = $2 ORDER BY v.version DESC LIMIT $3";
         let rows: Vec<(i64, String, String, i64)> =
-            sqlx::query_as(sql).bind(org).bind(id).bind(limit).fetch_all(self.readers()).await?;
+            self.readers().query(sql).bind(org).bind(id).bind(limit).all().await?;
         let version =
             |(version, source, actor, created_at_us)| Version { version, source, actor, created_at_us };
         Ok(rows.into_iter().map(version).collect())

@@ -379,6 +379,7 @@ impl New {
     pub fn publish(mut self, view: &View, keys: &Keyring, memory: &mut Memory) {
         memory.memories.commit();
         memory.head = self.head;
+        view.moved_to(self.head.next_seq);
         memory.tasks.extend(self.tasks);
         for incident in self.incidents.drain() {
             memory.incidents.put(incident);

@@ -1,6 +1,7 @@
 //! What is committed of an org: what everybody sees, and what only its sequencer needs.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use lictor_engine::memory::Memories;
@@ -24,9 +25,20 @@ pub struct View {
     pub directory: Directory,
     /// What decides.
     pub in_force: RwLock<Arc<InForce>>,
+    /// The number that the next entry of its ledger will have.
+    pub next_seq: AtomicI64,
 }
 
 impl View {
+    /// The number that the next entry of its ledger will have, as far as is known here.
+    pub fn next_seq(&self) -> i64 {
+        self.next_seq.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn moved_to(&self, next_seq: i64) {
+        self.next_seq.store(next_seq, Ordering::Relaxed);
+    }
+
     /// Its policies now.
     pub fn policies(&self) -> Policies {
         Arc::clone(&self.in_force().policies)

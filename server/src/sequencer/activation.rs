@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Parts, Sequencer};
+use crate::db::Turn;
 use crate::draft::{Draft, Filled};
 
 /// Entries that the sequencer itself remembers to bring filled memories up to its head; with more to go, they are
@@ -22,7 +23,7 @@ pub enum Activated {
 
 impl Sequencer {
     /// Lets rules decide from here on whose memories were filled off to the side.
-    pub(super) async fn activate(&mut self, filled: Box<Filled>) -> Activated {
+    pub(super) async fn activate(&mut self, turn: Turn, filled: Box<Filled>) -> Activated {
         let in_force = self.parts.view.in_force();
         if !Arc::ptr_eq(&in_force.generation, &filled.generation) || in_force.filling.is_empty() {
             return Activated::Dropped;
@@ -36,7 +37,7 @@ impl Sequencer {
         let mut draft = Draft::new(view, &mut self.memory, vault);
         draft.activate(clock.now_us(), filled.memories);
         let (writes, new) = draft.finish();
-        match self.commit(writes, new).await {
+        match self.commit(turn, writes, new).await {
             Ok(()) => Activated::Live,
             Err(_) => Activated::Dropped,
         }

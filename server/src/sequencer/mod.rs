@@ -8,6 +8,7 @@
 //! about what would be decided are answered between batches, a little at a time, and leave nothing.
 
 mod activation;
+mod follow;
 mod queue;
 mod reads;
 
@@ -18,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::accounts::keys::Keyring;
 use crate::clock::Clock;
-use crate::db::{Batch, Store, StoreError};
+use crate::db::{Batch, Store, StoreError, Turn};
 use crate::draft::{Draft, Memory, New, View};
 use crate::memory::Past;
 use crate::vault::Vault;
@@ -56,7 +57,15 @@ pub struct Parts {
 pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Memory>) {
     let (queue, waiting) = queue::queue();
     let past = Past::new(Arc::clone(&parts.store), Arc::clone(&parts.vault), parts.view.id);
-    let sequencer = Sequencer { parts, past, memory, waiting, stopping: false, tidy_above: MANY_INCIDENTS };
+    let sequencer = Sequencer {
+        parts,
+        past,
+        memory,
+        waiting,
+        stopping: false,
+        policies_moved: false,
+        tidy_above: MANY_INCIDENTS,
+    };
     let task = tokio::spawn(sequencer.run());
     (queue, task)
 }
@@ -67,6 +76,8 @@ struct Sequencer {
     memory: Memory,
     waiting: Waiting,
     stopping: bool,
+    /// Whether another server put policies in force that are not in force here yet.
+    policies_moved: bool,
     /// How many incidents are too many to keep without a look.
     tidy_above: usize,
 }
@@ -130,6 +141,11 @@ impl Sequencer {
     }
 
     async fn process(&mut self, mut batch: Vec<Work>) {
+        if batch.is_empty() {
+            return;
+        }
+        // Dropping the batch tells its callers.
+        let Some(turn) = self.turn().await else { return };
         if let Some(Work::Policies(change, ..)) = batch.first_mut() {
             change.filled = match change.filled.take() {
                 Some(filled) => self.caught_up(Box::new(filled)).await.ok().flatten().map(|filled| *filled),
@@ -139,7 +155,7 @@ impl Sequencer {
         if let [Work::Activate(..)] = batch.as_slice() {
             if let Some(Work::Activate(filled, reply)) = batch.pop() {
                 // Who filled them may have ended.
-                let _ = reply.send(self.activate(filled).await);
+                let _ = reply.send(self.activate(turn, filled).await);
             }
             return;
         }
@@ -153,7 +169,7 @@ impl Sequencer {
         let (writes, new) = draft.finish();
         // Where something could not be read, dropping the batch tells its callers.
         let done = match read {
-            Ok(()) => self.commit(writes, new).await.is_ok(),
+            Ok(()) => self.commit(turn, writes, new).await.is_ok(),
             Err(error) => {
                 new.undo(&mut self.memory);
                 self.failed(&error);
@@ -166,10 +182,10 @@ impl Sequencer {
     }
 
     /// Makes a draft durable and then true, or undoes it.
-    async fn commit(&mut self, writes: Option<Batch>, new: New) -> Result<(), StoreError> {
+    async fn commit(&mut self, turn: Turn, writes: Option<Batch>, new: New) -> Result<(), StoreError> {
         let Parts { view, keys, store, .. } = &self.parts;
         let written = match writes {
-            Some(writes) => store.commit(writes).await,
+            Some(writes) => store.commit(turn, writes).await,
             None => Ok(()),
         };
         match &written {
@@ -260,8 +276,8 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, work: Work) -> Option<Told> {
             let changed = draft.change_incident(now_us, id, to, actor);
             Some(told(reply, changed))
         }
-        // It was taken out before.
-        Work::Activate(..) | Work::Stop => None,
+        // It was taken out before, or the turn was all that it needs.
+        Work::Activate(..) | Work::Follow | Work::Stop => None,
     }
 }
 

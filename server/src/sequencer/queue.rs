@@ -52,6 +52,8 @@ pub(super) enum Work {
     AddKey(Arc<ApiKey>, String, Reply<()>),
     RevokeKey(Uuid, String, Reply<()>),
     Incident(Uuid, Status, String, Reply<Result<Arc<Incident>, Refused>>),
+    /// Takes over what other servers wrote.
+    Follow,
     Stop,
 }
 
@@ -82,7 +84,7 @@ impl Work {
             Work::Activate(_, reply) => reply.is_closed(),
             Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) => reply.is_closed(),
             Work::Incident(_, _, _, reply) => reply.is_closed(),
-            Work::Stop => false,
+            Work::Follow | Work::Stop => false,
         }
     }
 }
@@ -206,6 +208,12 @@ impl Queue {
         actor: String,
     ) -> Result<Result<Arc<Incident>, Refused>, Unavailable> {
         self.submit(|reply| Work::Incident(id, to, actor, reply)).await
+    }
+
+    /// Lets it take over what other servers wrote.
+    pub fn follow(&self) {
+        // It is fine if it ended.
+        let _ = self.first.send(Job { work: Work::Follow, claim: Arc::default(), _place: None });
     }
 
     /// Whether somebody still takes work from it.

@@ -1,12 +1,11 @@
 //! TestApp: a server on a fresh database and a free port, and a client that speaks its language.
 
-use std::path::{Path, PathBuf};
-
 use lictor_server::Server;
 use lictor_server::config::Config;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+
+use crate::home::Home;
 
 pub(crate) const EMAIL: &str = "owner@example.com";
 pub(crate) const PASSWORD: &str = "correct horse";
@@ -14,7 +13,7 @@ pub(crate) const PASSWORD: &str = "correct horse";
 /// A server under test. Its files go when it is dropped.
 pub(crate) struct TestApp {
     server: Option<Server>,
-    folder: TempDir,
+    pub(crate) home: Home,
     pub(crate) client: Client,
     pub(crate) base: String,
     /// The owner's access token.
@@ -60,21 +59,20 @@ impl Answer {
 
 impl TestApp {
     pub(crate) async fn start() -> TestApp {
-        let folder = tempfile::tempdir().unwrap();
-        TestApp::start_in(folder).await
+        TestApp::start_in(Home::new().await).await
     }
 
-    async fn start_in(folder: TempDir) -> TestApp {
-        let server = Server::start(&config(&folder.path().join("lictor.db"))).await.unwrap();
-        TestApp::over(server, folder).await
+    pub(crate) async fn start_in(home: Home) -> TestApp {
+        let server = Server::start(&config(&home)).await.unwrap();
+        TestApp::over(server, home).await
     }
 
-    /// Over a server that runs on the files of this folder.
-    pub(crate) async fn over(server: Server, folder: TempDir) -> TestApp {
+    /// Over a server that runs on this database.
+    pub(crate) async fn over(server: Server, home: Home) -> TestApp {
         let base = format!("http://{}", server.address());
         let client = Client::builder().build().unwrap();
         let mut app =
-            TestApp { server: Some(server), folder, client, base, token: String::new(), org: String::new() };
+            TestApp { server: Some(server), home, client, base, token: String::new(), org: String::new() };
         let login = app
             .send(Method::POST, "/api/v1/auth/login", None, json!({"email": EMAIL, "password": PASSWORD}))
             .await;
@@ -83,19 +81,15 @@ impl TestApp {
         app
     }
 
-    /// Stops the server and starts it again on the same files.
+    /// Stops the server and starts it again on the same database.
     pub(crate) async fn restart(self) -> TestApp {
         TestApp::start_in(self.stop().await).await
     }
 
-    /// Stops the server and keeps its files.
-    pub(crate) async fn stop(mut self) -> TempDir {
+    /// Stops the server and keeps what it knew.
+    pub(crate) async fn stop(mut self) -> Home {
         self.server.take().unwrap().stop().await;
-        self.folder
-    }
-
-    pub(crate) fn database(&self) -> PathBuf {
-        self.folder.path().join("lictor.db")
+        self.home
     }
 
     pub(crate) fn request(&self, method: Method, path: &str, credential: Option<&str>) -> RequestBuilder {
@@ -187,12 +181,14 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
     Answer { status, headers, body }
 }
 
-pub(crate) fn config(database: &Path) -> Config {
+pub(crate) fn config(home: &Home) -> Config {
     Config {
         listen: "127.0.0.1:0".to_owned(),
-        database: database.display().to_string(),
+        database: home.database.clone(),
         owner_email: Some(EMAIL.to_owned()),
         owner_password: Some(PASSWORD.to_owned()),
+        // There is no file beside it that could hold one.
+        master_key: home.is_on_postgres().then(|| "5a".repeat(32)),
         ..Config::default()
     }
 }

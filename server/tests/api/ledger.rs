@@ -33,8 +33,10 @@ async fn the_ledger_survives_a_restart_and_verifies() {
     assert_eq!(&after[..before.len()], before.as_slice());
     let seqs: Vec<_> = after.iter().map(|entry| entry["seq"].as_i64().unwrap()).collect();
     assert_eq!(seqs, (0..after.len() as i64).collect::<Vec<_>>());
-    let (database, org) =
-        (Database::open(&app.database()).await.unwrap(), Uuid::parse_str(&app.org).unwrap());
+    let (database, org) = (
+        Database::open(&app.home.database.parse().unwrap()).await.unwrap(),
+        Uuid::parse_str(&app.org).unwrap(),
+    );
     let stored = database.stored_entries(org, -1, 1_000).await.unwrap();
     assert_eq!(stored.len(), after.len());
     assert!(matches!(verify(Head::EMPTY, stored), Verified::Ok(head) if head.next_seq == after.len() as i64));
@@ -44,13 +46,10 @@ async fn the_ledger_survives_a_restart_and_verifies() {
 async fn a_server_does_not_go_on_from_a_ledger_that_was_changed() {
     let app = TestApp::start().await;
     some_traffic(&app).await;
-    let (path, folder) = (app.database(), app.stop().await);
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
-    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
-    let sql = "UPDATE entries SET canonical = CAST(REPLACE(canonical, '\"outcome\":\"allow\"', '\"outcome\":\"deny\"') AS BLOB)";
-    sqlx::query(sql).execute(&mut connection).await.unwrap();
-    assert!(matches!(Server::start(&config(&path)).await, Err(ServeError::Load(_))));
-    drop(folder);
+    let home = app.stop().await;
+    let sql = home.replacing_in_entries("\"outcome\":\"allow\"", "\"outcome\":\"deny\"");
+    assert!(home.meddle(&[&sql]).await > 0);
+    assert!(matches!(Server::start(&config(&home)).await, Err(ServeError::Load(_))));
 }
 
 /// A clock that stands still, or jumps back.
@@ -68,13 +67,18 @@ async fn ledger_time_moves_on_when_the_clock_goes_back() {
     let app = TestApp::start().await;
     some_traffic(&app).await;
     let before = app.head().await.0;
-    let (path, folder) = (app.database(), app.stop().await);
-    let server = Server::start_at(&config(&path), Arc::new(Stopped)).await.unwrap();
-    let app = TestApp::over(server, folder).await;
+    let home = app.stop().await;
+    let server = Server::start_at(&config(&home), Arc::new(Stopped)).await.unwrap();
+    let app = TestApp::over(server, home).await;
     some_traffic(&app).await;
     assert!(app.head().await.0 > before);
     let org = Uuid::parse_str(&app.org).unwrap();
-    let stored = Database::open(&app.database()).await.unwrap().stored_entries(org, -1, 1_000).await.unwrap();
+    let stored = Database::open(&app.home.database.parse().unwrap())
+        .await
+        .unwrap()
+        .stored_entries(org, -1, 1_000)
+        .await
+        .unwrap();
     assert!(
         matches!(verify(Head::EMPTY, stored), Verified::Ok(head) if head.at_us < SystemClock::new().now_us() + 1)
     );

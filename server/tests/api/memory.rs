@@ -2,8 +2,6 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, SqliteConnection};
 
 use crate::app::{TestApp, answer, config, text};
 use lictor_server::{ServeError, Server};
@@ -27,15 +25,6 @@ async fn outcomes(app: &TestApp, count: usize) -> Vec<String> {
         outcomes.push(text(&intent(app).await["decision"]));
     }
     outcomes
-}
-
-/// Runs a statement on the files of a server that ended.
-async fn meddle(database: &std::path::Path, sql: &'static str) -> u64 {
-    let options = SqliteConnectOptions::new().filename(database);
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    let changed = sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected();
-    connection.close().await.unwrap();
-    changed
 }
 
 #[tokio::test]
@@ -121,18 +110,17 @@ async fn a_restart_forgets_nothing_with_a_snapshot_a_broken_one_and_none() {
     let app = app.restart().await;
     assert_eq!(outcomes(&app, 2).await, ["allow"; 2]);
     let breaking = [
-        "UPDATE memory_snapshots SET bytes = zeroblob(100)",
+        "UPDATE memory_snapshots SET bytes = wrapped_key",
         "UPDATE memory_snapshots SET parts = 2 WHERE next_seq = (SELECT MAX(next_seq) FROM memory_snapshots)",
         "UPDATE memory_snapshots SET next_seq = next_seq - 1",
         "DELETE FROM memory_snapshots",
     ];
     let mut app = app;
     for sql in breaking {
-        let database = app.database();
-        let folder = app.stop().await;
-        assert!(meddle(&database, sql).await > 0, "{sql}");
-        let server = Server::start(&config(&database)).await.unwrap();
-        app = TestApp::over(server, folder).await;
+        let home = app.stop().await;
+        assert!(home.meddle(&[sql]).await > 0, "{sql}");
+        let server = Server::start(&config(&home)).await.unwrap();
+        app = TestApp::over(server, home).await;
         assert_eq!(outcomes(&app, 1).await, ["allow"], "{sql}");
     }
     assert_eq!(outcomes(&app, 2).await, ["allow", "deny"]);
@@ -146,13 +134,12 @@ async fn rules_that_waited_for_their_memories_decide_after_a_restart_and_the_led
     let app = TestApp::start().await;
     outcomes(&app, 2).await;
     let made = app.post("/api/v1/policies", counting(2)).await.expect(201);
-    let database = app.database();
-    let folder = app.stop().await;
+    let home = app.stop().await;
     let waiting = "INSERT INTO filling (org_id, memories) \
                    SELECT org_id, '[[\"count(intent per agent.id)\", [\"p.many\"]]]' FROM orgs";
-    assert_eq!(meddle(&database, waiting).await, 1);
-    let server = Server::start(&config(&database)).await.unwrap();
-    let app = TestApp::over(server, folder).await;
+    assert_eq!(home.meddle(&[waiting]).await, 1);
+    let server = Server::start(&config(&home)).await.unwrap();
+    let app = TestApp::over(server, home).await;
     let last = app.ledger().await.pop().unwrap();
     assert_eq!((&last["kind"], &last["action"]), (&json!("policy"), &json!("activated")));
     assert_eq!(last["record"]["policy_set"], made["policy_set"]);
@@ -168,10 +155,9 @@ async fn a_past_that_can_not_be_read_is_not_served() {
     let app = TestApp::start().await;
     app.post("/api/v1/policies", counting(2)).await.expect(201);
     outcomes(&app, 1).await;
-    let database = app.database();
-    let _folder = app.stop().await;
-    meddle(&database, "DELETE FROM memory_snapshots").await;
-    assert!(meddle(&database, "DELETE FROM payloads").await > 0);
-    let refused = Server::start(&config(&database)).await;
+    let home = app.stop().await;
+    home.meddle(&["DELETE FROM memory_snapshots"]).await;
+    assert!(home.meddle(&["DELETE FROM payloads"]).await > 0);
+    let refused = Server::start(&config(&home)).await;
     assert!(matches!(refused, Err(ServeError::Load(_))), "{refused:?}");
 }

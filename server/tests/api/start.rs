@@ -2,10 +2,9 @@
 
 use reqwest::Method;
 use serde_json::json;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use crate::app::{TestApp, answer, config, text};
+use crate::home::Home;
 use lictor_server::{ServeError, Server};
 
 #[tokio::test]
@@ -21,8 +20,8 @@ async fn a_fresh_server_is_healthy_and_has_a_base_policy() {
 
 #[tokio::test]
 async fn without_a_named_owner_credentials_are_made_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = config(&folder.path().join("lictor.db"));
+    let home = Home::new().await;
+    let mut config = config(&home);
     (config.owner_email, config.owner_password) = (None, None);
     let server = Server::start(&config).await.unwrap();
     let made = server.credentials().unwrap().clone();
@@ -46,17 +45,17 @@ async fn without_a_named_owner_credentials_are_made_once() {
 #[tokio::test]
 async fn a_taken_address_is_an_error() {
     let app = TestApp::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = config(&folder.path().join("lictor.db"));
+    let home = Home::new().await;
+    let mut config = config(&home);
     config.listen = app.base.trim_start_matches("http://").to_owned();
     assert!(matches!(Server::start(&config).await, Err(ServeError::Listen { .. })));
 }
 
 #[tokio::test]
-async fn a_database_serves_one_server_at_a_time() {
-    let app = TestApp::start().await;
-    let refused = Server::start(&config(&app.database())).await.unwrap_err();
-    let want = format!("the database {} is in use by another server", app.database().display());
+async fn a_file_serves_one_server_at_a_time() {
+    let app = TestApp::start_in(Home::on_files()).await;
+    let refused = Server::start(&config(&app.home)).await.unwrap_err();
+    let want = format!("the database {} is in use by another server", app.home.database);
     assert_eq!(refused.to_string(), want);
     let app = app.restart().await;
     app.get("/api/v1/orgs").await.expect(200);
@@ -64,11 +63,10 @@ async fn a_database_serves_one_server_at_a_time() {
 
 #[tokio::test]
 async fn a_ledger_that_was_changed_near_its_end_is_not_served() {
+    let home = Home::new().await;
     let change = |nth: i64| {
-        format!(
-            "UPDATE entries SET canonical = CAST(replace(CAST(canonical AS TEXT), '\"actor\"', '\"Actor\"') AS BLOB) \
-         WHERE seq = (SELECT max(seq) FROM entries) - {nth}"
-        )
+        let sql = home.replacing_in_entries("\"actor\"", "\"Actor\"");
+        format!("{sql} WHERE seq = (SELECT max(seq) FROM entries) - {nth}")
     };
     for (more, sql) in [
         (0, change(0)),
@@ -82,17 +80,10 @@ async fn a_ledger_that_was_changed_near_its_end_is_not_served() {
         for number in 0..more {
             app.post("/api/v1/agents", json!({"agent_key": format!("a{number}")})).await.expect(201);
         }
-        let database = app.database();
-        let folder = app.stop().await;
-        let options = SqliteConnectOptions::new().filename(&database);
-        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-        sqlx::query("PRAGMA foreign_keys = OFF").execute(&mut connection).await.unwrap();
-        let changed = sqlx::query(AssertSqlSafe(sql.as_str())).execute(&mut connection).await.unwrap();
-        assert!(changed.rows_affected() > 0, "{sql}");
-        connection.close().await.unwrap();
-        let refused = Server::start(&config(&database)).await;
+        let home = app.stop().await;
+        assert!(home.meddle(&[&sql]).await > 0, "{sql}");
+        let refused = Server::start(&config(&home)).await;
         assert!(matches!(refused, Err(ServeError::Load(_))), "{sql} with {more} more");
-        drop(folder);
     }
 }
 

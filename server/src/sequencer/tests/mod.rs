@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::queue::QUEUE_EVENTS;
 use super::*;
 use crate::agents::{Agent, Directory};
-use crate::db::{Batch, Change, JudgedRow, Later};
+use crate::db::{Batch, Change, JudgedRow, Later, Turn};
 use crate::draft::{Answer, Judged, PolicyChange, Prepared, Refused, payload};
 use crate::incidents::{Incident, Open};
 use crate::intents::{Declaration, Intent};
@@ -66,7 +66,7 @@ impl TestStore {
 }
 
 impl Store for TestStore {
-    fn commit(&self, batch: Batch) -> Later<'_, ()> {
+    fn commit(&self, _turn: Turn, batch: Batch) -> Later<'_, ()> {
         Box::pin(async move {
             self.gate.acquire().await.unwrap().forget();
             if self.fails.load(Ordering::SeqCst) {
@@ -191,6 +191,7 @@ fn bench_of(store: Arc<TestStore>, source: &str, limits: MemoryLimits) -> Bench 
             generation,
             Vec::new(),
         ))),
+        next_seq: AtomicI64::new(0),
     });
     let (clock, vault) = (Arc::new(Hand(AtomicI64::new(1_000))), Arc::new(Vault::new(&[1; 32])));
     let parts = Parts {

@@ -1,0 +1,310 @@
+//! The database: what a batch writes and what is read back, the same on SQLite and on PostgreSQL.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lictor_engine::memory::Missing;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::sql::{Pool, Transaction};
+use super::{Address, Batch, Change, Changed, JudgedRow, Later, OrgRows, Store, StoreError, Turn};
+use super::{
+    accounts, agents, entries, follow, incidents, intents, memory, policies, postgres, sqlite, tasks,
+};
+use crate::incidents::Incident;
+use crate::intents::Intent;
+use crate::ledger::{Head, StepBefore};
+use crate::policies::Policy;
+
+/// Why a database can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It can't be opened or read.
+    #[error("the database {database} can't be opened")]
+    Open {
+        /// Which one.
+        database: String,
+        /// What happened.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Another process uses it.
+    #[error("the database {} is in use by another server", .0.display())]
+    InUse(PathBuf),
+    /// It can't be seen whether another process uses it.
+    #[error("the database {} can't be locked", .path.display())]
+    Lock {
+        /// Which file.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its tables can't be brought up to date.
+    #[error("the tables of the database can't be brought up to date")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The library has a bug that loses data.
+    #[error("SQLite {0} can corrupt a database; 3.51.3 or later is needed")]
+    UnsafeVersion(String),
+    /// The file system, the administrator or an earlier user forced a setting that loses data.
+    #[error("the database insists on {setting} = {value}, which can lose acknowledged decisions")]
+    UnsafeSetting {
+        /// The setting.
+        setting: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// It can't hold every text.
+    #[error("the database is encoded in {0}; UTF8 is needed")]
+    Encoding(String),
+}
+
+/// No other server does the same.
+#[derive(Debug)]
+#[expect(dead_code, reason = "the connection holds the lock")]
+pub struct Alone(Option<PgConnection>);
+
+/// A database.
+#[derive(Debug)]
+pub struct Database {
+    writers: Pool,
+    readers: Pool,
+    /// Whether the latest batch could not be written.
+    refuses: AtomicBool,
+}
+
+impl Database {
+    /// Opens the database, and brings its tables up to date. A file is made if it is not there.
+    pub async fn open(address: &Address) -> Result<Database, OpenError> {
+        let (writers, readers) = match address {
+            Address::File(path) => {
+                let (writer, readers) = sqlite::open(path).await?;
+                (Pool::Sqlite(writer), Pool::Sqlite(readers))
+            }
+            Address::Postgres(options) => {
+                let (writers, readers) = postgres::open(address, options).await?;
+                (Pool::Postgres(writers), Pool::Postgres(readers))
+            }
+        };
+        Ok(Database { writers, readers, refuses: AtomicBool::new(false) })
+    }
+
+    /// Where reads go.
+    pub(super) fn readers(&self) -> &Pool {
+        &self.readers
+    }
+
+    /// Where writes go.
+    pub(super) fn writers(&self) -> &Pool {
+        &self.writers
+    }
+
+    /// Whether the database answers and, if it did not take the latest batch, whether it takes a write now.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.readers.query("SELECT 1").execute().await?;
+        if self.refuses.load(Ordering::Relaxed) {
+            self.writers.query("UPDATE heads SET next_seq = next_seq").execute().await?;
+            self.refuses.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// While this is there, no other server does what must be done once. With a file there is no other server.
+    pub async fn alone(&self) -> Result<Alone, StoreError> {
+        match &self.writers {
+            Pool::Sqlite(_) => Ok(Alone(None)),
+            Pool::Postgres(pool) => Ok(Alone(Some(postgres::alone(pool).await?))),
+        }
+    }
+
+    /// Every org.
+    pub async fn org_ids(&self) -> Result<Vec<Uuid>, StoreError> {
+        let ids: Vec<(Uuid,)> = self.readers.query("SELECT org_id FROM orgs ORDER BY org_id").all().await?;
+        Ok(ids.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// An org with what the server keeps in memory of it. For whoever has its turn: what is read belongs together.
+    pub async fn org(&self, id: Uuid, now_us: i64) -> Result<OrgRows, StoreError> {
+        let sql = "SELECT o.name, o.created_at, h.next_seq, h.hash, h.at \
+                   FROM orgs o JOIN heads h ON h.org_id = o.org_id WHERE o.org_id = $1";
+        let (name, created_at_us, next_seq, hash, at_us): (String, i64, i64, Vec<u8>, i64) =
+            self.readers.query(sql).bind(id).one().await?;
+        Ok(OrgRows {
+            id,
+            name,
+            created_at_us,
+            head: Head { next_seq, hash: bytes32(&hash, "head")?, at_us },
+            agents: agents::all(&self.readers, id).await?,
+            policies: policies::all(&self.readers, id).await?,
+            incidents: incidents::foldable(&self.readers, id, now_us).await?,
+            filling: memory::filling(&self.readers, id).await?,
+        })
+    }
+
+    /// Ends all connections; what was committed stays.
+    pub async fn close(self) {
+        self.readers.close().await;
+        self.writers.close().await;
+    }
+
+    async fn write(&self, turn: Turn, batch: Batch) -> Result<(), StoreError> {
+        let Batch { org, before, after, entries, payloads, changes } = batch;
+        let mut transaction = match turn.transaction {
+            Some(transaction) => transaction,
+            None => self.writers.begin().await?,
+        };
+        put(&mut transaction, org, &changes).await?;
+        entries::insert(&mut transaction, org, entries).await?;
+        entries::insert_payloads(&mut transaction, org, payloads).await?;
+        let sql = "UPDATE heads SET next_seq = $1, hash = $2, at = $3 WHERE org_id = $4 AND next_seq = $5 AND hash = $6";
+        let moved = transaction
+            .query(sql)
+            .bind(after.next_seq)
+            .bind(after.hash.as_slice())
+            .bind(after.at_us)
+            .bind(org)
+            .bind(before.next_seq)
+            .bind(before.hash.as_slice())
+            .execute()
+            .await?;
+        if moved != 1 {
+            return Err(StoreError::HeadMoved);
+        }
+        transaction.commit().await
+    }
+}
+
+impl Store for Database {
+    fn turn(&self, org: Uuid) -> Later<'_, Turn> {
+        Box::pin(follow::turn(&self.writers, org))
+    }
+
+    fn changed(&self, org: Uuid, from: i64, limit: i64) -> Later<'_, Changed> {
+        Box::pin(follow::changed(&self.readers, org, from, limit))
+    }
+
+    fn policies(&self, org: Uuid) -> Later<'_, (Vec<Policy>, Vec<Missing>)> {
+        Box::pin(async move {
+            Ok((policies::all(&self.readers, org).await?, memory::filling(&self.readers, org).await?))
+        })
+    }
+
+    fn commit(&self, turn: Turn, batch: Batch) -> Later<'_, ()> {
+        Box::pin(async move {
+            let written = self.write(turn, batch).await;
+            self.refuses.store(matches!(written, Err(StoreError::Database(_))), Ordering::Relaxed);
+            written
+        })
+    }
+
+    fn task<'a>(&'a self, org: Uuid, task: &'a str) -> Later<'a, Option<StepBefore>> {
+        Box::pin(tasks::find(&self.readers, org, task))
+    }
+
+    fn incident(&self, org: Uuid, id: Uuid) -> Later<'_, Option<Incident>> {
+        Box::pin(incidents::find(&self.readers, org, id))
+    }
+
+    fn intent_by_key<'a>(&'a self, org: Uuid, key: &'a str) -> Later<'a, Option<Intent>> {
+        Box::pin(intents::by_key(&self.readers, org, key))
+    }
+
+    fn next_seq(&self, org: Uuid) -> Later<'_, i64> {
+        Box::pin(memory::next_seq(&self.readers, org))
+    }
+
+    fn judged(&self, org: Uuid, entries: Range<i64>, limit: usize) -> Later<'_, Vec<JudgedRow>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Box::pin(memory::judged(&self.readers, org, entries.start, entries.end, limit))
+    }
+}
+
+/// Writes what changes beside the ledger. What events change in numbers goes by many rows at once.
+async fn put(transaction: &mut Transaction, org: Uuid, changes: &[Change]) -> Result<(), StoreError> {
+    let (mut steps, mut folds) = (Vec::new(), Vec::new());
+    for change in changes {
+        match change {
+            Change::Org { name, created_at_us } => {
+                accounts::insert_org(transaction, org, name, *created_at_us).await?;
+            }
+            Change::User(user) => accounts::insert_user(transaction, user).await?,
+            Change::Key(key) => accounts::insert_key(transaction, key).await?,
+            Change::KeyRevoked { id, at_us } => accounts::revoke_key(transaction, org, *id, *at_us).await?,
+            Change::Agent(agent) => agents::put(transaction, org, agent).await?,
+            Change::Incident(incident) => folds.push(&**incident),
+            Change::Task { task, step, at_us } => steps.push((task.as_str(), *step, *at_us)),
+            Change::Intent(intent) => intents::insert(transaction, org, intent).await?,
+            Change::Policy { policy, new_source_by } => {
+                policies::put(transaction, org, policy, new_source_by.as_deref()).await?;
+            }
+            Change::PolicyRemoved(id) => policies::remove(transaction, org, *id).await?,
+            Change::Filling(filling) => memory::put_filling(transaction, org, filling).await?,
+        }
+    }
+    tasks::put(transaction, org, &steps).await?;
+    incidents::put(transaction, org, &folds).await
+}
+
+/// A hash as it is stored.
+pub(super) fn bytes32(bytes: &[u8], what: &'static str) -> Result<[u8; 32], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::Corrupt(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_batch_that_starts_from_another_head_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&Address::File(folder.path().join("a.db"))).await.unwrap();
+        let org = Uuid::from_u128(1);
+        let batch = |before: Head, name: &str| Batch {
+            org,
+            before,
+            after: Head { next_seq: before.next_seq + 1, hash: [1; 32], at_us: 5 },
+            entries: Vec::new(),
+            payloads: Vec::new(),
+            changes: vec![Change::Org { name: name.to_owned(), created_at_us: 1 }],
+        };
+        database.commit(Turn::alone(), batch(Head::EMPTY, "first")).await.unwrap();
+        let mut stale = batch(Head::EMPTY, "second");
+        stale.changes = vec![Change::Task {
+            task: "t".to_owned(),
+            step: StepBefore { steps: 1, hash: [0; 32] },
+            at_us: 1,
+        }];
+        assert!(matches!(database.commit(Turn::alone(), stale).await, Err(StoreError::HeadMoved)));
+        assert!(database.task(org, "t").await.unwrap().is_none());
+        let found = database.org(org, 0).await.unwrap();
+        assert_eq!((found.head.next_seq, found.name.as_str()), (1, "first"));
+        database.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_database_that_takes_no_batch_does_not_answer_well_until_it_takes_a_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&Address::File(folder.path().join("a.db"))).await.unwrap();
+        let run = async |sql: &'static str| {
+            database.writers().query(sql).execute().await.unwrap();
+        };
+        let batch = |before: Head, changes| {
+            let after = Head { next_seq: before.next_seq + 1, hash: [1; 32], at_us: 5 };
+            let org = Uuid::from_u128(1);
+            Batch { org, before, after, entries: Vec::new(), payloads: Vec::new(), changes }
+        };
+        let org = Change::Org { name: "o".to_owned(), created_at_us: 1 };
+        database.commit(Turn::alone(), batch(Head::EMPTY, vec![org])).await.unwrap();
+        run("CREATE TRIGGER full BEFORE UPDATE ON heads BEGIN SELECT RAISE(FAIL, 'full'); END").await;
+        database.ping().await.unwrap();
+        let next = batch(Head { next_seq: 1, hash: [1; 32], at_us: 5 }, Vec::new());
+        assert!(matches!(database.commit(Turn::alone(), next.clone()).await, Err(StoreError::Database(_))));
+        assert!(database.ping().await.is_err());
+        run("DROP TRIGGER full").await;
+        database.ping().await.unwrap();
+        database.commit(Turn::alone(), next).await.unwrap();
+        database.close().await;
+    }
+}

@@ -1,0 +1,290 @@
+//! One text of SQL for both databases: values are bound the same way, and rows are read the same way.
+//!
+//! Native drivers lie below, because what is common to all databases of sqlx can't carry ids. Placeholders are `$1`,
+//! `$2`, … on both; text is only ever put together from what stands in this program.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{
+    Arguments, AssertSqlSafe, Encode, FromRow, PgConnection, PgPool, Postgres, SqlSafeStr, SqlStr, Sqlite,
+    SqliteConnection, SqlitePool, Type,
+};
+
+use super::StoreError;
+
+/// What can be bound.
+pub(super) trait Bind<'v>:
+    Encode<'v, Sqlite> + Type<Sqlite> + Encode<'v, Postgres> + Type<Postgres>
+{
+}
+
+impl<'v, T> Bind<'v> for T where T: Encode<'v, Sqlite> + Type<Sqlite> + Encode<'v, Postgres> + Type<Postgres> {}
+
+/// What a row can be read as.
+pub(super) trait Row:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
+
+impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+/// Connections to one of the databases.
+#[derive(Debug, Clone)]
+pub(super) enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Pool {
+    /// A statement on any connection, in a transaction of its own.
+    pub(super) fn query(&self, sql: &'static str) -> Query<'_> {
+        match self {
+            Pool::Sqlite(pool) => Query::sqlite(OnSqlite::Any(pool), sql),
+            Pool::Postgres(pool) => Query::postgres(OnPostgres::Any(pool), sql),
+        }
+    }
+
+    /// A transaction that is going to write: undone unless it is committed.
+    pub(super) async fn begin(&self) -> Result<Transaction, StoreError> {
+        Ok(match self {
+            // Taking the lock at once, it can't fail later because somebody else wrote meanwhile.
+            Pool::Sqlite(pool) => Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Pool::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
+        })
+    }
+
+    pub(super) async fn close(&self) {
+        match self {
+            Pool::Sqlite(pool) => pool.close().await,
+            Pool::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// Statements that happen together or not at all.
+#[derive(Debug)]
+pub(super) enum Transaction {
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
+}
+
+impl Transaction {
+    pub(super) fn query(&mut self, sql: &'static str) -> Query<'_> {
+        match self {
+            Transaction::Sqlite(transaction) => Query::sqlite(OnSqlite::This(transaction), sql),
+            Transaction::Postgres(transaction) => Query::postgres(OnPostgres::This(transaction), sql),
+        }
+    }
+
+    /// The statement that inserts so many rows, or as many as one statement inserts.
+    pub(super) fn insert(&mut self, insert: &Insert, rows: usize) -> Query<'_> {
+        let rows = rows.clamp(1, ROWS_AT_ONCE);
+        let mut query = self.query("");
+        let postgres = matches!(query, Query::Postgres(..));
+        query.replace(insert.text(postgres, rows), rows * insert.columns);
+        query
+    }
+
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Transaction::Sqlite(transaction) => transaction.commit().await?,
+            Transaction::Postgres(transaction) => transaction.commit().await?,
+        }
+        Ok(())
+    }
+}
+
+/// A statement with what is bound to it.
+pub(super) enum Query<'c> {
+    Sqlite(OnSqlite<'c>, Text, Result<SqliteArguments, BoxDynError>),
+    Postgres(OnPostgres<'c>, Text, Result<PgArguments, BoxDynError>),
+}
+
+/// Where a statement goes: to any connection, or to this one.
+pub(super) enum OnSqlite<'c> {
+    Any(&'c SqlitePool),
+    This(&'c mut SqliteConnection),
+}
+
+/// Where a statement goes: to any connection, or to this one.
+pub(super) enum OnPostgres<'c> {
+    Any(&'c PgPool),
+    This(&'c mut PgConnection),
+}
+
+/// The text of a statement.
+pub(super) enum Text {
+    /// Put together from pieces.
+    Pieces(Cow<'static, str>),
+    /// Made before.
+    Made(SqlStr),
+}
+
+impl Text {
+    fn into_sql(self) -> SqlStr {
+        match self {
+            Text::Pieces(Cow::Borrowed(text)) => text.into_sql_str(),
+            Text::Pieces(Cow::Owned(text)) => AssertSqlSafe(text).into_sql_str(),
+            Text::Made(text) => text,
+        }
+    }
+
+    fn push(&mut self, more: &str) {
+        if let Text::Pieces(text) = self {
+            text.to_mut().push_str(more);
+        }
+    }
+}
+
+/// Runs a statement by a method of sqlx, wherever it goes, and makes an answer of what comes back.
+macro_rules! run {
+    ($query:expr, $with:ident, $method:ident, $done:ident => $answer:expr) => {
+        match $query {
+            Query::Sqlite(on, text, values) => {
+                let query = sqlx::$with(text.into_sql(), values.map_err(sqlx::Error::Encode)?);
+                let $done = match on {
+                    OnSqlite::Any(pool) => query.$method(pool).await?,
+                    OnSqlite::This(connection) => query.$method(connection).await?,
+                };
+                Ok($answer)
+            }
+            Query::Postgres(on, text, values) => {
+                let query = sqlx::$with(text.into_sql(), values.map_err(sqlx::Error::Encode)?);
+                let $done = match on {
+                    OnPostgres::Any(pool) => query.$method(pool).await?,
+                    OnPostgres::This(connection) => query.$method(connection).await?,
+                };
+                Ok($answer)
+            }
+        }
+    };
+}
+
+impl<'c> Query<'c> {
+    fn sqlite(on: OnSqlite<'c>, sql: &'static str) -> Query<'c> {
+        Query::Sqlite(on, Text::Pieces(Cow::Borrowed(sql)), Ok(SqliteArguments::default()))
+    }
+
+    fn postgres(on: OnPostgres<'c>, sql: &'static str) -> Query<'c> {
+        Query::Postgres(on, Text::Pieces(Cow::Borrowed(sql)), Ok(PgArguments::default()))
+    }
+
+    /// Binds the next value.
+    pub(super) fn bind<'v>(mut self, value: impl Bind<'v>) -> Query<'c> {
+        match &mut self {
+            Query::Sqlite(.., values) => add(values, value),
+            Query::Postgres(.., values) => add(values, value),
+        }
+        self
+    }
+
+    /// Goes on with this text.
+    pub(super) fn push(mut self, more: &'static str) -> Query<'c> {
+        self.text().push(more);
+        self
+    }
+
+    /// Goes on with a placeholder for this value.
+    pub(super) fn push_bind<'v>(mut self, value: impl Bind<'v>) -> Query<'c> {
+        self = self.bind(value);
+        let number = match &self {
+            Query::Sqlite(.., values) => values.as_ref().map_or(0, Arguments::len),
+            Query::Postgres(.., values) => values.as_ref().map_or(0, Arguments::len),
+        };
+        self.text().push(&format!("${number}"));
+        self
+    }
+
+    /// How many rows it changed.
+    pub(super) async fn execute(self) -> Result<u64, StoreError> {
+        run!(self, query_with, execute, done => done.rows_affected())
+    }
+
+    /// All rows.
+    pub(super) async fn all<T: Row>(self) -> Result<Vec<T>, StoreError> {
+        run!(self, query_as_with, fetch_all, rows => rows)
+    }
+
+    /// The row, if there is one.
+    pub(super) async fn optional<T: Row>(self) -> Result<Option<T>, StoreError> {
+        run!(self, query_as_with, fetch_optional, row => row)
+    }
+
+    /// The row, which is there.
+    pub(super) async fn one<T: Row>(self) -> Result<T, StoreError> {
+        self.optional().await?.ok_or(StoreError::Database(sqlx::Error::RowNotFound))
+    }
+
+    fn text(&mut self) -> &mut Text {
+        match self {
+            Query::Sqlite(_, text, _) | Query::Postgres(_, text, _) => text,
+        }
+    }
+
+    fn replace(&mut self, made: SqlStr, values: usize) {
+        *self.text() = Text::Made(made);
+        match self {
+            Query::Sqlite(.., Ok(arguments)) => arguments.reserve(values, 0),
+            Query::Postgres(.., Ok(arguments)) => arguments.reserve(values, 0),
+            _ => {}
+        }
+    }
+}
+
+fn add<'v, A, T>(values: &mut Result<A, BoxDynError>, value: T)
+where
+    A: Arguments,
+    T: Encode<'v, A::Database> + Type<A::Database>,
+{
+    let failed = values.as_mut().ok().and_then(|values| values.add(value).err());
+    if let Some(error) = failed {
+        *values = Err(error);
+    }
+}
+
+/// Rows written by one statement at most.
+pub(super) const ROWS_AT_ONCE: usize = 64;
+
+/// An insertion with a statement for every number of rows: each waits for the database once however many rows it has,
+/// and stays prepared.
+pub(super) struct Insert {
+    before_rows: &'static str,
+    columns: usize,
+    after_rows: &'static str,
+    sqlite: [OnceLock<SqlStr>; ROWS_AT_ONCE],
+    postgres: [OnceLock<SqlStr>; ROWS_AT_ONCE],
+}
+
+impl Insert {
+    /// `INSERT INTO … VALUES`, how many columns a row has, and what comes after the rows.
+    pub(super) const fn new(before_rows: &'static str, columns: usize, after_rows: &'static str) -> Insert {
+        Insert {
+            before_rows,
+            columns,
+            after_rows,
+            sqlite: [const { OnceLock::new() }; ROWS_AT_ONCE],
+            postgres: [const { OnceLock::new() }; ROWS_AT_ONCE],
+        }
+    }
+
+    fn text(&self, postgres: bool, rows: usize) -> SqlStr {
+        let known = if postgres { &self.postgres } else { &self.sqlite };
+        let text = || {
+            // SQLite finds a parameter with a name by going through all of them.
+            let place = |number: usize| if postgres { format!("${}", number + 1) } else { "?".to_owned() };
+            let row = |row: usize| {
+                let places: Vec<_> =
+                    (0..self.columns).map(|column| place(row * self.columns + column)).collect();
+                format!("({})", places.join(", "))
+            };
+            let rows: Vec<_> = (0..rows).map(row).collect();
+            AssertSqlSafe(format!("{} {} {}", self.before_rows, rows.join(", "), self.after_rows))
+                .into_sql_str()
+        };
+        known.get(rows - 1).map_or_else(text, |known| known.get_or_init(text).clone())
+    }
+}

@@ -1,0 +1,93 @@
+//! Where a server under test keeps what it knows: a file, or a schema of its own in PostgreSQL.
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// The address of a PostgreSQL in which tests may make schemas. `tests/postgres.sh` starts one and sets it.
+const POSTGRES: &str = "LICTOR_TEST_POSTGRES";
+/// `postgres` runs every test there instead of on files.
+const DATABASE: &str = "LICTOR_TEST_DATABASE";
+
+/// Where a server keeps what it knows. Files go when it is dropped.
+pub(crate) struct Home {
+    _folder: TempDir,
+    /// Its address, as the setting says it.
+    pub(crate) database: String,
+}
+
+/// Whether tests run on PostgreSQL.
+fn is_postgres() -> bool {
+    std::env::var(DATABASE).is_ok_and(|database| database == "postgres")
+}
+
+impl Home {
+    /// An empty one, on the database that tests run on.
+    pub(crate) async fn new() -> Home {
+        if is_postgres() { Home::on_postgres().await } else { Home::on_files() }
+    }
+
+    pub(crate) fn on_files() -> Home {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("lictor.db").display().to_string();
+        Home { _folder: folder, database }
+    }
+
+    pub(crate) async fn on_postgres() -> Home {
+        let server = std::env::var(POSTGRES).unwrap_or_else(|_| {
+            panic!("{POSTGRES} names no PostgreSQL: run `tests/postgres.sh cargo test …`")
+        });
+        let schema = format!("test_{}", Uuid::now_v7().simple());
+        let options: PgConnectOptions = server.parse().unwrap();
+        let mut connection = PgConnection::connect_with(&options).await.unwrap();
+        let sql = AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let more = if server.contains('?') { '&' } else { '?' };
+        let database = format!("{server}{more}options=-c%20search_path%3D{schema}");
+        Home { _folder: tempfile::tempdir().unwrap(), database }
+    }
+
+    /// The statement that replaces one text by another in the bytes of all entries.
+    pub(crate) fn replacing_in_entries(&self, text: &str, by: &str) -> String {
+        let replaced = match self.is_on_postgres() {
+            true => format!("convert_to(replace(convert_from(canonical, 'UTF8'), '{text}', '{by}'), 'UTF8')"),
+            false => format!("CAST(replace(CAST(canonical AS TEXT), '{text}', '{by}') AS BLOB)"),
+        };
+        format!("UPDATE entries SET canonical = {replaced}")
+    }
+
+    pub(crate) fn is_on_postgres(&self) -> bool {
+        self.database.starts_with("postgres")
+    }
+
+    /// The same database for another server; files are not shared.
+    pub(crate) fn same(&self) -> Home {
+        Home { _folder: tempfile::tempdir().unwrap(), database: self.database.clone() }
+    }
+
+    /// Runs statements behind the back of the server: how many rows the last of them changed.
+    pub(crate) async fn meddle(&self, statements: &[&str]) -> u64 {
+        let mut changed = 0;
+        if self.is_on_postgres() {
+            let options: PgConnectOptions = self.database.parse().unwrap();
+            let mut connection = PgConnection::connect_with(&options).await.unwrap();
+            for sql in statements {
+                let sql = AssertSqlSafe((*sql).to_owned());
+                changed = sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected();
+            }
+            connection.close().await.unwrap();
+        } else {
+            let options = SqliteConnectOptions::new().filename(&self.database).foreign_keys(false);
+            let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+            for sql in statements {
+                let sql = AssertSqlSafe((*sql).to_owned());
+                changed = sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected();
+            }
+            connection.close().await.unwrap();
+        }
+        changed
+    }
+}
