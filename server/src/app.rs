@@ -1,6 +1,7 @@
 //! App: what handlers share, and how it is wired.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -15,14 +16,16 @@ use crate::accounts::logins::Logins;
 use crate::accounts::tokens::Tokens;
 use crate::agents::Directory;
 use crate::clock::Clock;
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::db::{Database, OrgRows, Store, StoreError};
 use crate::draft::{Draft, Memory, View};
 use crate::incidents::Open;
 use crate::ledger::{Head, Verified, verify};
 use crate::memory::snapshots::SnapshotError;
 use crate::memory::{Past, Snapshots};
+use crate::metrics::Metrics;
 use crate::policies::InForce;
+use crate::quota::Quota;
 use crate::rollout::{RolloutError, compile};
 use crate::sequencer::{self, Parts, Queue};
 use crate::vault::Vault;
@@ -53,6 +56,16 @@ type Sequencer = (Arc<Org>, JoinHandle<Memory>);
 pub struct App {
     /// What callers may take of the server.
     pub limits: Limits,
+    /// What whoever reads the metrics has to show; none: only this machine reads them.
+    pub metrics_token: Option<String>,
+    /// Whether callers come over TLS, which ends before this server.
+    pub is_behind_tls: bool,
+    /// How much an org may ask.
+    pub quota: Quota,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether it is about to end.
+    pub stopping: AtomicBool,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Holds the master key.
@@ -149,10 +162,16 @@ impl App {
         database: Arc<Database>,
         vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
-        limits: Limits,
+        config: &Config,
+        metrics: Metrics,
     ) -> Result<Arc<App>, LoadError> {
         let app = App {
-            limits,
+            limits: config.limits,
+            metrics_token: config.metrics_token.clone(),
+            is_behind_tls: config.is_behind_tls(),
+            quota: Quota::new(config.tier, config.intents_per_day),
+            metrics: Arc::new(metrics),
+            stopping: AtomicBool::new(false),
             keys: Arc::new(Keyring::new(database.live_keys().await?)),
             tokens: Tokens::new(vault.token_secret()),
             clock,
@@ -173,7 +192,7 @@ impl App {
 
     /// Begins to decide for an org that is in the database.
     pub async fn serve(&self, id: Uuid) -> Result<Arc<Org>, LoadError> {
-        let App { database, vault, clock, keys, .. } = self;
+        let App { database, vault, clock, keys, metrics, .. } = self;
         let store = Arc::clone(database) as Arc<dyn Store>;
         let past = Past::new(Arc::clone(&store), Arc::clone(vault), id);
         let snapshots = Snapshots::new(Arc::clone(database), Arc::clone(vault), past.clone());
@@ -193,6 +212,7 @@ impl App {
             store,
             clock: Arc::clone(clock),
             vault: Arc::clone(vault),
+            metrics: Arc::clone(metrics),
         };
         let (queue, task) = sequencer::start(parts, memory);
         let org = Arc::new(Org {
@@ -253,6 +273,16 @@ impl App {
         }
     }
 
+    /// Events and other work that wait for the sequencers.
+    pub fn waiting(&self) -> usize {
+        self.all().iter().map(|org| org.queue.waiting()).sum()
+    }
+
+    /// Entries of all ledgers.
+    pub fn ledger_entries(&self) -> i64 {
+        self.all().iter().map(|org| org.view.next_seq()).sum()
+    }
+
     /// Every org.
     fn all(&self) -> Vec<Arc<Org>> {
         self.orgs.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
@@ -309,7 +339,9 @@ async fn end((org, task): Sequencer) {
     let memory = match task.await {
         Ok(memory) => memory,
         Err(error) => {
-            tracing::error!(%error, "a sequencer did not end by itself");
+            // The error would quote what it panicked with.
+            let panicked = error.is_panic();
+            tracing::error!(panicked, "a sequencer did not end by itself");
             return;
         }
     };

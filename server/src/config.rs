@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::db::AddressError;
+use crate::quota::Tier;
 
 /// What the server needs to know before it starts.
 #[derive(Debug, Clone)]
@@ -18,6 +19,14 @@ pub struct Config {
     pub owner_password: Option<String>,
     /// 64 hexadecimal digits (`LICTOR_MASTER_KEY`); kept in a file beside the database if none, which PostgreSQL has not.
     pub master_key: Option<String>,
+    /// Where callers reach it (`LICTOR_PUBLIC_URL`), such as `https://lictor.example.com`.
+    pub public_url: Option<String>,
+    /// What whoever reads `/metrics` has to send (`LICTOR_METRICS_TOKEN`); if none, only this machine reads it.
+    pub metrics_token: Option<String>,
+    /// How much an org may ask of `/api/v3` (`LICTOR_TIER`: `starter`, `growth` or `enterprise`).
+    pub tier: Tier,
+    /// How many intents it may declare a day, whatever its tier (`LICTOR_INTENTS_PER_DAY`).
+    pub intents_per_day: Option<u32>,
     /// What callers may take of the server.
     pub limits: Limits,
 }
@@ -58,6 +67,10 @@ impl Default for Config {
             owner_email: None,
             owner_password: None,
             master_key: None,
+            public_url: None,
+            metrics_token: None,
+            tier: Tier::default(),
+            intents_per_day: None,
             limits: Limits::default(),
         }
     }
@@ -75,6 +88,9 @@ pub enum ConfigError {
     /// Not an e-mail address.
     #[error("LICTOR_OWNER_EMAIL `{0}` is not an e-mail address")]
     OwnerEmail(String),
+    /// Not a tier.
+    #[error("LICTOR_TIER `{0}` is not `starter`, `growth` or `enterprise`")]
+    Tier(String),
     /// Not a number, or one that makes no sense.
     #[error("{0} `{1}` is not a whole number above 0")]
     Number(&'static str, String),
@@ -93,8 +109,23 @@ impl Config {
             owner_email: set("LICTOR_OWNER_EMAIL"),
             owner_password: set("LICTOR_OWNER_PASSWORD"),
             master_key: set("LICTOR_MASTER_KEY"),
+            public_url: set("LICTOR_PUBLIC_URL"),
+            metrics_token: set("LICTOR_METRICS_TOKEN"),
+            tier: match set("LICTOR_TIER") {
+                Some(tier) => tier.parse().map_err(|()| ConfigError::Tier(tier))?,
+                None => Tier::default(),
+            },
+            intents_per_day: match number("LICTOR_INTENTS_PER_DAY", u32::MAX)? {
+                u32::MAX => None,
+                intents => Some(intents),
+            },
             limits: Limits::from_environment()?,
         })
+    }
+
+    /// Whether callers come over TLS.
+    pub fn is_behind_tls(&self) -> bool {
+        self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
     }
 
     /// The owner for a first start, if one is configured.

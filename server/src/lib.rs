@@ -20,8 +20,10 @@ pub mod intents;
 pub mod ledger;
 pub mod logging;
 pub mod memory;
+pub mod metrics;
 pub mod pdp;
 pub mod policies;
+pub mod quota;
 pub mod registration;
 pub mod rollout;
 pub mod sequencer;
@@ -30,6 +32,7 @@ pub mod vault;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
@@ -41,6 +44,8 @@ use clock::{Clock, SystemClock};
 use config::{Config, ConfigError};
 use db::{Address, Database, Lock, StoreError};
 use first_start::{Credentials, FirstStartError, first_start};
+use http::answer::Front;
+use metrics::Metrics;
 use vault::Vault;
 
 /// How long requests in flight may take once the server is told to stop, so that it ends within 10 s.
@@ -122,11 +127,12 @@ impl Server {
             false => None,
         };
         drop(alone);
-        let app = App::load(database, vault, clock, config.limits).await?;
+        let routes = http::routes();
+        let metrics = Metrics::new(routes.names());
+        let app = App::load(database, vault, clock, config, metrics).await?;
         let (stop, stopping) = watch::channel(false);
-        let router = http::router(Arc::clone(&app));
-        let shared = Arc::clone(&app);
-        let listening = tokio::spawn(http::listen::serve(listener, shared, router, DRAIN, stopping));
+        let front = Front { router: routes.served_by(Arc::clone(&app)), app: Arc::clone(&app) };
+        let listening = tokio::spawn(http::listen::serve(listener, Arc::new(front), DRAIN, stopping));
         let upkeep = vec![
             tokio::spawn(Arc::clone(&app).flush_key_uses_now_and_then()),
             tokio::spawn(Arc::clone(&app).make_snapshots_now_and_then()),
@@ -148,6 +154,7 @@ impl Server {
     /// Stops accepting, finishes what is in flight, writes everything down and ends.
     pub async fn stop(self) {
         let Server { app, stop, listening, upkeep, lock, .. } = self;
+        app.stopping.store(true, Ordering::Relaxed);
         // Nobody listens only if the accept loop ended already.
         let _ = stop.send(true);
         let _ = listening.await;

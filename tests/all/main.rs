@@ -8,6 +8,7 @@
 
 mod agentdojo;
 mod airline;
+mod bombs;
 mod cli;
 mod command;
 mod corpus;
@@ -19,5 +20,6 @@ mod layering;
 mod readme;
 mod replay;
 mod running;
+mod secrets;
 mod slow_connections;
 mod templates;

@@ -85,6 +85,13 @@ impl Server {
         client.with(text(&login.expect(200)["access_token"]))
     }
 
+    /// The most memory that it ever had.
+    pub(crate) fn memory_mib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        most.split_whitespace().next().unwrap().parse::<usize>().unwrap() / 1024
+    }
+
     /// Waits until it says that it is well.
     pub(crate) async fn healthy(&self) {
         let (client, started) = (self.client(), Instant::now());
@@ -174,6 +181,11 @@ impl Client {
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.try_send(Method::POST, path, &[], body).await.unwrap()
+    }
+
+    /// A body that need not be JSON.
+    pub(crate) async fn post_text(&self, path: &str, body: String) -> Answer {
+        answer(self.request(Method::POST, path, &[], None).body(body)).await.unwrap()
     }
 
     /// An error where no whole answer came.

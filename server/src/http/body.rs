@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use serde::de::DeserializeOwned;
@@ -100,7 +100,7 @@ fn read_as<T: DeserializeOwned>(text: &str) -> Result<T, FieldProblem> {
         let detail = match message {
             message if message.starts_with("unknown field") => "is not known here".to_owned(),
             message if message.starts_with("missing field") => "is required".to_owned(),
-            message => message,
+            message => without_value(&message),
         };
         FieldProblem::new(field, detail)
     })
@@ -141,6 +141,16 @@ fn missing_fields(text: &RawValue, schema: &RefOr<Schema>) -> Vec<FieldProblem> 
 /// The name that a message of the JSON reader has in backticks.
 fn quoted_name(message: &str) -> Option<String> {
     message.split('`').nth(1).filter(|_| message.contains("field `")).map(str::to_owned)
+}
+
+/// What is wrong, without the text that was sent: it may be a secret in the wrong place.
+fn without_value(message: &str) -> String {
+    let (Some(begin), Some(end)) = (message.find(" string \""), message.rfind("\", expected")) else {
+        return message.to_owned();
+    };
+    let (before, after) =
+        (message.get(..begin).unwrap_or_default(), message.get(end + 1..).unwrap_or_default());
+    format!("{before} text{after}")
 }
 
 /// What is wrong, without line and column of a text that its author may never have seen.
@@ -193,6 +203,12 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
     let announced = announced(request.headers());
     let due = *request.extensions().get::<Due>().ok_or_else(Problem::internal)?;
     whole(&mut request.into_body(), announced, limit, due).await
+}
+
+/// Whether a body is not sent as it is. Nothing is unpacked here: a few bytes could become any number.
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    let encodings = headers.get_all(CONTENT_ENCODING).iter();
+    encodings.into_iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// How long a body will be, if its sender says so.
@@ -345,6 +361,16 @@ mod tests {
         let many: Vec<_> = (0..100).map(|number| format!("\"x{number}\":1")).collect();
         assert_eq!(faults(&format!("{{{}}}", many.join(","))).len(), MAX_FAULTS);
         assert_eq!(faults("[1]"), [""]);
+    }
+
+    #[test]
+    fn a_text_in_the_wrong_place_is_not_repeated() {
+        for sent in ["secret", "a\\\", expected b", ""] {
+            let text = format!(r#"{{"name": "a", "source": "b", "count": "{sent}"}}"#);
+            let raw = serde_json::from_str::<&RawValue>(&text).unwrap();
+            let body = parse::<Shape>(raw).unwrap_err().body("r");
+            assert_eq!(body["errors"][0]["detail"], "invalid type: text, expected u32", "{text}");
+        }
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -13,11 +13,11 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-use super::answer;
+use super::answer::{Front, Peer};
 use super::peers::Peers;
 use super::progress::Progress;
-use crate::app::App;
 use crate::config::Limits;
+use crate::metrics::Metrics;
 
 /// How long to wait when the system gives no connection (it has no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -31,13 +31,12 @@ const OTHER_DESCRIPTORS: usize = 128;
 /// Serves connections until told to stop, then lets those in flight finish for at most `drain`.
 pub async fn serve(
     listener: TcpListener,
-    app: Arc<App>,
-    router: Router,
+    front: Arc<Front>,
     drain: Duration,
     stopping: watch::Receiver<bool>,
 ) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(affordable(app.limits.connections)));
+    let places = Arc::new(Semaphore::new(affordable(front.app.limits.connections)));
     let peers = Arc::new(Peers::default());
     loop {
         let place = tokio::select! {
@@ -57,21 +56,39 @@ pub async fn serve(
                 continue;
             }
         };
-        let Some(admitted) = peers.admit(address.ip(), app.limits.connections_per_address) else {
+        let Some(admitted) = peers.admit(address.ip(), front.app.limits.connections_per_address) else {
             tracing::debug!(%address, "an address has too many connections");
+            front.app.metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        let connection = graceful.watch(connection(stream, Arc::clone(&app), router.clone()));
+        let connection = graceful.watch(connection(stream, Peer(address.ip()), Arc::clone(&front)));
+        let open = Open::count(&front.app.metrics);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
-            drop((place, admitted));
+            drop((place, admitted, open));
         });
     }
     drop(listener);
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests in flight were cut off");
+    }
+}
+
+/// A connection that is counted for as long as this lives.
+struct Open(Arc<Metrics>);
+
+impl Open {
+    fn count(metrics: &Arc<Metrics>) -> Open {
+        metrics.connections.fetch_add(1, Ordering::Relaxed);
+        Open(Arc::clone(metrics))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -103,8 +120,8 @@ fn max_descriptors() -> Option<usize> {
 
 fn connection(
     stream: TcpStream,
-    app: Arc<App>,
-    router: Router,
+    peer: Peer,
+    front: Arc<Front>,
 ) -> http1::Connection<
     TokioIo<Progress<TcpStream>>,
     impl hyper::service::Service<
@@ -117,11 +134,10 @@ fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps small packets back");
     }
-    let Limits { head_timeout, write_timeout, .. } = app.limits;
-    let shared = Arc::new((app, router));
+    let Limits { head_timeout, write_timeout, .. } = front.app.limits;
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let shared = Arc::clone(&shared);
-        async move { Ok(answer(&shared.0, &shared.1, request).await) }
+        let front = Arc::clone(&front);
+        async move { Ok(front.answer(request, peer).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

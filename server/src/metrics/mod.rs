@@ -16,9 +16,10 @@ pub use text::Text;
 
 /// Upper bounds of durations, in microseconds.
 const DURATIONS_US: [u64; 14] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000,
 ];
-/// Upper bounds of how many events a batch has.
+/// Upper bounds of how many entries a batch has.
 const BATCHES: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 /// What a request is counted under that no route answers.
 const NO_ROUTE: &str = "none";
@@ -34,14 +35,12 @@ pub struct Metrics {
     pub connections_refused: AtomicU64,
     /// Recorded decisions by outcome.
     pub decisions: Decisions,
-    /// Events of a batch.
-    pub batch_events: Histogram<10>,
+    /// Entries of a batch.
+    pub batch_entries: Histogram<10>,
     /// How long a batch took to be durable.
     pub commit_time: Histogram<14>,
     /// Batches that could not be recorded.
     pub commits_failed: AtomicU64,
-    /// Entries of all ledgers.
-    pub ledger_entries: AtomicI64,
 }
 
 impl Metrics {
@@ -52,19 +51,19 @@ impl Metrics {
             connections: AtomicI64::new(0),
             connections_refused: AtomicU64::new(0),
             decisions: Decisions::default(),
-            batch_events: Histogram::new(BATCHES),
+            batch_entries: Histogram::new(BATCHES),
             commit_time: Histogram::new(DURATIONS_US),
             commits_failed: AtomicU64::new(0),
-            ledger_entries: AtomicI64::new(0),
         }
     }
 
-    /// A batch became durable, or not.
-    pub fn batch(&self, events: usize, took: Duration, is_durable: bool) {
-        self.batch_events.add(events as u64);
+    /// A batch of so many entries became durable with these decisions, or it failed.
+    pub fn batch(&self, entries: usize, took: Duration, durable: Option<Outcomes>) {
+        self.batch_entries.add(entries as u64);
         self.commit_time.add_time(took);
-        if !is_durable {
-            self.commits_failed.fetch_add(1, Ordering::Relaxed);
+        match durable {
+            Some(outcomes) => self.decisions.add(outcomes),
+            None => _ = self.commits_failed.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -80,39 +79,53 @@ impl Metrics {
         for (outcome, count) in self.decisions.counts() {
             text.sample("lictor_decisions_total", &[("outcome", outcome)], count);
         }
-        let help = "Events of a batch.";
-        text.family("lictor_batch_events", "histogram", help);
-        text.histogram("lictor_batch_events", &[], &self.batch_events.read(), 1);
+        let help = "Ledger entries of a batch.";
+        text.family("lictor_batch_entries", "histogram", help);
+        text.histogram("lictor_batch_entries", &[], &self.batch_entries.read(), 1);
         let help = "How long a batch took to be durable.";
         text.family("lictor_commit_seconds", "histogram", help);
         text.histogram("lictor_commit_seconds", &[], &self.commit_time.read(), MICROS);
         let failed = self.commits_failed.load(Ordering::Relaxed);
         text.counter("lictor_commits_failed_total", "Batches that could not be recorded.", failed);
-        let entries = self.ledger_entries.load(Ordering::Relaxed);
-        text.gauge("lictor_ledger_entries", "Entries of all ledgers.", entries);
     }
 }
 
 /// Units of a second in which durations are counted.
 const MICROS: u64 = 1_000_000;
 
+/// The words for outcomes.
+const OUTCOMES: [Outcome; 4] = [Outcome::Allow, Outcome::Warn, Outcome::RequireApproval, Outcome::Deny];
+
+/// How often a batch decided what.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outcomes([u64; 4]);
+
+impl<'a> FromIterator<&'a str> for Outcomes {
+    fn from_iter<T: IntoIterator<Item = &'a str>>(outcomes: T) -> Outcomes {
+        let mut counts = Outcomes::default();
+        for outcome in outcomes {
+            let place = OUTCOMES.iter().position(|other| other.name() == outcome);
+            if let Some(count) = place.and_then(|place| counts.0.get_mut(place)) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+}
+
 /// How often each outcome was recorded.
 #[derive(Debug, Default)]
 pub struct Decisions([AtomicU64; 4]);
 
 impl Decisions {
-    const OUTCOMES: [Outcome; 4] = [Outcome::Allow, Outcome::Warn, Outcome::RequireApproval, Outcome::Deny];
-
-    /// A decision was recorded.
-    pub fn add(&self, outcome: Outcome) {
-        let place = Decisions::OUTCOMES.iter().position(|other| *other == outcome);
-        if let Some(count) = place.and_then(|place| self.0.get(place)) {
-            count.fetch_add(1, Ordering::Relaxed);
+    fn add(&self, Outcomes(outcomes): Outcomes) {
+        for (count, more) in self.0.iter().zip(outcomes) {
+            count.fetch_add(more, Ordering::Relaxed);
         }
     }
 
     fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let names = Decisions::OUTCOMES.map(Outcome::name);
+        let names = OUTCOMES.map(Outcome::name);
         names.into_iter().zip(&self.0).map(|(name, count)| (name, count.load(Ordering::Relaxed)))
     }
 }
@@ -272,7 +285,8 @@ mod tests {
         let odd = Method::from_bytes(b"ODD").unwrap();
         metrics.requests.of(&odd, Some("/a/{id}")).add(StatusCode::METHOD_NOT_ALLOWED, took);
         metrics.requests.of(&Method::GET, Some("/a/7")).add(StatusCode::NOT_FOUND, took);
-        metrics.decisions.add(Outcome::Deny);
+        metrics.batch(3, took, Some(["deny", "deny", "allow"].into_iter().collect()));
+        metrics.batch(1, took, None);
         let mut text = Text::default();
         metrics.write(&mut text);
         let text = text.into_string();
@@ -283,9 +297,12 @@ mod tests {
             r#"lictor_http_request_seconds_bucket{method="GET",route="/a/{id}",le="0.0005"} 1"#,
             r#"lictor_http_request_seconds_bucket{method="GET",route="/a/{id}",le="+Inf"} 1"#,
             r#"lictor_http_request_seconds_sum{method="GET",route="/a/{id}"} 0.0003"#,
-            r#"lictor_decisions_total{outcome="deny"} 1"#,
-            r#"lictor_decisions_total{outcome="allow"} 0"#,
-            "# TYPE lictor_ledger_entries gauge",
+            r#"lictor_decisions_total{outcome="deny"} 2"#,
+            r#"lictor_decisions_total{outcome="warn"} 0"#,
+            r#"lictor_batch_entries_bucket{le="4"} 2"#,
+            "lictor_batch_entries_sum 4",
+            "lictor_commits_failed_total 1",
+            "# TYPE lictor_http_connections gauge",
         ] {
             assert!(text.lines().any(|other| other == line), "no {line} in\n{text}");
         }

@@ -13,6 +13,7 @@ mod queue;
 mod reads;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lictor_dsl::events::EventKind;
 use tokio::task::JoinHandle;
@@ -22,6 +23,7 @@ use crate::clock::Clock;
 use crate::db::{Batch, Store, StoreError, Turn};
 use crate::draft::{Draft, Memory, New, View};
 use crate::memory::Past;
+use crate::metrics::Metrics;
 use crate::vault::Vault;
 use queue::{Job, Reply, Waiting, Work};
 
@@ -51,6 +53,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Encrypts what registrations say.
     pub vault: Arc<Vault>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Starts the sequencer of an org that stands where `memory` says. It ends with where it stands then.
@@ -183,9 +187,15 @@ impl Sequencer {
 
     /// Makes a draft durable and then true, or undoes it.
     async fn commit(&mut self, turn: Turn, writes: Option<Batch>, new: New) -> Result<(), StoreError> {
-        let Parts { view, keys, store, .. } = &self.parts;
+        let Parts { view, keys, store, metrics, .. } = &self.parts;
         let written = match writes {
-            Some(writes) => store.commit(turn, writes).await,
+            Some(writes) => {
+                let (entries, begun) = (writes.entries.len(), Instant::now());
+                let outcomes = writes.entries.iter().filter_map(|entry| entry.index.outcome).collect();
+                let written = store.commit(turn, writes).await;
+                metrics.batch(entries, begun.elapsed(), written.is_ok().then_some(outcomes));
+                written
+            }
             None => Ok(()),
         };
         match &written {

@@ -216,6 +216,11 @@ impl Queue {
         let _ = self.first.send(Job { work: Work::Follow, claim: Arc::default(), _place: None });
     }
 
+    /// How much waits or is being done, in events.
+    pub fn waiting(&self) -> usize {
+        QUEUE_EVENTS.saturating_sub(self.places.available_permits())
+    }
+
     /// Whether somebody still takes work from it.
     pub fn is_served(&self) -> bool {
         !self.jobs.is_closed()

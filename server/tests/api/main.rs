@@ -8,6 +8,7 @@ mod bad_input;
 mod decisions;
 mod home;
 mod hot_swap;
+mod hygiene;
 mod incidents;
 mod intents;
 mod ledger;

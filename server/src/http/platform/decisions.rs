@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::super::RequestId;
 use super::super::acting::Acting;
+use super::super::answer::RequestId;
 use super::super::auth::Actor;
 use super::super::body::{BATCH_BYTES, MIB, Text, without_place};
 use super::super::members::members;
