@@ -70,8 +70,9 @@ impl Told {
             for (place, header) in HEADERS.into_iter().enumerate() {
                 let value = &as_credential[(place + round) % as_credential.len()];
                 let path = ["/api/v1/decisions", "/api/v1/agents", "/nothing"][round % 3];
-                let answer = server.client().try_send(Method::POST, path, &[(header, value)], &json!({}));
-                told.answers.push(answer.await.unwrap().body.to_string());
+                let nobody = server.client();
+                let answer = nobody.try_send(Method::POST, path, &[(header, value)], &json!({})).await;
+                told.answers.push(answer.unwrap().body.to_string());
             }
             // In fields.
             let body: Value = FIELDS.into_iter().map(|field| (field.to_owned(), json!(canary))).collect();

@@ -21,7 +21,9 @@ use crate::metrics::Metrics;
 
 /// How long to wait when the system gives no connection (it has no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// What a connection holds of a request or an answer at most, and so the longest head.
+/// The longest head of a request.
+const HEAD_BYTES: usize = 32 * 1024;
+/// What a connection holds of a request or an answer at most.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// What a reader has to take of an answer in the time that it may wait.
 const LEAST_READ: usize = 16 * 1024;
@@ -143,6 +145,7 @@ fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .max_buf_size(BUFFER_BYTES)
+        .max_header_size(HEAD_BYTES)
         // Answers are short: copied behind their heads they go out by a plain write.
         .writev(false)
         .serve_connection(TokioIo::new(Progress::new(stream, write_timeout, LEAST_READ)), service)
