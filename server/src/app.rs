@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use lictor_engine::generation::Generation;
 use lictor_engine::memory::Memories;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
@@ -21,12 +22,13 @@ use crate::db::{Database, OrgRows, Store, StoreError};
 use crate::draft::{Draft, Memory, View};
 use crate::incidents::Open;
 use crate::ledger::{Head, Verified, verify};
+use crate::memory::fill::{fill, fill_and_activate};
 use crate::memory::snapshots::SnapshotError;
 use crate::memory::{Past, Snapshots};
 use crate::metrics::Metrics;
 use crate::policies::InForce;
 use crate::quota::Quota;
-use crate::rollout::{RolloutError, compile};
+use crate::rollout::{RolloutError, compile, interpreted};
 use crate::sequencer::{self, Parts, Queue};
 use crate::vault::Vault;
 
@@ -41,6 +43,8 @@ const VERIFIED_AT_START: i64 = 16;
 
 /// How often it is looked whether a snapshot of memory is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// After this time a server fills what another began to fill.
+const HELP_AFTER: Duration = Duration::from_secs(20);
 /// How often it is looked whether other servers wrote something.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// How often a snapshot of memory is made where something happened.
@@ -102,6 +106,8 @@ pub struct Org {
     snapshots: Snapshots,
     /// Fills memories for the policies in force.
     filling: Mutex<Option<JoinHandle<()>>>,
+    /// Since when another server fills memories for these policies.
+    filled_elsewhere: Mutex<Option<(Arc<Generation>, Instant)>>,
 }
 
 impl Org {
@@ -113,6 +119,36 @@ impl Org {
             // It was told to end, or ended by itself.
             let _ = before.await;
         }
+    }
+
+    /// Goes on with what another server began to fill a while ago: it may be gone.
+    async fn help_with_filling(&self) {
+        let in_force = self.view.in_force();
+        let mut elsewhere = self.filled_elsewhere.lock().await;
+        let is_filled_here = self.filling.lock().await.as_ref().is_some_and(|task| !task.is_finished());
+        if in_force.filling.is_empty() || is_filled_here {
+            *elsewhere = None;
+            return;
+        }
+        match &*elsewhere {
+            Some((generation, since)) if Arc::ptr_eq(generation, &in_force.generation) => {
+                if since.elapsed() < HELP_AFTER {
+                    return;
+                }
+            }
+            _ => {
+                *elsewhere = Some((Arc::clone(&in_force.generation), Instant::now()));
+                return;
+            }
+        }
+        *elsewhere = None;
+        let generation = Arc::clone(&in_force.generation);
+        let (past, queue, view) = (self.past.clone(), Arc::clone(&self.queue), Arc::clone(&self.view));
+        let fill = async move {
+            let begun = fill(&past, &queue, &generation).await;
+            fill_and_activate(past, queue, view, generation, async { begun }).await;
+        };
+        self.replace_filling(Some(tokio::spawn(fill))).await;
     }
 
     async fn make_snapshot(&self) -> Result<(), SnapshotError> {
@@ -213,6 +249,7 @@ impl App {
             clock: Arc::clone(clock),
             vault: Arc::clone(vault),
             metrics: Arc::clone(metrics),
+            compile: Box::new(|policies| Box::pin(interpreted(policies))),
         };
         let (queue, task) = sequencer::start(parts, memory);
         let org = Arc::new(Org {
@@ -222,6 +259,7 @@ impl App {
             past,
             snapshots,
             filling: Mutex::default(),
+            filled_elsewhere: Mutex::default(),
         });
         self.sequencers.lock().await.push((Arc::clone(&org), task));
         self.orgs.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&org));
@@ -240,6 +278,9 @@ impl App {
     }
 
     async fn follow(&self) -> Result<(), LoadError> {
+        for org in self.all() {
+            org.help_with_filling().await;
+        }
         for (id, next_seq) in self.database.heads().await? {
             match self.org(id) {
                 Some(org) if org.view.next_seq() != next_seq => org.queue.follow(),

@@ -117,8 +117,8 @@ pub async fn create_key(
     editor: Editor,
     Json(new): Json<NewKey>,
 ) -> Result<(StatusCode, axum::Json<MadeKey>), Problem> {
-    if new.name.trim().is_empty() || new.name.len() > 255 {
-        return Err(Problem::field("name", "must have 1 to 255 bytes"));
+    if new.name.trim().is_empty() || new.name.len() > 255 || new.name.contains('\0') {
+        return Err(Problem::field("name", "must have 1 to 255 bytes, none of them 0"));
     }
     let prefix = new.prefix.unwrap_or_else(|| PREFIXES[0].to_owned());
     if !PREFIXES.contains(&prefix.as_str()) {
