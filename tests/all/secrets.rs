@@ -7,6 +7,7 @@ use std::path::Path;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::home::Home;
 use crate::running::{Server, serve, text};
 
 /// The levels that a log may have.
@@ -33,9 +34,10 @@ const MASTER_KEY: &str = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee
 #[tokio::test]
 async fn no_secret_is_told() {
     for level in LEVELS {
+        let home = Home::on_files();
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let mut command = serve(&folder.path().join("lictor.db"));
+        let mut command = serve(&home);
         command.env("LICTOR_LOG", level).env("LICTOR_METRICS_TOKEN", METRICS_TOKEN);
         command.env("LICTOR_MASTER_KEY", MASTER_KEY).stderr(File::create(&log).unwrap());
         let mut server = Server::start_by(command);

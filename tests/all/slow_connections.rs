@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::home::Home;
 use crate::running::{Client, Server, serve};
 
 /// Bad connections that are open at a time.
@@ -38,8 +39,8 @@ async fn slow_connections_wear_nobody_down() {
     if !may_open(DESCRIPTORS) {
         return run_again_with_more_descriptors(NAME);
     }
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = serve(&folder.path().join("lictor.db"));
+    let home = Home::on_files();
+    let mut command = serve(&home);
     for (name, millis) in [("HEAD", HEAD_MS), ("BODY", BODY_MS), ("WRITE", WRITE_MS)] {
         command.env(format!("LICTOR_{name}_TIMEOUT_MS"), millis.to_string());
     }
@@ -90,8 +91,8 @@ async fn slow_connections_wear_nobody_down() {
 
 #[tokio::test]
 async fn an_address_has_its_share_of_connections() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = serve(&folder.path().join("lictor.db"));
+    let home = Home::on_files();
+    let mut command = serve(&home);
     command.env("LICTOR_MAX_CONNECTIONS_PER_ADDRESS", "8");
     let server = Server::start_by(command);
     let address: SocketAddr = server.base.trim_start_matches("http://").parse().unwrap();

@@ -169,3 +169,73 @@ fn text(id: &HeaderValue) -> &str {
 pub(super) fn panicked(_panic: Box<dyn Any + Send>) -> Response {
     Problem::internal().into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::PoisonError;
+    use std::time::Duration;
+
+    use axum::extract::State;
+    use axum::routing::get;
+    use serde_json::{Value, json};
+    use tokio::net::TcpListener;
+    use tokio::sync::watch;
+
+    use super::super::{listen, routes};
+    use super::*;
+    use crate::Server;
+    use crate::config::Config;
+
+    /// Panics with what a caller sent, and with what everybody needs in its hands.
+    async fn panics(State(app): State<Arc<App>>, request: Request) -> &'static str {
+        let orgs = app.database.org_ids().await.unwrap();
+        let org = app.org(orgs[0]).unwrap();
+        let _held = org.view.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        panic!("{:?}", request.headers());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_panic_is_an_answer_and_harms_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let (email, password) = ("owner@example.com", "correct horse");
+        let config = Config {
+            listen: "127.0.0.1:0".to_owned(),
+            database: folder.path().join("a.db").display().to_string(),
+            owner_email: Some(email.to_owned()),
+            owner_password: Some(password.to_owned()),
+            ..Config::default()
+        };
+        let server = Server::start(&config).await.unwrap();
+        let mut routes = routes();
+        routes.router = routes.router.route("/panic", get(panics));
+        let app = Arc::clone(&server.app);
+        let front = Front { router: routes.served_by(Arc::clone(&app)), app };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (_stop, stopping) = watch::channel(false);
+        let drain = Duration::from_secs(1);
+        let listening = tokio::spawn(listen::serve(listener, Arc::new(front), drain, stopping));
+
+        let client = reqwest::Client::new();
+        let login = client.post(format!("{base}/api/v1/auth/login"));
+        let login = login.json(&json!({"email": email, "password": password})).send().await.unwrap();
+        let token = login.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned();
+        for round in 0..20 {
+            let panicked = client.get(format!("{base}/panic")).header("x-secret", "canary");
+            let panicked = panicked.header("x-request-id", format!("r-{round}")).send().await.unwrap();
+            assert_eq!(panicked.status().as_u16(), 500);
+            assert_eq!(panicked.headers()["content-type"], "application/problem+json");
+            let body = panicked.text().await.unwrap();
+            assert!(
+                body.contains(&format!("\"request_id\":\"r-{round}\"")) && !body.contains("canary"),
+                "{body}"
+            );
+            // The same connection and the same locks serve the next one.
+            let event = json!({"event": "intent", "agent": {"id": "bot"}, "action": "x"});
+            let decided = client.post(format!("{base}/api/v1/decisions")).bearer_auth(&token).json(&event);
+            assert_eq!(decided.send().await.unwrap().status().as_u16(), 200);
+        }
+        listening.abort();
+        server.stop().await;
+    }
+}
