@@ -46,7 +46,7 @@ async fn bombs_are_refused_at_once_and_without_much_memory() {
         ("a string", 413, event(&text(50 * MIB))),
         ("a number", 400, event(&"1".repeat(1_000_000))),
         ("a fraction", 400, event(&format!("0.{}", "1".repeat(1_000_000)))),
-        ("an exponent", 400, event(&format!("1e{}", "9".repeat(60_000)))),
+        ("an exponent that nobody reads", 200, event(&format!("1e{}", "9".repeat(60_000)))),
         (
             "an amount",
             400,
