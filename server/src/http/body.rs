@@ -25,7 +25,7 @@ use super::problem::{FieldProblem, Problem};
 /// What most routes take.
 pub const MIB: usize = 1024 * 1024;
 /// What routes take that have batches.
-pub const BATCH_BYTES: usize = 16 * MIB;
+const BATCH_BYTES: usize = 16 * MIB;
 /// What routes take that have policies.
 pub const POLICY_BYTES: usize = 4 * MIB;
 /// How deep JSON may be nested.
@@ -39,19 +39,25 @@ const DRAIN_BYTES: usize = 64 * MIB;
 #[derive(Debug, Clone, Copy)]
 pub struct Due(pub Instant);
 
-/// The body as text that is JSON, of at most `LIMIT` bytes and [`MAX_DEPTH`] levels.
+/// The body as text that is JSON, of at most [`MIB`] bytes; where it may have `events`, of [`BATCH_BYTES`].
 #[derive(Debug)]
-pub struct Text<const LIMIT: usize = MIB>(pub Box<RawValue>);
+pub struct Events(pub Box<RawValue>);
 
 /// The body as a `T`, of at most `LIMIT` bytes.
 #[derive(Debug)]
 pub struct Json<T, const LIMIT: usize = MIB>(pub T);
 
-impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for Text<LIMIT> {
+impl<S: Send + Sync> FromRequest<S> for Events {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Text<LIMIT>, Problem> {
-        Ok(Text(json(read(request, LIMIT).await?)?))
+    async fn from_request(request: Request, _state: &S) -> Result<Events, Problem> {
+        let bytes = read(request, BATCH_BYTES).await?;
+        let may_have_events = || std::str::from_utf8(&bytes).is_ok_and(|text| text.contains("\"events\""));
+        // Reading all of it as JSON takes many times as long.
+        if bytes.len() > MIB && !may_have_events() {
+            return Err(Problem::too_large(MIB));
+        }
+        Ok(Events(json(bytes)?))
     }
 }
 

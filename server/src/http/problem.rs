@@ -180,17 +180,17 @@ impl Problem {
 
     /// 429: too many wrong tries.
     pub fn wait(seconds: u32) -> Problem {
-        let detail = format!("too many wrong tries; come back in {seconds} s");
-        let problem =
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests", detail);
-        Problem { retry_after_s: Some(seconds), ..problem }
+        Problem::later(format!("too many wrong tries; come back in {seconds} s"), seconds)
     }
 
     /// 429: more than the org may ask.
     pub fn too_many(limit: &str, seconds: u32) -> Problem {
-        let detail = format!("the org may have {limit}; come back in {seconds} s");
-        let problem =
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests", detail);
+        Problem::later(format!("the org may have {limit}; come back in {seconds} s"), seconds)
+    }
+
+    fn later(detail: String, seconds: u32) -> Problem {
+        let title = "Too many requests";
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", title, detail);
         Problem { retry_after_s: Some(seconds), ..problem }
     }
 

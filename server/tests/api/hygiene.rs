@@ -228,3 +228,95 @@ async fn metrics_are_for_this_machine_or_for_a_token() {
     let request = app.request(Method::GET, "/metrics", Some("metrics-secret"));
     assert_eq!(request.header("x-forwarded-for", "192.0.2.1").send().await.unwrap().status().as_u16(), 200);
 }
+
+/// An object of the document, or what its reference names.
+fn resolved<'a>(api: &'a Value, value: &'a Value) -> &'a Value {
+    match value["$ref"].as_str() {
+        Some(reference) => api.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => value,
+    }
+}
+
+/// Whether a reader sees what a value looks like: an example of the whole, or of what it consists of.
+fn has_example(api: &Value, schema: &Value) -> bool {
+    let schema = resolved(api, schema);
+    let members = ["items", "oneOf", "allOf", "anyOf"].into_iter().map(|name| &schema[name]);
+    let mut parts = members.flat_map(|part| part.as_array().cloned().unwrap_or_else(|| vec![part.clone()]));
+    let of_members =
+        || schema["properties"].as_object().is_some_and(|all| all.values().any(|one| has_example(api, one)));
+    schema["example"] != Value::Null
+        || parts.any(|part| part.is_object() && has_example(api, &part))
+        || of_members()
+}
+
+#[tokio::test]
+async fn the_document_says_of_each_route_what_it_takes_answers_and_whom_it_serves() {
+    let app = TestApp::start().await;
+    let api = answer(app.request(Method::GET, "/openapi.json", None)).await.expect(200);
+    assert!(api["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert_eq!(api["security"], json!([{"bearer": []}]));
+    let open = ["/health", "/ready", "/livez", "/api/v1/auth/login"];
+    let mut lacking = Vec::new();
+    for (path, item) in api["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let mut must = |is_so: bool, what: &str| {
+                if !is_so {
+                    lacking.push(format!("{method} {path}: {what}"));
+                }
+            };
+            must(operation["summary"].is_string() && operation["tags"].is_array(), "a summary and a tag");
+            // Without one of its own it has that of the document: a key or a token.
+            let is_open = operation["security"] == json!([{}]) || operation["security"] == json!([]);
+            must(is_open == open.contains(&path.as_str()), "whom it serves");
+            let body = &operation["requestBody"]["content"]["application/json"];
+            must(body.is_null() || has_example(&api, &body["schema"]), "an example of its body");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let response = resolved(&api, response);
+                must(
+                    response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                    "what a status means",
+                );
+                let json = &response["content"]["application/json"];
+                let shown =
+                    json.is_null() || has_example(&api, &json["schema"]) || !json["example"].is_null();
+                must(shown, &format!("an example of {status}"));
+                let is_error = status.starts_with(['4', '5']);
+                let is_problem = response["content"]["application/problem+json"].is_object();
+                let says_how_it_is = open.contains(&path.as_str()) && status == "503" && !json.is_null();
+                must(is_error == is_problem || says_how_it_is, &format!("a problem for {status}"));
+            }
+            let named: Vec<_> = path.split('/').filter(|part| part.starts_with('{')).collect();
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let in_path = parameters.iter().filter(|one| one["in"] == "path").count();
+            must(in_path == named.len(), "the parameters of its path");
+            must(parameters.iter().all(|one| one["description"].is_string()), "what its parameters mean");
+        }
+    }
+    assert!(lacking.is_empty(), "these lack something:\n{}", lacking.join("\n"));
+}
+
+/// Each documented route is there, and answers no caller with a server's error.
+#[tokio::test]
+async fn every_documented_route_is_there_and_asks_who_calls() {
+    let app = TestApp::start().await;
+    let api = answer(app.request(Method::GET, "/openapi.json", None)).await.expect(200);
+    for (path, item) in api["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let part = |part: &str| if part.starts_with('{') { "x".to_owned() } else { part.to_owned() };
+            let asked = path.split('/').map(part).collect::<Vec<_>>().join("/");
+            let found = answer(app.request(method.clone(), &asked, None).body("{}")).await;
+            let want: &[u16] = match (operation["security"].is_array(), path.as_str()) {
+                (true, "/api/v1/auth/login") => &[400],
+                (true, _) | (_, "/metrics") => &[200],
+                (false, _) => &[401],
+            };
+            assert!(
+                want.contains(&found.status.as_u16()),
+                "{method} {asked}: {} {}",
+                found.status,
+                found.body
+            );
+        }
+    }
+}

@@ -300,6 +300,8 @@ pub async fn check_policy(
 
 /// An earlier or present source of a policy.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"version": 1, "source": "policy refunds { title = \"Refunds\" }",
+    "actor": "user:0198c0de-0000-7000-8000-000000000000", "created_at": "2026-11-21T12:00:00.000Z"}))]
 pub struct VersionBody {
     version: i64,
     source: String,
