@@ -18,7 +18,7 @@ use crate::vault::Vault;
 /// Events that are read and folded at once; each may weigh a megabyte.
 const PAGE: usize = 250;
 /// Events that are folded faster than another thread takes them over.
-const FEW: usize = 8;
+const FEW: usize = 64;
 /// How often a long fold says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
