@@ -255,10 +255,7 @@ impl Problem {
         Some(match status {
             StatusCode::NOT_FOUND => Problem::not_found("path"),
             status if status.is_server_error() => Problem::internal(),
-            status => {
-                let title = status.canonical_reason().unwrap_or("Refused");
-                Problem::new(status, "refused", title, "the request can't be answered like this")
-            }
+            status => Problem::new(status, "refused", "Refused", "the request can't be answered like this"),
         })
     }
 
