@@ -39,7 +39,7 @@ const DRAIN_BYTES: usize = 64 * MIB;
 #[derive(Debug, Clone, Copy)]
 pub struct Due(pub Instant);
 
-/// The body as text that is JSON, of at most [`MIB`] bytes; where it may have `events`, of [`BATCH_BYTES`].
+/// The body as text that is JSON, of at most [`MIB`] bytes; where it may have `events`, of 16 MiB.
 #[derive(Debug)]
 pub struct Events(pub Box<RawValue>);
 

@@ -259,7 +259,7 @@ impl Problem {
         })
     }
 
-    /// The whole answer. What was said in [`KEPT`] headers stays said.
+    /// The whole answer. What other headers said of methods and limits stays said.
     pub fn render(&self, request_id: &str, said: &HeaderMap) -> Response {
         let mut response = (self.status, self.body(request_id).to_string()).into_response();
         let headers = response.headers_mut();

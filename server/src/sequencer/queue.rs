@@ -145,7 +145,7 @@ pub(super) fn queue() -> (Queue, Waiting) {
 }
 
 impl Queue {
-    /// Judges events in this order, recording each. At most [`BATCH_EVENTS`].
+    /// Judges events in this order, recording each. At most [`super::BATCH_EVENTS`].
     pub async fn judge(&self, events: Vec<Prepared>) -> Result<Vec<Result<Answer, Refused>>, Unavailable> {
         self.submit(|reply| Work::Judge(events, reply)).await
     }
