@@ -28,8 +28,8 @@ use crate::memory::{Past, Snapshots};
 use crate::metrics::Metrics;
 use crate::policies::InForce;
 use crate::quota::Quota;
-use crate::rollout::{RolloutError, compile, interpreted};
-use crate::sequencer::{self, Parts, Queue};
+use crate::rollout::{Kept, RolloutError, compile, interpreted};
+use crate::sequencer::{self, Compile, Parts, Queue};
 use crate::vault::Vault;
 
 /// Passwords that may be hashed at once; each takes 19 MiB and a core for some time.
@@ -100,7 +100,7 @@ pub struct Org {
     /// The way to its sequencer.
     pub queue: Arc<Queue>,
     /// Policies change one after the other.
-    pub rollout: Mutex<()>,
+    pub rollout: Mutex<Kept>,
     /// Its ledger, to be folded.
     pub past: Past,
     snapshots: Snapshots,
@@ -249,13 +249,13 @@ impl App {
             clock: Arc::clone(clock),
             vault: Arc::clone(vault),
             metrics: Arc::clone(metrics),
-            compile: Box::new(|policies| Box::pin(interpreted(policies))),
+            compile: following(),
         };
         let (queue, task) = sequencer::start(parts, memory);
         let org = Arc::new(Org {
             view,
             queue: Arc::new(queue),
-            rollout: Mutex::new(()),
+            rollout: Mutex::default(),
             past,
             snapshots,
             filling: Mutex::default(),
@@ -394,6 +394,15 @@ async fn end((org, task): Sequencer) {
             tracing::warn!(org = %org.view.id, error, "the last snapshot of memory was not kept");
         }
     }
+}
+
+/// Compiles what other servers put in force, with what is kept from one set to the next.
+fn following() -> Compile {
+    let kept = Arc::<Mutex<Kept>>::default();
+    Box::new(move |policies| {
+        let kept = Arc::clone(&kept);
+        Box::pin(async move { interpreted(&mut *kept.lock().await, policies).await })
+    })
 }
 
 /// Rules whose memories were being filled when the server ended decide from now on: all is remembered again. Not if

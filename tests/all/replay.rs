@@ -143,7 +143,7 @@ impl Replay {
         let mut checked = check(sources);
         for (policy, said) in checked.set.policies.iter_mut().zip(policies) {
             assert_eq!(said["name"], policy.name);
-            policy.shadow |= said["mode"] == "shadow";
+            Arc::make_mut(policy).shadow |= said["mode"] == "shadow";
         }
         Generation::compile(&checked.set).unwrap()
     }

@@ -23,7 +23,7 @@ use crate::intents::{Declaration, Intent};
 use crate::ledger::{Head, StepBefore, StoredEntry, Verified, verify};
 use crate::metrics::Metrics;
 use crate::policies::{InForce, Policies, Policy};
-use crate::rollout::{compile, interpreted};
+use crate::rollout::compile;
 
 /// A store in memory: keeps entries and tasks, fails when told to, and commits only when let.
 #[derive(Debug)]
@@ -202,7 +202,7 @@ fn bench_of(store: Arc<TestStore>, source: &str, limits: MemoryLimits) -> Bench 
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         vault: Arc::clone(&vault),
         metrics: Arc::new(Metrics::new([])),
-        compile: Box::new(|policies| Box::pin(interpreted(policies))),
+        compile: Box::new(|policies| Box::pin(async move { Ok(Arc::new(compile(&policies)?)) })),
     };
     let memory =
         Memory { head: Head::EMPTY, incidents: Open::default(), tasks: Default::default(), memories };
