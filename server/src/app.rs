@@ -1,6 +1,7 @@
 //! App: what handlers share, and how it is wired.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use crate::accounts::tokens::Tokens;
 use crate::agents::Directory;
 use crate::checkpoints::{CHECKPOINT_EVERY, CheckpointError, Checkpointer, KeyFile, Shared, Sink};
 use crate::clock::Clock;
+use crate::config::{Config, Limits};
 use crate::db::{Database, OrgRows, Store, StoreError};
 use crate::draft::{Draft, Memory, View};
 use crate::incidents::Open;
@@ -24,7 +26,9 @@ use crate::ledger::{Head, Verified, verify};
 use crate::memory::fill::{fill, fill_and_activate};
 use crate::memory::snapshots::SnapshotError;
 use crate::memory::{Past, Snapshots};
+use crate::metrics::Metrics;
 use crate::policies::InForce;
+use crate::quota::Quota;
 use crate::rollout::{Kept, RolloutError, compile, interpreted};
 use crate::sequencer::{self, Compile, Parts, Queue};
 use crate::vault::Vault;
@@ -55,6 +59,18 @@ type Sequencer = (Arc<Org>, JoinHandle<Memory>);
 /// What handlers share.
 #[derive(Debug)]
 pub struct App {
+    /// What callers may take of the server.
+    pub limits: Limits,
+    /// What whoever reads the metrics has to show; none: only this machine reads them.
+    pub metrics_token: Option<String>,
+    /// Whether callers come over TLS, which ends before this server.
+    pub is_behind_tls: bool,
+    /// How much an org may ask.
+    pub quota: Quota,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether it is about to end.
+    pub stopping: AtomicBool,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Holds the master key.
@@ -188,6 +204,8 @@ impl App {
         clock: Arc<dyn Clock>,
         key_file: Option<Arc<KeyFile>>,
         sink: Arc<Sink>,
+        config: &Config,
+        metrics: Metrics,
     ) -> Result<Arc<App>, LoadError> {
         let checkpoints = Shared {
             database: Arc::clone(&database),
@@ -197,6 +215,12 @@ impl App {
             sink,
         };
         let app = App {
+            limits: config.limits,
+            metrics_token: config.metrics_token.clone(),
+            is_behind_tls: config.is_behind_tls(),
+            quota: Quota::new(config.tier, config.intents_per_day),
+            metrics: Arc::new(metrics),
+            stopping: AtomicBool::new(false),
             keys: Arc::new(Keyring::new(database.live_keys().await?)),
             tokens: Tokens::new(vault.token_secret()),
             clock,
@@ -218,7 +242,7 @@ impl App {
 
     /// Begins to decide for an org that is in the database.
     pub async fn serve(&self, id: Uuid) -> Result<Arc<Org>, LoadError> {
-        let App { database, vault, clock, keys, .. } = self;
+        let App { database, vault, clock, keys, metrics, .. } = self;
         let store = Arc::clone(database) as Arc<dyn Store>;
         let past = Past::new(Arc::clone(&store), Arc::clone(vault), id);
         let snapshots = Snapshots::new(Arc::clone(database), Arc::clone(vault), past.clone());
@@ -238,6 +262,7 @@ impl App {
             store,
             clock: Arc::clone(clock),
             vault: Arc::clone(vault),
+            metrics: Arc::clone(metrics),
             compile: following(),
         };
         let (queue, task) = sequencer::start(parts, memory);
@@ -304,6 +329,16 @@ impl App {
         for sequencer in std::mem::take(&mut *self.sequencers.lock().await) {
             end(sequencer).await;
         }
+    }
+
+    /// Events and other work that wait for the sequencers.
+    pub fn waiting(&self) -> usize {
+        self.all().iter().map(|org| org.queue.waiting()).sum()
+    }
+
+    /// Entries of all ledgers.
+    pub fn ledger_entries(&self) -> i64 {
+        self.all().iter().map(|org| org.view.next_seq()).sum()
     }
 
     /// Every org.
@@ -384,7 +419,9 @@ async fn end((org, task): Sequencer) {
     let memory = match task.await {
         Ok(memory) => memory,
         Err(error) => {
-            tracing::error!(%error, "a sequencer did not end by itself");
+            // The error would quote what it panicked with.
+            let panicked = error.is_panic();
+            tracing::error!(panicked, "a sequencer did not end by itself");
             return;
         }
     };

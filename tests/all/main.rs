@@ -8,6 +8,7 @@
 
 mod agentdojo;
 mod airline;
+mod bombs;
 mod cli;
 mod command;
 mod corpus;
@@ -23,5 +24,7 @@ mod ledger;
 mod readme;
 mod replay;
 mod running;
+mod secrets;
+mod slow_connections;
 mod templates;
 mod upgrade;

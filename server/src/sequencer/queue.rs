@@ -147,7 +147,7 @@ pub(super) fn queue() -> (Queue, Waiting) {
 }
 
 impl Queue {
-    /// Judges events in this order, recording each. At most [`BATCH_EVENTS`].
+    /// Judges events in this order, recording each. At most [`super::BATCH_EVENTS`].
     pub async fn judge(&self, events: Vec<Prepared>) -> Result<Vec<Result<Answer, Refused>>, Unavailable> {
         self.submit(|reply| Work::Judge(events, reply)).await
     }
@@ -221,6 +221,11 @@ impl Queue {
     pub fn follow(&self) {
         // It is fine if it ended.
         let _ = self.first.send(Job { work: Work::Follow, claim: Arc::default(), _place: None });
+    }
+
+    /// How much waits or is being done, in events.
+    pub fn waiting(&self) -> usize {
+        QUEUE_EVENTS.saturating_sub(self.places.available_permits())
     }
 
     /// Whether somebody still takes work from it.

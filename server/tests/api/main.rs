@@ -9,6 +9,7 @@ mod decisions;
 #[allow(dead_code, reason = "shared with the tests of the command")]
 mod home;
 mod hot_swap;
+mod hygiene;
 mod incidents;
 mod intents;
 mod ledger;

@@ -40,7 +40,7 @@ impl Export {
     }
 
     async fn write(self) -> anyhow::Result<()> {
-        let address: Address = self.database.unwrap_or(Config::from_environment().database).parse()?;
+        let address: Address = self.database.unwrap_or(Config::from_environment()?.database).parse()?;
         if let Address::File(path) = &address {
             // Opening a database makes one.
             anyhow::ensure!(path.is_file(), "there is no database {}", path.display());

@@ -19,6 +19,8 @@ use crate::clock::rfc3339;
 
 /// The longest password that is looked at.
 const MAX_PASSWORD_BYTES: usize = 1_024;
+/// What anybody may send without being known.
+const MAX_LOGIN_BYTES: usize = 16 * 1024;
 /// The longest e-mail address that is looked at.
 const MAX_EMAIL_BYTES: usize = 320;
 
@@ -51,7 +53,7 @@ pub struct Token {
     responses((status = 200, description = "Who you are", body = Token), LoginProblems))]
 pub async fn login(
     State(app): State<Arc<App>>,
-    Json(login): Json<Login>,
+    Json(login): Json<Login, MAX_LOGIN_BYTES>,
 ) -> Result<axum::Json<Token>, Problem> {
     let email = login.email.trim().to_lowercase();
     if email.len() > MAX_EMAIL_BYTES || login.password.len() > MAX_PASSWORD_BYTES {
@@ -139,6 +141,8 @@ pub async fn create_key(
 
 /// A key, without the key.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"id": "0198c0de-0000-7000-8000-000000000000", "name": "support bot", "prefix": "KvKey-",
+    "agent_id": null, "created_at": "2026-11-21T12:00:00.000Z", "last_used_at": "2026-11-21T12:05:00.000Z"}))]
 pub struct ListedKey {
     id: Uuid,
     /// What it is called.
