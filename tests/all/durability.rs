@@ -252,8 +252,7 @@ impl Caller {
     /// The version of the policy that is in force.
     async fn version(&self, person: &Client) -> i64 {
         let policy = person.get(&self.policy).await.expect(200);
-        let version = policy["version"].as_i64().unwrap();
-        version
+        policy["version"].as_i64().unwrap()
     }
 }
 

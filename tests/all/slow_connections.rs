@@ -226,10 +226,7 @@ async fn waits(client: &Client, over: &AtomicBool) -> Vec<Duration> {
         let asked = Instant::now();
         let answer = client.try_send(Method::POST, "/api/v1/decisions", &[], &event()).await;
         waits.push(asked.elapsed());
-        let answer = answer.unwrap();
-        if answer.status != 200 {
-            println!("{:?} {}", asked.elapsed(), answer.status);
-        }
+        answer.unwrap().expect(200);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     waits
