@@ -15,8 +15,10 @@ use crate::accounts::logins::Logins;
 use crate::accounts::tokens::Tokens;
 use crate::agents::Directory;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::db::{Database, OrgRows, Store, StoreError};
 use crate::draft::{Draft, Memory, View};
+use crate::founding::{FoundingError, NewOrg, found};
 use crate::incidents::Open;
 use crate::ledger::{Head, Verified, verify};
 use crate::memory::snapshots::SnapshotError;
@@ -68,6 +70,10 @@ pub struct App {
     pub logging_in: Semaphore,
     /// Since when it runs.
     pub started: Instant,
+    /// Whether anybody may make an org of their own.
+    pub open_registration: bool,
+    /// Held by whoever makes one.
+    pub registering: Mutex<()>,
     orgs: RwLock<HashMap<Uuid, Arc<Org>>>,
     sequencers: Mutex<Vec<Sequencer>>,
 }
@@ -140,12 +146,24 @@ pub enum LoadError {
     },
 }
 
+/// Why a new org is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum FoundError {
+    /// It was not made.
+    #[error(transparent)]
+    Founding(#[from] FoundingError),
+    /// It was made, but can't be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
 impl App {
     /// Wires up what is in the database.
     pub async fn load(
         database: Arc<Database>,
         vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
+        config: &Config,
     ) -> Result<Arc<App>, LoadError> {
         let app = App {
             keys: Arc::new(Keyring::new(database.live_keys().await?)),
@@ -157,6 +175,8 @@ impl App {
             hashing: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
             logging_in: Semaphore::new(LOGINS_AT_ONCE),
             started: Instant::now(),
+            open_registration: config.open_registration,
+            registering: Mutex::default(),
             orgs: RwLock::default(),
             sequencers: Mutex::default(),
         };
@@ -166,8 +186,20 @@ impl App {
         Ok(Arc::new(app))
     }
 
-    /// Begins to decide for an org that is in the database.
+    /// Makes an org and begins to decide for it.
+    pub async fn found(&self, new: NewOrg) -> Result<Arc<Org>, FoundError> {
+        let id = new.id;
+        found(&self.database, &self.vault, self.clock.now_us(), new).await?;
+        Ok(self.serve(id).await?)
+    }
+
+    /// Begins to decide for an org that is in the database, unless that was done.
     pub async fn serve(&self, id: Uuid) -> Result<Arc<Org>, LoadError> {
+        // One after the other, so that none gets two sequencers.
+        let mut sequencers = self.sequencers.lock().await;
+        if let Some(org) = self.org(id) {
+            return Ok(org);
+        }
         let App { database, vault, clock, keys, .. } = self;
         let store = Arc::clone(database) as Arc<dyn Store>;
         let past = Past::new(Arc::clone(&store), Arc::clone(vault), id);
@@ -198,7 +230,7 @@ impl App {
             snapshots,
             filling: Mutex::default(),
         });
-        self.sequencers.lock().await.push((Arc::clone(&org), task));
+        sequencers.push((Arc::clone(&org), task));
         self.orgs.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&org));
         Ok(org)
     }

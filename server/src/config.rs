@@ -15,6 +15,8 @@ pub struct Config {
     pub owner_password: Option<String>,
     /// 64 hexadecimal digits (`LICTOR_MASTER_KEY`); kept in a file beside the database if none, which PostgreSQL has not.
     pub master_key: Option<String>,
+    /// Whether anybody may make an org of their own (`LICTOR_OPEN_REGISTRATION=1`).
+    pub open_registration: bool,
     /// Connections that may be open at once; further ones wait to be accepted.
     pub max_connections: usize,
 }
@@ -27,6 +29,7 @@ impl Default for Config {
             owner_email: None,
             owner_password: None,
             master_key: None,
+            open_registration: false,
             max_connections: 4_096,
         }
     }
@@ -60,6 +63,7 @@ impl Config {
             owner_email: set("LICTOR_OWNER_EMAIL"),
             owner_password: set("LICTOR_OWNER_PASSWORD"),
             master_key: set("LICTOR_MASTER_KEY"),
+            open_registration: set("LICTOR_OPEN_REGISTRATION").is_some_and(|value| value == "1"),
             max_connections: default.max_connections,
         }
     }
@@ -76,7 +80,8 @@ impl Config {
     }
 }
 
-fn looks_like_email(text: &str) -> bool {
+/// Whether a text can be an e-mail address.
+pub fn looks_like_email(text: &str) -> bool {
     let text = text.trim();
     let parts = text.split_once('@');
     parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))

@@ -13,6 +13,7 @@ pub mod config;
 pub mod db;
 pub mod draft;
 pub mod first_start;
+pub mod founding;
 pub mod http;
 pub mod ids;
 pub mod incidents;
@@ -117,7 +118,7 @@ impl Server {
             false => None,
         };
         drop(alone);
-        let app = App::load(database, vault, clock).await?;
+        let app = App::load(database, vault, clock, config).await?;
         let (stop, stopping) = watch::channel(false);
         let router = http::router(Arc::clone(&app));
         let shared = Arc::clone(&app);

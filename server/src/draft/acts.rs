@@ -49,6 +49,21 @@ pub struct Filled {
     pub next_seq: i64,
 }
 
+/// An act that changes nothing, but is to be found in the ledger.
+#[derive(Debug)]
+pub struct Note {
+    /// What kind of entry it makes.
+    pub kind: &'static str,
+    /// The API that took it.
+    pub source: &'static str,
+    /// What happened.
+    pub action: &'static str,
+    /// Who did it.
+    pub actor: String,
+    /// What else there is to say, by name.
+    pub content: Vec<(&'static str, String)>,
+}
+
 impl Draft<'_> {
     /// Puts a changed policy set in force: everything after this in the ledger is judged by it.
     pub fn change_policies(

@@ -1,5 +1,6 @@
 //! HTTP: every route on one page, and what all of them share.
 
+pub mod access;
 pub mod acting;
 pub mod auth;
 pub mod body;
@@ -11,6 +12,7 @@ pub mod platform;
 pub mod problem;
 pub mod progress;
 pub mod values;
+pub mod verdicts;
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -23,6 +25,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use tower::ServiceExt;
@@ -38,8 +41,9 @@ use crate::app::App;
 use crate::ids;
 use body::Unread;
 use platform::plain::{self, Plain};
-use platform::{agents, auth as accounts, decisions, incidents, ledger, logs, orgs, policies};
+use platform::{agents, auth as accounts, decisions, incidents, keys, ledger, logs, orgs, policies};
 use problem::{FieldProblem, Problem, ProblemBody, ProblemError};
+use verdicts::people;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id of a request that is taken from its caller.
@@ -65,9 +69,16 @@ pub fn router(app: Arc<App>) -> Router {
         .routes(routes!(operations::health))
         // The platform: accounts.
         .routes(routes!(accounts::login))
-        .routes(routes!(accounts::create_key, accounts::list_keys))
-        .routes(routes!(accounts::revoke_key))
-        .routes(routes!(orgs::list_orgs))
+        .routes(routes!(accounts::register))
+        .routes(routes!(accounts::set_password))
+        .routes(routes!(keys::create_key, keys::list_keys))
+        .routes(routes!(keys::revoke_key))
+        .routes(routes!(orgs::list_orgs, orgs::create_org))
+        .routes(routes!(people::invite))
+        .routes(routes!(people::set_role))
+        .routes(routes!(people::leave))
+        .routes(routes!(people::list_members))
+        .routes(routes!(people::remove_member))
         // The platform: what agents call.
         .routes(routes!(agents::register_agent, agents::list_agents))
         .routes(routes!(agents::get_agent))
@@ -90,6 +101,7 @@ pub fn router(app: Arc<App>) -> Router {
         // Governed execution.
         .routes(routes!(intents::declare_intent))
         .routes(routes!(intents::evaluate_intent))
+        .route_layer(from_fn_with_state(Arc::clone(&app), access::admit))
         .with_state(app)
         .split_for_parts();
     let bearer = HttpBuilder::new()

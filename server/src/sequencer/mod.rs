@@ -238,6 +238,7 @@ async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> R
                     }
                 }
             }
+            Work::People(..) => draft.know_people(store.members(org).await?),
             Work::Incident(id, ..) if !draft.knows_incident(*id) => {
                 if let Some(incident) = store.incident(org, *id).await? {
                     draft.know_incident(incident);
@@ -270,6 +271,18 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, work: Work) -> Option<Told> {
         }
         Work::RevokeKey(id, actor, reply) => {
             draft.revoke_key(now_us, id, actor);
+            Some(told(reply, ()))
+        }
+        Work::People(steps, actor, reply) => {
+            let changed = draft.change_people(now_us, steps, &actor);
+            Some(told(reply, changed))
+        }
+        Work::Password(user, hash, reply) => {
+            draft.set_password(now_us, user, hash);
+            Some(told(reply, ()))
+        }
+        Work::Note(note, reply) => {
+            draft.take_note(now_us, note);
             Some(told(reply, ()))
         }
         Work::Incident(id, to, actor, reply) => {

@@ -1,6 +1,7 @@
 //! The server over HTTP, as its callers see it: a real port, a fresh database, real requests.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says where")]
 
+mod access;
 mod agents;
 mod app;
 mod auth;
@@ -13,6 +14,7 @@ mod intents;
 mod ledger;
 mod logs;
 mod memory;
+mod people;
 mod policies;
 mod several;
 mod start;
