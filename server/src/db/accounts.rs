@@ -1,11 +1,12 @@
 //! Rows of orgs, users and API keys.
 
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::StoreError;
 use super::database::{Database, bytes32};
 use super::sql::{Pool, Transaction};
-use crate::accounts::keys::ApiKey;
+use crate::accounts::keys::{ApiKey, OldSecret};
 use crate::accounts::{Member, Membership, Role, User};
 use crate::ledger::Head;
 
@@ -110,6 +111,21 @@ pub(super) async fn insert_key(transaction: &mut Transaction, key: &ApiKey) -> R
     Ok(())
 }
 
+pub(super) async fn rotate_key(transaction: &mut Transaction, key: &ApiKey) -> Result<(), StoreError> {
+    let sql =
+        "UPDATE api_keys SET hash = $1, old_hash = $2, old_until = $3 WHERE org_id = $4 AND key_id = $5";
+    transaction
+        .query(sql)
+        .bind(key.hash.as_slice())
+        .bind(key.old.map(|old| old.hash.to_vec()))
+        .bind(key.old.map(|old| old.until_us))
+        .bind(key.org)
+        .bind(key.id)
+        .execute()
+        .await?;
+    Ok(())
+}
+
 pub(super) async fn revoke_key(
     transaction: &mut Transaction,
     org: Uuid,
@@ -152,24 +168,43 @@ fn named(role: &str) -> Result<Role, StoreError> {
     Role::named(role).ok_or(StoreError::Corrupt("role"))
 }
 
-type KeyRow = (Uuid, Uuid, Uuid, String, String, Option<Uuid>, Vec<u8>, i64, Option<i64>);
+#[derive(FromRow)]
+struct KeyRow {
+    org_id: Uuid,
+    key_id: Uuid,
+    account_id: Uuid,
+    name: String,
+    prefix: String,
+    agent_id: Option<Uuid>,
+    hash: Vec<u8>,
+    old_hash: Option<Vec<u8>>,
+    old_until: Option<i64>,
+    created_at: i64,
+    last_used_at: Option<i64>,
+}
+
+fn key(row: KeyRow) -> Result<ApiKey, StoreError> {
+    let hash = bytes32(&row.hash, "key hash")?;
+    let old = match row.old_hash.zip(row.old_until) {
+        Some((hash, until_us)) => Some(OldSecret { hash: bytes32(&hash, "key hash")?, until_us }),
+        None => None,
+    };
+    let KeyRow { org_id, key_id, account_id, name, prefix, agent_id, created_at, last_used_at, .. } = row;
+    let key = ApiKey::new(key_id, org_id, account_id, name, prefix, agent_id, hash, created_at, last_used_at);
+    Ok(key.with_old(old))
+}
 
 /// The keys of an org, or of all, that were not revoked.
 pub(super) async fn live_keys(pool: &Pool, org: Option<Uuid>) -> Result<Vec<ApiKey>, StoreError> {
     let mut query = pool.query(
-        "SELECT org_id, key_id, account_id, name, prefix, agent_id, hash, created_at, last_used_at \
+        "SELECT org_id, key_id, account_id, name, prefix, agent_id, hash, old_hash, old_until, created_at, last_used_at \
          FROM api_keys WHERE revoked_at IS NULL",
     );
     if let Some(org) = org {
         query = query.push(" AND org_id = ").push_bind(org);
     }
     let rows: Vec<KeyRow> = query.all().await?;
-    rows.into_iter()
-        .map(|(org, id, account, name, prefix, agent, hash, created_at_us, last_used_us)| {
-            let hash = bytes32(&hash, "key hash")?;
-            Ok(ApiKey::new(id, org, account, name, prefix, agent, hash, created_at_us, last_used_us))
-        })
-        .collect()
+    rows.into_iter().map(key).collect()
 }
 
 impl Database {

@@ -239,6 +239,7 @@ async fn put(transaction: &mut Transaction, org: Uuid, changes: &[Change]) -> Re
             Change::Member(member) => accounts::put_member(transaction, org, member).await?,
             Change::MemberRemoved(user) => accounts::remove_member(transaction, org, *user).await?,
             Change::Key(key) => accounts::insert_key(transaction, key).await?,
+            Change::KeyRotated(key) => accounts::rotate_key(transaction, key).await?,
             Change::KeyRevoked { id, at_us } => accounts::revoke_key(transaction, org, *id, *at_us).await?,
             Change::Agent(agent) => agents::put(transaction, org, agent).await?,
             Change::Incident(incident) => folds.push(&**incident),

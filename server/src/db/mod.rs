@@ -120,6 +120,7 @@ pub enum Change {
     Member(Member),
     MemberRemoved(Uuid),
     Key(Arc<ApiKey>),
+    KeyRotated(Arc<ApiKey>),
     KeyRevoked { id: Uuid, at_us: i64 },
     Agent(Arc<Agent>),
     Incident(Arc<Incident>),

@@ -30,7 +30,7 @@ use crate::policies::InForce;
 use crate::registration::{Registered, Registration};
 use crate::vault::{Sealed, Vault};
 
-pub use acts::{Filled, Note, PolicyChange, SYSTEM};
+pub use acts::{Filled, Note, PolicyChange, Rotation, SYSTEM};
 pub use view::{Memory, View};
 
 /// A judged event, ready to be put in its place.

@@ -118,8 +118,9 @@ fn is_key(credential: &str) -> bool {
 }
 
 fn key(app: &App, secret: &str) -> Option<Arc<ApiKey>> {
-    let key = app.keys.find(secret)?;
-    key.used(app.clock.now_us());
+    let now_us = app.clock.now_us();
+    let key = app.keys.find(secret, now_us)?;
+    key.used(now_us);
     Some(key)
 }
 

@@ -43,7 +43,7 @@ use body::Unread;
 use platform::plain::{self, Plain};
 use platform::{agents, auth as accounts, decisions, incidents, keys, ledger, logs, orgs, policies};
 use problem::{FieldProblem, Problem, ProblemBody, ProblemError};
-use verdicts::people;
+use verdicts::{keys as console_keys, people};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id of a request that is taken from its caller.
@@ -73,6 +73,8 @@ pub fn router(app: Arc<App>) -> Router {
         .routes(routes!(accounts::set_password))
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::revoke_key))
+        .routes(routes!(keys::rotate_key))
+        .routes(routes!(console_keys::create_key, console_keys::list_keys))
         .routes(routes!(orgs::list_orgs, orgs::create_org))
         .routes(routes!(people::invite))
         .routes(routes!(people::set_role))

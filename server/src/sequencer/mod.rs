@@ -159,12 +159,12 @@ impl Sequencer {
             }
             return;
         }
-        let Parts { view, store, clock, vault, .. } = &self.parts;
+        let Parts { view, store, clock, vault, keys } = &self.parts;
         let mut draft = Draft::new(view, &mut self.memory, vault);
         let mut tell = Vec::new();
         let read = prefetch(store.as_ref(), &mut draft, &batch).await;
         if read.is_ok() {
-            tell.extend(batch.into_iter().filter_map(|work| apply(&mut draft, clock.as_ref(), work)));
+            tell.extend(batch.into_iter().filter_map(|work| apply(&mut draft, clock.as_ref(), keys, work)));
         }
         let (writes, new) = draft.finish();
         // Where something could not be read, dropping the batch tells its callers.
@@ -250,7 +250,7 @@ async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> R
     Ok(())
 }
 
-fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, work: Work) -> Option<Told> {
+fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, keys: &Keyring, work: Work) -> Option<Told> {
     let now_us = clock.now_us();
     match work {
         Work::Judge(events, reply) => {
@@ -268,6 +268,10 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, work: Work) -> Option<Told> {
         Work::AddKey(key, actor, reply) => {
             draft.add_key(now_us, key, actor);
             Some(told(reply, ()))
+        }
+        Work::RotateKey(rotation, actor, reply) => {
+            let rotated = draft.rotate_key(now_us, keys, rotation, actor);
+            Some(told(reply, rotated))
         }
         Work::RevokeKey(id, actor, reply) => {
             draft.revoke_key(now_us, id, actor);

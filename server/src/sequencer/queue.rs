@@ -16,7 +16,7 @@ use super::activation::Activated;
 use super::reads::{self, Read};
 use crate::accounts::keys::ApiKey;
 use crate::accounts::people::Step;
-use crate::draft::{Answer, Filled, Note, PolicyChange, Prepared, Refused};
+use crate::draft::{Answer, Filled, Note, PolicyChange, Prepared, Refused, Rotation};
 use crate::incidents::{Incident, Status};
 use crate::policies::InForce;
 use crate::registration::{Registered, Registration};
@@ -51,6 +51,7 @@ pub(super) enum Work {
     Policies(Box<PolicyChange>, String, Reply<Result<Arc<InForce>, Refused>>),
     Activate(Box<Filled>, oneshot::Sender<Activated>),
     AddKey(Arc<ApiKey>, String, Reply<()>),
+    RotateKey(Rotation, String, Reply<Result<(), Refused>>),
     RevokeKey(Uuid, String, Reply<()>),
     People(Vec<Step>, String, Reply<Result<(), Refused>>),
     Password(Uuid, String, Reply<()>),
@@ -89,7 +90,7 @@ impl Work {
             Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => {
                 reply.is_closed()
             }
-            Work::People(_, _, reply) => reply.is_closed(),
+            Work::People(_, _, reply) | Work::RotateKey(_, _, reply) => reply.is_closed(),
             Work::Note(_, reply) => reply.is_closed(),
             Work::Incident(_, _, _, reply) => reply.is_closed(),
             Work::Follow | Work::Stop => false,
@@ -202,6 +203,15 @@ impl Queue {
     /// Makes a key good.
     pub async fn add_key(&self, key: Arc<ApiKey>, actor: String) -> Result<(), Unavailable> {
         self.submit(|reply| Work::AddKey(key, actor, reply)).await
+    }
+
+    /// Gives a key another secret.
+    pub async fn rotate_key(
+        &self,
+        rotation: Rotation,
+        actor: String,
+    ) -> Result<Result<(), Refused>, Unavailable> {
+        self.submit(|reply| Work::RotateKey(rotation, actor, reply)).await
     }
 
     /// Makes a key worthless.

@@ -15,6 +15,10 @@ use super::super::values::{Segment, id};
 use crate::accounts::keys::{ApiKey, PREFIXES, generate};
 use crate::app::App;
 use crate::clock::rfc3339;
+use crate::draft::Rotation;
+
+/// The longest that an old secret stays good: 30 days.
+const MAX_OVERLAP_S: i64 = 30 * 86_400;
 
 /// A key to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -52,10 +56,21 @@ pub async fn create_key(
     human: Human,
     Json(new): Json<NewKey>,
 ) -> Result<(StatusCode, axum::Json<MadeKey>), Problem> {
+    let made = make(&app, &human, new, PREFIXES[0]).await?;
+    Ok((StatusCode::CREATED, axum::Json(made)))
+}
+
+/// Makes a key that begins like this if nothing else is said.
+pub(in crate::http) async fn make(
+    app: &App,
+    human: &Human,
+    new: NewKey,
+    usually: &str,
+) -> Result<MadeKey, Problem> {
     if new.name.trim().is_empty() || new.name.len() > 255 {
         return Err(Problem::field("name", "must have 1 to 255 bytes"));
     }
-    let prefix = new.prefix.unwrap_or_else(|| PREFIXES[0].to_owned());
+    let prefix = new.prefix.unwrap_or_else(|| usually.to_owned());
     if !PREFIXES.contains(&prefix.as_str()) {
         return Err(Problem::field("prefix", format!("must be one of {}", PREFIXES.join(", "))));
     }
@@ -71,7 +86,37 @@ pub async fn create_key(
     let (org, account) = (human.org.view.id, human.person.id);
     let key = ApiKey::new(id, org, account, new.name.clone(), prefix.clone(), agent, hash, now_us, None);
     human.org.queue.add_key(Arc::new(key), human.actor()).await?;
-    Ok((StatusCode::CREATED, axum::Json(MadeKey { key: secret, id, name: new.name, prefix })))
+    Ok(MadeKey { key: secret, id, name: new.name, prefix })
+}
+
+/// How a key is rotated.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSecret {
+    /// How long the secret until now stays good, in seconds: at most 30 days, and none if nothing is said.
+    #[schema(example = 3600)]
+    overlap_s: Option<i64>,
+}
+
+/// Give a key another secret. It stays the same key: its agents and its name remain.
+#[utoipa::path(post, path = "/api/v1/auth/api-keys/{id}/rotate", tag = "auth", request_body = NewSecret,
+    params(("id" = String, Path, description = "The key's id")),
+    responses((status = 200, description = "The new secret, shown this once", body = MadeKey), WriteProblems))]
+pub async fn rotate_key(
+    State(app): State<Arc<App>>,
+    human: Human,
+    Segment(key): Segment,
+    Json(new): Json<NewSecret>,
+) -> Result<axum::Json<MadeKey>, Problem> {
+    let id = id(&key, "key")?;
+    let key = app.keys.by_id(human.org.view.id, id).ok_or_else(|| Problem::not_found("key"))?;
+    let overlap_s = new.overlap_s.unwrap_or(0);
+    if !(0..=MAX_OVERLAP_S).contains(&overlap_s) {
+        return Err(Problem::field("overlap_s", "must be from 0 to 2592000 seconds"));
+    }
+    let (secret, hash) = generate(&key.prefix).map_err(|_| Problem::internal())?;
+    human.org.queue.rotate_key(Rotation { id, hash, overlap_s }, human.actor()).await??;
+    Ok(axum::Json(MadeKey { key: secret, id, name: key.name.clone(), prefix: key.prefix.clone() }))
 }
 
 /// A key, without the key.
@@ -87,6 +132,9 @@ pub struct ListedKey {
     created_at: String,
     /// When it was last used; written down every few seconds.
     last_used_at: Option<String>,
+    /// After a rotation: until when the secret before it is good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_secret_until: Option<String>,
 }
 
 /// The live keys of the org.
@@ -100,6 +148,7 @@ pub async fn list_keys(State(app): State<Arc<App>>, human: Human) -> axum::Json<
         agent_id: key.agent,
         created_at: rfc3339(key.created_at_us),
         last_used_at: key.last_used_us().map(rfc3339),
+        old_secret_until: key.old.map(|old| rfc3339(old.until_us)),
     };
     axum::Json(app.keys.of(human.org.view.id).into_iter().map(listed).collect())
 }
@@ -113,9 +162,7 @@ pub async fn revoke_key(
     Segment(key): Segment,
 ) -> Result<StatusCode, Problem> {
     let key = id(&key, "key")?;
-    if !app.keys.of(human.org.view.id).iter().any(|other| other.id == key) {
-        return Err(Problem::not_found("key"));
-    }
+    app.keys.by_id(human.org.view.id, key).ok_or_else(|| Problem::not_found("key"))?;
     human.org.queue.revoke_key(key, human.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
