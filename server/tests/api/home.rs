@@ -32,7 +32,7 @@ impl Home {
     pub(crate) fn on_files() -> Home {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("lictor.db").display().to_string();
-        Home { folder: folder, database }
+        Home { folder, database }
     }
 
     pub(crate) async fn on_postgres() -> Home {

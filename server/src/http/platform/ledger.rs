@@ -33,13 +33,13 @@ pub struct EntryBody {
     hash: String,
     /// The hash of the entry before; zeros for the first.
     prev_hash: String,
-    /// An event's kind, or `policy`, `key`, `incident`, `org`.
+    /// An event's kind, or `policy`, `key`, `incident`, `org`, `member`, `login`, `access`.
     kind: String,
     /// The API that took it.
     source: String,
     agent_id: Option<Uuid>,
     task: Option<String>,
-    /// `key:…`, `user:…` or `system`.
+    /// `key:…`, `user:…`, `system`, or `nobody` for a failed login.
     actor: String,
     action: Option<String>,
     /// What was decided.

@@ -12,8 +12,8 @@ use super::super::auth::Human;
 use super::super::body::Json;
 use super::super::problem::{Problem, ReadProblems, WriteProblems};
 use super::auth::{email, hashed};
-use crate::accounts::{User, passwords};
-use crate::app::{App, FoundError};
+use crate::accounts::{Role, User, passwords};
+use crate::app::{App, FoundError, Org};
 use crate::clock::rfc3339;
 use crate::founding::{FoundingError, NewOrg, Standing};
 
@@ -44,16 +44,16 @@ pub async fn list_orgs(
 ) -> Result<axum::Json<Vec<OrgBody>>, Problem> {
     let mut memberships = app.database.memberships(human.person.id).await?;
     memberships.sort_by_key(|membership| membership.org != human.org.view.id);
-    let body = |(view, role): (&crate::draft::View, crate::accounts::Role)| OrgBody {
-        id: view.id,
-        name: view.name.clone(),
-        role: role.name(),
-        is_verified: true,
-        created_at: rfc3339(view.created_at_us),
-    };
     let served =
         memberships.iter().filter_map(|membership| Some((app.org(membership.org)?, membership.role)));
-    Ok(axum::Json(served.map(|(org, role)| body((&org.view, role))).collect()))
+    let body = |(org, role): (Arc<Org>, Role)| OrgBody {
+        id: org.view.id,
+        name: org.view.name.clone(),
+        role: role.name(),
+        is_verified: true,
+        created_at: rfc3339(org.view.created_at_us),
+    };
+    Ok(axum::Json(served.map(body).collect()))
 }
 
 /// An org to be made.
