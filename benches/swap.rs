@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use lictor_dsl::Library;
+use lictor_engine::plan::Planner;
 use lictor_engine::{Active, Generation};
 use workload::Shape;
 
@@ -21,7 +23,8 @@ fn swap(c: &mut Criterion) {
     let mut group = c.benchmark_group("swap");
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
     for rules in [10, 100, 1_000, 10_000] {
-        let texts = [1, 2].map(|changed| workload::sources(Shape::Indexable, rules, changed));
+        // Of different lengths, so that all behind the rule that changes moves.
+        let texts = [1, 20].map(|changed| workload::sources(Shape::Indexable, rules, changed));
         let read = |text: usize| lictor_dsl::load(texts[text].clone()).into_set().expect("well typed");
         let versions = [read(0), read(1)];
         let first = Generation::compile(&versions[0]).expect("compiles");
@@ -32,11 +35,30 @@ fn swap(c: &mut Criterion) {
                 black_box(Generation::compile(&versions[turn % 2]))
             });
         });
-        group.bench_function(BenchmarkId::new("one_rule_changed_text_to_first_answer", rules), |b| {
+        group.bench_function(BenchmarkId::new("everything_anew_text_to_first_answer", rules), |b| {
             b.iter(|| black_box(Generation::interpreted(&read(1))));
         });
+        let (mut library, mut planner) = (Library::default(), Planner::default());
+        group.bench_function(BenchmarkId::new("one_rule_changed_text_to_first_answer", rules), |b| {
+            b.iter(|| {
+                turn += 1;
+                let set = library.load(texts[turn % 2].clone()).expect("well typed");
+                black_box(Generation::interpreted_by(&mut planner, &set))
+            });
+        });
+        group.bench_function(BenchmarkId::new("one_rule_changed_load", rules), |b| {
+            b.iter(|| {
+                turn += 1;
+                black_box(library.load(texts[turn % 2].clone()).expect("well typed"))
+            });
+        });
+        // A rule of the version before is another one each time, as it is when it comes from a text.
+        let kept = [0, 1].map(|text| library.load(texts[text].clone()).expect("well typed"));
         group.bench_function(BenchmarkId::new("one_rule_changed_plan", rules), |b| {
-            b.iter(|| black_box(Generation::interpreted(&versions[1])));
+            b.iter(|| {
+                turn += 1;
+                black_box(Generation::interpreted_by(&mut planner, &kept[turn % 2]))
+            });
         });
         group.bench_function(BenchmarkId::new("one_rule_changed_machine_code", rules), |b| {
             let planned = || Generation::interpreted(&versions[1]).expect("plans");

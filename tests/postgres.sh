@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command beside a PostgreSQL of its own, which it finds in LICTOR_TEST_POSTGRES and which is gone afterwards.
+# Runs a command beside a PostgreSQL of its own, which it finds in LICTOR_TEST_POSTGRES and which is gone afterwards;
+# and one that it may crash.
 # Installs PostgreSQL where it is missing and it may; where LICTOR_TEST_POSTGRES is set already, that one is used.
 set -euo pipefail
 
@@ -32,31 +33,63 @@ if [[ -z "${bin:-}" ]]; then
 fi
 
 # It refuses to be run by root.
-as() { "$@"; }
 if [[ $EUID -eq 0 ]]; then
     user=postgres
     id "$user" >/dev/null 2>&1 || user=nobody
-    as() { setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups "$@"; }
 fi
+as() {
+    if [[ $EUID -eq 0 ]]; then
+        setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups "$@"
+    else
+        "$@"
+    fi
+}
 
 home="$(mktemp -d /tmp/lictor-postgres.XXXXXX)"
 cleanup() {
-    as "$bin/pg_ctl" -D "$home/data" -m immediate stop >/dev/null 2>&1 || true
+    for data in "$home"/*/data; do
+        as "$bin/pg_ctl" -D "$data" -m immediate stop >/dev/null 2>&1 || true
+    done
     rm -rf "$home"
 }
 trap cleanup EXIT
 [[ $EUID -eq 0 ]] && chown "$user" "$home"
-cd "$home"
-as "$bin/initdb" -D "$home/data" -U lictor --auth=trust --encoding=UTF8 --locale=C >"$home/log" 2>&1 || {
-    cat "$home/log" >&2
-    exit 1
-}
-# Nothing listens on the network. Settings are those that a server is run with: what is acknowledged is on the disk.
-as "$bin/pg_ctl" -D "$home/data" -l "$home/data/log" -w -t 60 start \
-    -o "-c listen_addresses= -c unix_socket_directories=$home -c max_connections=400" >"$home/log" 2>&1 || {
-    cat "$home/log" "$home/data/log" >&2
-    exit 1
-}
-cd - >/dev/null
 
-LICTOR_TEST_POSTGRES="postgres://lictor@localhost/postgres?host=$home" "$@"
+# Starts one. Nothing listens on the network; what is acknowledged is on the disk, as where a server is run.
+start() {
+    local folder="$home/$1"
+    as mkdir "$folder"
+    (
+        cd "$folder"
+        as "$bin/initdb" -D data -U lictor --auth=trust --encoding=UTF8 --locale=C
+        echo "listen_addresses = ''
+              unix_socket_directories = '$folder'
+              max_connections = 400" >>data/postgresql.conf
+        as "$bin/pg_ctl" -D data -l data/log -w -t 60 start
+    ) >"$home/log" 2>&1 || {
+        cat "$home/log" "$folder/data/log" >&2
+        exit 1
+    }
+}
+start shared
+start crashing
+cat >"$home/crash" <<END
+#!/usr/bin/env bash
+$(declare -f as)
+user=${user:-}
+cd "$home/crashing"
+as "$bin/pg_ctl" -D data -m immediate -w stop >/dev/null
+# Its last processes may take a moment to let go of what they share.
+for _ in {1..50}; do
+    as "$bin/pg_ctl" -D data -l data/log -w -t 60 start >/dev/null && exit
+    sleep 0.1
+done
+exit 1
+END
+chmod +x "$home/crash"
+
+export LICTOR_TEST_POSTGRES="postgres://lictor@localhost/postgres?host=$home/shared"
+# One that tests may crash.
+export LICTOR_TEST_POSTGRES_CRASHING="postgres://lictor@localhost/postgres?host=$home/crashing"
+export LICTOR_TEST_POSTGRES_CRASH="$home/crash"
+"$@"

@@ -1,5 +1,7 @@
 //! What the author wrote: names unresolved, a span on every node.
 
+use std::sync::Arc;
+
 use crate::number::Number;
 use crate::source::Span;
 
@@ -19,7 +21,7 @@ pub type Name = Spanned<String>;
 #[derive(Debug, Clone, Default)]
 pub struct File {
     /// Its declarations, in order. Those that could not be read are missing.
-    pub items: Vec<Item>,
+    pub items: Vec<Arc<Item>>,
     /// Every comment, in order: the formatter puts them back.
     pub comments: Vec<Spanned<String>>,
     /// The names of declarations that could not be read.

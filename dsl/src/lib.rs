@@ -16,6 +16,7 @@ pub mod source;
 pub mod text;
 pub mod types;
 
+pub use check::Library;
 pub use format::format;
 pub use source::Source;
 

@@ -1,8 +1,9 @@
 //! What tests have seen of rules: each matching and not, each part of each condition true, false and unknown.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use lictor_dsl::hir::{Expr, ExprKind, PolicySet};
+use lictor_dsl::hir::{Expr, ExprKind, PolicySet, Rule};
 use lictor_dsl::number::Number;
 use lictor_dsl::source::Span;
 
@@ -121,7 +122,7 @@ impl Coverage {
     /// Of a set of which nothing has been seen yet.
     pub fn new(set: &PolicySet) -> Coverage {
         let policies = set.policies.iter().filter(|policy| !policy.rules.is_empty());
-        let rule = |rule: &lictor_dsl::hir::Rule| {
+        let rule = |rule: &Arc<Rule>| {
             let mut parts = Vec::new();
             smallest(&rule.condition, &mut parts);
             // What has no condition always matches.
@@ -142,7 +143,8 @@ impl Coverage {
         let folded = Folded { plan, memories };
         let scene = Scene::after(event, &plan.values, &folded);
         scene.risk.set(risk);
-        let planned: HashMap<&str, &RulePlan> = plan.rules.iter().map(|rule| (&*rule.name, rule)).collect();
+        let planned: HashMap<&str, &RulePlan> =
+            plan.rules.iter().map(|rule| (&*rule.name, rule.as_ref())).collect();
         let rules = self.policies.iter_mut().flat_map(|PolicyCoverage { policy, rules }| {
             rules.iter_mut().map(move |rule| (format!("{policy}.{}", rule.rule), rule))
         });

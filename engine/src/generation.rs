@@ -20,7 +20,7 @@ use crate::memory::history::{History, Replayed};
 use crate::memory::store::Folded;
 use crate::memory::{self, Memories, Recall};
 use crate::plan::memory::MemoryPlan;
-use crate::plan::{Plan, PlanError};
+use crate::plan::{Plan, PlanError, Planner};
 use crate::truth::Truth;
 
 /// What finds the truths of rules.
@@ -36,7 +36,7 @@ pub enum Engine {
 /// code may join it later, and answers the same.
 #[derive(Debug)]
 pub struct Generation {
-    plan: Plan,
+    plan: Arc<Plan>,
     code: OnceLock<Result<Machine, NoCode>>,
 }
 
@@ -76,7 +76,12 @@ impl Generation {
 
     /// Plans a set without compiling it: the interpreter answers, until there is machine code.
     pub fn interpreted(set: &PolicySet) -> Result<Generation, PlanError> {
-        Ok(Generation { plan: Plan::new(set)?, code: OnceLock::new() })
+        Ok(Generation { plan: Arc::new(Plan::new(set)?), code: OnceLock::new() })
+    }
+
+    /// The same with what the set has in common with the one that was planned before it.
+    pub fn interpreted_by(planner: &mut Planner, set: &PolicySet) -> Result<Generation, PlanError> {
+        Ok(Generation { plan: planner.plan(set)?, code: OnceLock::new() })
     }
 
     /// Compiles it, if that was not done: from the next decision on machine code answers, also where this generation is
@@ -95,7 +100,7 @@ impl Generation {
     /// Compiles a set without its index, so that every rule is looked at: for comparison.
     #[doc(hidden)]
     pub fn unindexed(set: &PolicySet) -> Result<Generation, PlanError> {
-        let generation = Generation { plan: Plan::new(set)?.unindexed(), code: OnceLock::new() };
+        let generation = Generation { plan: Arc::new(Plan::new(set)?.unindexed()), code: OnceLock::new() };
         generation.make_code(None);
         Ok(generation)
     }

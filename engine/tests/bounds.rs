@@ -14,9 +14,10 @@
 mod support;
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use lictor_dsl::Source;
-use lictor_dsl::hir::{Const, Expr, ExprKind, PolicySet};
+use lictor_dsl::hir::{self, Const, Expr, ExprKind, PolicySet};
 use lictor_dsl::number::Number;
 use lictor_engine::event::{Event, Origin};
 use lictor_engine::memory::{Fate, Memories};
@@ -158,13 +159,13 @@ fn many(rules: usize, of_an_action: usize) -> PolicySet {
     let rule = "action == \"a\" and amount > 7 and payload.host endswith \".bank\" and agent.tags has any [\"x\"] warn";
     let mut set = checked([rule.to_owned()]);
     let policy = set.policies.pop().expect("a policy");
-    let like = policy.rules.first().expect("a rule").clone();
+    let like = policy.rules.first().expect("a rule");
     for first in (0..rules).step_by(1_000) {
-        let mut own = policy.clone();
+        let mut own = hir::Policy::clone(&policy);
         own.name = format!("p{first}");
         own.rules.clear();
         for number in first..rules.min(first + 1_000) {
-            let mut rule = like.clone();
+            let mut rule = hir::Rule::clone(like);
             rule.name = format!("r{number}");
             rule.condition.each_mut(&mut |expr: &mut Expr| match &mut expr.kind {
                 ExprKind::Const(Const::Text(text)) if text == "a" => {
@@ -176,9 +177,9 @@ fn many(rules: usize, of_an_action: usize) -> PolicySet {
                 }
                 _ => {}
             });
-            own.rules.push(rule);
+            own.rules.push(Arc::new(rule));
         }
-        set.policies.push(own);
+        set.policies.push(Arc::new(own));
     }
     set
 }

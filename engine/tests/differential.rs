@@ -13,6 +13,7 @@
 #[allow(dead_code, reason = "each test uses a part of the generators")]
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lictor_dsl::Source;
@@ -133,7 +134,7 @@ proptest! {
         let text = support::policy(&mut Choices::new(&policy));
         let set = checked(&text);
         let mut reversed = set.clone();
-        reversed.policies[0].rules.reverse();
+        Arc::make_mut(&mut reversed.policies[0]).rules.reverse();
         let (one, other) = (Generation::compile(&set).expect("compiles"), Generation::compile(&reversed).expect("compiles"));
         for choices in &events {
             let event = Event::decode(support::event(&mut Choices::new(choices)).as_bytes(), Origin::Event).expect("valid");

@@ -17,6 +17,7 @@
 mod grid;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lictor_dsl::Source;
 use lictor_dsl::diagnostics::{Diagnostic, Severity};
@@ -51,7 +52,9 @@ fn decisions(set: &PolicySet, events: &[Event]) -> Vec<Decision> {
     let mut set = set.clone();
     let mut all = Vec::new();
     for cap in [15, 10, 20] {
-        set.policies[0].set_param("cap", Const::Number(Number::whole(cap))).expect("in its range");
+        Arc::make_mut(&mut set.policies[0])
+            .set_param("cap", Const::Number(Number::whole(cap)))
+            .expect("in its range");
         let generation = Generation::interpreted(&set).expect("plans");
         all.extend(events.iter().map(|event| generation.judge(event)));
     }
@@ -90,7 +93,7 @@ impl Case<'_> {
 
     fn without(&self, rule: &str) -> Vec<Decision> {
         let mut set = self.set.clone();
-        set.policies[0].rules.retain(|known| known.name != rule);
+        Arc::make_mut(&mut set.policies[0]).rules.retain(|known| known.name != rule);
         decisions(&set, self.events)
     }
 

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it did not expect should stop right there")]
 
-use lictor_dsl::hir::{Const, PolicySet};
+use std::sync::Arc;
+
+use lictor_dsl::hir::{Const, Policy, PolicySet};
 use lictor_dsl::number::Number;
 use lictor_dsl::{Source, check};
 use lictor_engine::coverage::Coverage;
@@ -74,7 +76,9 @@ fn another_value_decides_otherwise_and_compiles_nothing() {
     let mut old = Vec::new();
     for (name, value, event, before, after) in cases {
         assert_eq!(decide(&current, event), before, "{name}");
-        set.policies.iter_mut().for_each(|policy| policy.set_param(name, value.clone()).unwrap());
+        set.policies
+            .iter_mut()
+            .for_each(|policy| Arc::make_mut(policy).set_param(name, value.clone()).unwrap());
         let next = Generation::replacing(&set, Some(&current)).unwrap();
         assert_eq!(decide(&next, event), after, "{name}");
         assert_ne!(next.digest(), current.digest(), "a decision says which values decided");
@@ -86,7 +90,7 @@ fn another_value_decides_otherwise_and_compiles_nothing() {
 #[test]
 fn a_value_that_does_not_fit_is_refused() {
     let mut set = checked(&[EVERY_TYPE]);
-    let policy = set.policies.first_mut().unwrap();
+    let policy = Arc::make_mut(set.policies.first_mut().unwrap());
     let mixed = Const::List([Const::Text("a".to_owned()), Const::Bool(true)].into());
     let many = Const::List(vec![Const::Bool(true); 100_001].into());
     for (name, value) in [
@@ -123,7 +127,8 @@ fn a_test_runs_at_the_ends_of_what_it_mentions() {
     let mut set = checked(&[MENTIONED]);
     // What is in force is not what tests are about.
     let fifty = Const::Number(Number::whole(50));
-    set.policies.iter_mut().for_each(|policy| policy.set_param("cap", fifty.clone()).unwrap());
+    let capped = |policy: &mut Arc<Policy>| Arc::make_mut(policy).set_param("cap", fifty.clone()).unwrap();
+    set.policies.iter_mut().for_each(capped);
     let reports = run_tests(&set).unwrap();
     let runs: Vec<usize> = reports.iter().map(|report| report.runs).collect();
     assert_eq!(runs, [3, 3, 1, 1, 5]);

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use lictor_engine::generation::Generation;
 use lictor_engine::memory::Memories;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
@@ -21,11 +22,12 @@ use crate::draft::{Draft, Memory, View};
 use crate::founding::{FoundingError, NewOrg, found};
 use crate::incidents::Open;
 use crate::ledger::{Head, Verified, verify};
+use crate::memory::fill::{fill, fill_and_activate};
 use crate::memory::snapshots::SnapshotError;
 use crate::memory::{Past, Snapshots};
 use crate::policies::InForce;
-use crate::rollout::{RolloutError, compile};
-use crate::sequencer::{self, Parts, Queue};
+use crate::rollout::{Kept, RolloutError, compile, interpreted};
+use crate::sequencer::{self, Compile, Parts, Queue};
 use crate::vault::Vault;
 
 /// Passwords that may be hashed at once; each takes 19 MiB and a core for some time.
@@ -39,6 +41,8 @@ const VERIFIED_AT_START: i64 = 16;
 
 /// How often it is looked whether a snapshot of memory is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// After this time a server fills what another began to fill.
+const HELP_AFTER: Duration = Duration::from_secs(20);
 /// How often it is looked whether other servers wrote something.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// How often a snapshot of memory is made where something happened.
@@ -86,12 +90,14 @@ pub struct Org {
     /// The way to its sequencer.
     pub queue: Arc<Queue>,
     /// Policies change one after the other.
-    pub rollout: Mutex<()>,
+    pub rollout: Mutex<Kept>,
     /// Its ledger, to be folded.
     pub past: Past,
     snapshots: Snapshots,
     /// Fills memories for the policies in force.
     filling: Mutex<Option<JoinHandle<()>>>,
+    /// Since when another server fills memories for these policies.
+    filled_elsewhere: Mutex<Option<(Arc<Generation>, Instant)>>,
 }
 
 impl Org {
@@ -103,6 +109,36 @@ impl Org {
             // It was told to end, or ended by itself.
             let _ = before.await;
         }
+    }
+
+    /// Goes on with what another server began to fill a while ago: it may be gone.
+    async fn help_with_filling(&self) {
+        let in_force = self.view.in_force();
+        let mut elsewhere = self.filled_elsewhere.lock().await;
+        let is_filled_here = self.filling.lock().await.as_ref().is_some_and(|task| !task.is_finished());
+        if in_force.filling.is_empty() || is_filled_here {
+            *elsewhere = None;
+            return;
+        }
+        match &*elsewhere {
+            Some((generation, since)) if Arc::ptr_eq(generation, &in_force.generation) => {
+                if since.elapsed() < HELP_AFTER {
+                    return;
+                }
+            }
+            _ => {
+                *elsewhere = Some((Arc::clone(&in_force.generation), Instant::now()));
+                return;
+            }
+        }
+        *elsewhere = None;
+        let generation = Arc::clone(&in_force.generation);
+        let (past, queue, view) = (self.past.clone(), Arc::clone(&self.queue), Arc::clone(&self.view));
+        let fill = async move {
+            let begun = fill(&past, &queue, &generation).await;
+            fill_and_activate(past, queue, view, generation, async { begun }).await;
+        };
+        self.replace_filling(Some(tokio::spawn(fill))).await;
     }
 
     async fn make_snapshot(&self) -> Result<(), SnapshotError> {
@@ -220,15 +256,17 @@ impl App {
             store,
             clock: Arc::clone(clock),
             vault: Arc::clone(vault),
+            compile: following(),
         };
         let (queue, task) = sequencer::start(parts, memory);
         let org = Arc::new(Org {
             view,
             queue: Arc::new(queue),
-            rollout: Mutex::new(()),
+            rollout: Mutex::default(),
             past,
             snapshots,
             filling: Mutex::default(),
+            filled_elsewhere: Mutex::default(),
         });
         sequencers.push((Arc::clone(&org), task));
         self.orgs.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&org));
@@ -247,6 +285,9 @@ impl App {
     }
 
     async fn follow(&self) -> Result<(), LoadError> {
+        for org in self.all() {
+            org.help_with_filling().await;
+        }
         for (id, next_seq) in self.database.heads().await? {
             match self.org(id) {
                 Some(org) if org.view.next_seq() != next_seq => org.queue.follow(),
@@ -348,6 +389,15 @@ async fn end((org, task): Sequencer) {
             tracing::warn!(org = %org.view.id, error, "the last snapshot of memory was not kept");
         }
     }
+}
+
+/// Compiles what other servers put in force, with what is kept from one set to the next.
+fn following() -> Compile {
+    let kept = Arc::<Mutex<Kept>>::default();
+    Box::new(move |policies| {
+        let kept = Arc::clone(&kept);
+        Box::pin(async move { interpreted(&mut *kept.lock().await, policies).await })
+    })
 }
 
 /// Rules whose memories were being filled when the server ended decide from now on: all is remembered again. Not if

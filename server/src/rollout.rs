@@ -7,18 +7,19 @@
 //!
 //! What was found in a source that stops nothing is worked out last, when the set is in force.
 
+mod kept;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_dsl::diagnostics::{Report, Severity};
 use lictor_dsl::hir::PolicySet;
-use lictor_dsl::{Source, check, load};
+use lictor_dsl::{Library, Source, check, load};
 use lictor_engine::generation::{Generation, NoCode};
-use lictor_engine::plan::PlanError;
-use tokio::sync::Semaphore;
+use lictor_engine::plan::{PlanError, Planner};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -29,6 +30,8 @@ use crate::draft::{PolicyChange, Refused};
 use crate::memory::fill::{FillError, fill, fill_and_activate};
 use crate::policies::{InForce, Policies, Policy};
 use crate::sequencer::Unavailable;
+pub use kept::Kept;
+use kept::{off_the_request_path, with_kept};
 
 /// How long a change waits for machine code.
 const CODE_FIRST: Duration = Duration::from_millis(10);
@@ -125,9 +128,9 @@ pub async fn create(
 ) -> Result<Done, RolloutError> {
     let org = Arc::clone(org);
     to_the_end(async move {
-        let one_at_a_time = org.rollout.lock().await;
+        let mut kept = org.rollout.lock().await;
         let policies = org.view.policies();
-        let (header, set) = read_header(&policies, None, source.clone()).await?;
+        let (header, set) = read_header(&mut kept, &policies, None, source.clone()).await?;
         let policy = Arc::new(Policy {
             id: Uuid::now_v7(),
             name: header.name,
@@ -145,8 +148,8 @@ pub async fn create(
         let name = policy.name.clone();
         let new =
             NewSet { what: "created", name, policies: with(&policies, &policy), checked: Some(set), change };
-        let in_force = roll_out(&org, policies, new, actor).await?;
-        drop(one_at_a_time);
+        let in_force = roll_out(&org, &mut kept, policies, new, actor).await?;
+        drop(kept);
         Ok(Done { reports: warnings(&in_force.policies, &policy).await, policy, in_force })
     })
     .await
@@ -173,7 +176,7 @@ async fn apply(
     actor: String,
     now_us: i64,
 ) -> Result<Done, RolloutError> {
-    let one_at_a_time = org.rollout.lock().await;
+    let mut kept = org.rollout.lock().await;
     let policies = org.view.policies();
     let before = find(&policies, id, if_revision)?;
     let what = edit.what();
@@ -181,7 +184,7 @@ async fn apply(
     let (mut new_source_by, mut checked) = (None, None);
     match edit {
         Edit::Source(source) => {
-            let (header, set) = read_header(&policies, Some(id), source.clone()).await?;
+            let (header, set) = read_header(&mut kept, &policies, Some(id), source.clone()).await?;
             // Of one that does not take part, its source was checked beside the others all the same.
             checked = policy.enabled.then_some(set);
             policy = Policy {
@@ -203,8 +206,8 @@ async fn apply(
     let has_new_source = new_source_by.is_some();
     let change = Change::Policy { policy: Arc::clone(&policy), new_source_by };
     let new = NewSet { what, name: policy.name.clone(), policies: with(&policies, &policy), checked, change };
-    let in_force = roll_out(org, policies, new, actor).await?;
-    drop(one_at_a_time);
+    let in_force = roll_out(org, &mut kept, policies, new, actor).await?;
+    drop(kept);
     let reports = match has_new_source {
         true => warnings(&in_force.policies, &policy).await,
         false => Vec::new(),
@@ -221,13 +224,13 @@ pub async fn remove(
 ) -> Result<(), RolloutError> {
     let org = Arc::clone(org);
     to_the_end(async move {
-        let _one_at_a_time = org.rollout.lock().await;
+        let mut kept = org.rollout.lock().await;
         let policies = org.view.policies();
         let policy = Arc::clone(find(&policies, id, if_revision)?);
         let rest = Arc::new(policies.iter().filter(|other| other.id != id).cloned().collect());
         let (name, change) = (policy.name.clone(), Change::PolicyRemoved(id));
         let new = NewSet { what: "removed", name, policies: rest, checked: None, change };
-        roll_out(&org, policies, new, actor).await?;
+        roll_out(&org, &mut kept, policies, new, actor).await?;
         Ok(())
     })
     .await
@@ -235,11 +238,13 @@ pub async fn remove(
 
 /// What a source would be, beside the policies that the org has, and what is found in it that would not stop it.
 pub async fn inspect(policies: &Policies, source: String) -> Result<(Header, Vec<Report>), RolloutError> {
-    let (header, replaces) = match read_header(policies, None, source.clone()).await {
+    // Nothing is changed, so what is kept stays that of the last change.
+    let kept = &mut Kept::default();
+    let (header, replaces) = match read_header(kept, policies, None, source.clone()).await {
         // To check a policy that is there already is fine.
         Err(RolloutError::NameTaken(name)) => {
             let same = policies.iter().find(|policy| policy.name == name).map(|policy| policy.id);
-            (read_header(policies, same, source.clone()).await?.0, same)
+            (read_header(kept, policies, same, source.clone()).await?.0, same)
         }
         result => (result?.0, None),
     };
@@ -256,20 +261,27 @@ async fn warnings(policies: &Policies, policy: &Policy) -> Vec<Report> {
 }
 
 /// Checks the policies that take part. Slow: not for threads that serve requests.
-fn checked(policies: &[Arc<Policy>]) -> Result<PolicySet, RolloutError> {
+fn checked(library: &mut Library, policies: &[Arc<Policy>]) -> Result<PolicySet, RolloutError> {
     let active = policies.iter().filter(|policy| policy.enabled);
     let sources = active.map(|policy| Source::new(policy.name.clone(), policy.source.to_string()));
-    let checked = load(sources.collect());
-    if checked.has_errors() { Err(rejected(checked.reports(), None)) } else { Ok(checked.set) }
+    library.load(sources.collect()).map_err(|checked| rejected(checked.reports(), None))
 }
 
 /// Plans those that take part, in the order of their names: the interpreter can answer. Slow as well.
-fn plan(mut set: PolicySet, policies: &[Arc<Policy>]) -> Result<Generation, RolloutError> {
+fn plan(
+    planner: &mut Planner,
+    mut set: PolicySet,
+    policies: &[Arc<Policy>],
+) -> Result<Generation, RolloutError> {
     set.policies.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let shadowed: HashSet<&str> =
+        policies.iter().filter(|ours| ours.shadow).map(|ours| ours.name.as_str()).collect();
     for policy in &mut set.policies {
-        policy.shadow |= policies.iter().any(|ours| ours.name == policy.name && ours.shadow);
+        if !policy.shadow && shadowed.contains(policy.name.as_str()) {
+            Arc::make_mut(policy).shadow = true;
+        }
     }
-    Ok(Generation::interpreted(&set)?)
+    Ok(Generation::interpreted_by(planner, &set)?)
 }
 
 /// Lets machine code answer for a generation, from when it is there. Slow as well.
@@ -282,7 +294,8 @@ fn make_code(generation: &Generation, previous: Option<&Generation>) {
 
 /// Compiles the policies that take part.
 pub fn compile(policies: &[Arc<Policy>]) -> Result<Generation, RolloutError> {
-    let generation = plan(checked(policies)?, policies)?;
+    let Kept { library, planner } = &mut Kept::default();
+    let generation = plan(planner, checked(library, policies)?, policies)?;
     make_code(&generation, None);
     Ok(generation)
 }
@@ -307,14 +320,18 @@ struct NewSet {
 
 async fn roll_out(
     org: &Org,
+    kept: &mut Kept,
     based_on: Policies,
     new: NewSet,
     actor: String,
 ) -> Result<Arc<InForce>, RolloutError> {
     let NewSet { what, name, policies, checked: set, change } = new;
     let all = Arc::clone(&policies);
-    let planned = move || plan(set.map_or_else(|| checked(&all), Ok)?, &all);
-    let generation = Arc::new(off_the_request_path(planned).await?);
+    let planned = move |Kept { library, planner }: &mut Kept| {
+        let set = set.map_or_else(|| checked(library, &all), Ok)?;
+        plan(planner, set, &all)
+    };
+    let generation = Arc::new(with_kept(kept, planned).await?);
     let code = code_for(&generation, Arc::clone(&org.view.in_force().generation));
     // It goes on by itself where it takes longer.
     let _ = timeout(CODE_FIRST, code).await;
@@ -351,9 +368,10 @@ async fn roll_out(
 }
 
 /// The generation of these policies, with which the interpreter can answer.
-pub async fn interpreted(policies: Policies) -> Result<Arc<Generation>, RolloutError> {
-    let generation = off_the_request_path(move || plan(checked(&policies)?, &policies)).await?;
-    Ok(Arc::new(generation))
+pub async fn interpreted(kept: &mut Kept, policies: Policies) -> Result<Arc<Generation>, RolloutError> {
+    let planned =
+        move |Kept { library, planner }: &mut Kept| plan(planner, checked(library, &policies)?, &policies);
+    Ok(Arc::new(with_kept(kept, planned).await?))
 }
 
 /// Compiles a generation on another thread, if anybody still holds it when its turn comes.
@@ -376,12 +394,13 @@ pub fn code_for(generation: &Arc<Generation>, previous: Arc<Generation>) -> Join
 /// Checks a source beside the others of the org, of which it may replace one, and finds the name in its header. The set
 /// is of those of the others that take part, and this one.
 async fn read_header(
+    kept: &mut Kept,
     policies: &Policies,
     replaces: Option<Uuid>,
     source: String,
 ) -> Result<(Header, PolicySet), RolloutError> {
     let others = all_but(policies, replaces);
-    off_the_request_path(move || header_of(&others, source)).await
+    with_kept(kept, move |kept| header_of(&mut kept.library, &others, source)).await
 }
 
 /// What is found in a source beside the others of the org that stops nothing.
@@ -412,27 +431,33 @@ fn beside(others: &[Arc<Policy>], source: String) -> Vec<Source> {
     active.chain([Source::new(NEW, source)]).collect()
 }
 
-fn header_of(others: &[Arc<Policy>], source: String) -> Result<(Header, PolicySet), RolloutError> {
+fn header_of(
+    library: &mut Library,
+    others: &[Arc<Policy>],
+    source: String,
+) -> Result<(Header, PolicySet), RolloutError> {
     let is_taken = |name: &str| others.iter().any(|other| other.name == name);
-    let checked = load(beside(others, source.clone()));
-    if checked.has_errors() {
-        let alone = load(vec![Source::new(NEW, source)]);
-        return match alone.set.policies.first() {
-            Some(policy) if !alone.has_errors() && is_taken(&policy.name) => {
-                Err(RolloutError::NameTaken(policy.name.clone()))
-            }
-            _ => Err(rejected(checked.reports(), Some(NEW))),
-        };
-    }
+    let set = match library.load(beside(others, source.clone())) {
+        Ok(set) => set,
+        Err(checked) => {
+            let alone = load(vec![Source::new(NEW, source)]);
+            return match alone.set.policies.first() {
+                Some(policy) if !alone.has_errors() && is_taken(&policy.name) => {
+                    Err(RolloutError::NameTaken(policy.name.clone()))
+                }
+                _ => Err(rejected(checked.reports(), Some(NEW))),
+            };
+        }
+    };
     // The set is in the order of its sources.
-    match checked.set.policies.last() {
+    match set.policies.last() {
         Some(policy) if is_taken(&policy.name) => Err(RolloutError::NameTaken(policy.name.clone())),
         Some(policy) => {
             let (name, title) = (policy.name.clone(), policy.title.clone());
             let header = Header { name, title, shadow: policy.shadow };
-            Ok((header, checked.set))
+            Ok((header, set))
         }
-        None => Err(RolloutError::Rejected(checked.reports())),
+        None => Err(RolloutError::Rejected(Vec::new())),
     }
 }
 
@@ -440,20 +465,6 @@ fn header_of(others: &[Arc<Policy>], source: String) -> Result<(Header, PolicySe
 fn rejected(reports: Vec<Report>, about: Option<&str>) -> RolloutError {
     let matters = |report: &Report| Some(report.file.as_str()) == about || report.severity == Severity::Error;
     RolloutError::Rejected(reports.into_iter().filter(matters).collect())
-}
-
-/// Bounds how many checks and compilations run at once. One whose caller left still counts until it ends.
-static SLOW: Semaphore = Semaphore::const_new(2);
-
-async fn off_the_request_path<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RolloutError> + Send + 'static,
-) -> Result<T, RolloutError> {
-    let place = SLOW.acquire().await.map_err(|_| RolloutError::Crashed)?;
-    let work = move || {
-        let _until_done = place;
-        work()
-    };
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(RolloutError::Crashed))
 }
 
 fn find(policies: &Policies, id: Uuid, if_revision: Option<i64>) -> Result<&Arc<Policy>, RolloutError> {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
@@ -166,7 +167,7 @@ pub(super) fn set_params(set: &mut PolicySet, given: &[String]) -> anyhow::Resul
             bail!("policy `{}` has no parameter `{param}`", policy.name);
         };
         let value = value_of(value, ty).with_context(|| format!("`{value}` is no {ty}"))?;
-        policy.set_param(param, value).map_err(anyhow::Error::msg)?;
+        Arc::make_mut(policy).set_param(param, value).map_err(anyhow::Error::msg)?;
     }
     Ok(())
 }

@@ -180,7 +180,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<Source>> {
 fn template<'c>(checked: &'c Checked, path: &Path) -> anyhow::Result<(&'c Policy, &'c Origin)> {
     let policy = checked.set.policies.last();
     policy
-        .and_then(|policy| Some((policy, policy.template.as_ref()?)))
+        .and_then(|policy| Some((policy.as_ref(), policy.template.as_ref()?)))
         .with_context(|| format!("{} is no template: its header is not `template`", path.display()))
 }
 

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::command::{ROOT, file, lictor};
+use crate::home::Home;
 use crate::running::Server;
 
 const POLICY: &str = "tests/real/airline.lictor";
@@ -46,8 +47,8 @@ fn both_engines_name_exactly_the_actions_that_break_the_rules() {
 #[tokio::test]
 async fn a_running_server_answers_as_expected() {
     let Some(events) = events() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(&folder.path().join("lictor.db"));
+    let home = Home::on_files();
+    let server = Server::start(&home);
     let owner = server.owner().await;
     let source = std::fs::read_to_string(policy()).unwrap();
     owner.post("/api/v1/policies", &json!({"source": source})).await.expect(201);

@@ -6,12 +6,11 @@
 //! Killing the process does not test what a power cut does: the kernel's page cache survives it.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use lictor_server::db::{Address, Database};
+use lictor_server::db::Database;
 use lictor_server::ledger::{Head, StoredEntry, Verified, verify};
 use reqwest::Method;
 use serde::Deserialize;
@@ -19,16 +18,31 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::home::Home;
 use crate::replay;
 use crate::running::{Answer, Client, Server, text};
 
-/// Times that the server is killed, unless `LICTOR_KILLS` says otherwise.
-const KILLS: u64 = 20;
+/// Times that something goes wrong, unless `LICTOR_KILLS` says otherwise.
+const KILLS: u64 = 40;
 /// How long there is load before it is killed, in milliseconds. All that was written is folded again after each kill, and
 /// in a debug build that takes longer than to write it.
 const LOAD_MS: (u64, u64) = (50, 750);
 /// Clients that ask at the same time.
 const CLIENTS: usize = 10;
+/// How a person edits where another server has to follow: not all the time, and with every other version only, which
+/// ask the same of the past. To fill memories takes each server as long as to remember the whole ledger.
+const CALM: Edits = Edits { pause: Duration::from_millis(250), next: |version| 2 * version };
+/// How a person edits who is alone.
+const RESTLESS: Edits = Edits { pause: Duration::ZERO, next: |version| version + 1 };
+
+/// How a person edits.
+#[derive(Debug, Clone, Copy)]
+struct Edits {
+    pause: Duration,
+    /// Which policy comes after this version.
+    next: fn(i64) -> i64,
+}
+
 /// Events of one batch.
 const BATCH: u64 = 20;
 /// A restarted server answers within this time.
@@ -57,55 +71,123 @@ fn policy(version: i64) -> Value {
     )})
 }
 
+/// What goes wrong under load.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// The server is gone at once.
+    KillServer,
+    /// PostgreSQL ends all connections of the server, in the middle of whatever they do.
+    EndConnections,
+    /// PostgreSQL is gone at once, and comes back from what it wrote.
+    CrashPostgres,
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_under_load_nothing_acknowledged_is_lost() {
     let kills = std::env::var("LICTOR_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    again_and_again(Home::on_files(), kills, &[Fault::KillServer]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_nothing_acknowledged_is_lost_whoever_is_killed() {
+    let kills = std::env::var("LICTOR_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let home = Home::on_postgres_that_may_crash().await;
+    let faults = [Fault::KillServer, Fault::EndConnections, Fault::CrashPostgres];
+    again_and_again(home, kills, &faults).await;
+}
+
+/// One fault after the other under load: whatever was acknowledged is there afterwards.
+async fn again_and_again(home: Home, rounds: u64, faults: &[Fault]) {
     let mut random = Random::new();
-    let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("lictor.db");
-    let mut server = Server::start(&database);
+    let mut server = Server::start(&home);
     let caller = Caller::new(&server).await;
     let mut ledger = Ledger::default();
-    let mut restarts = Vec::new();
+    let mut ready = Vec::new();
 
-    for round in 1..=kills {
+    for (round, fault) in (1..=rounds).zip(faults.iter().cycle()) {
         let load = load(&server, &caller).await;
         let pause = Duration::from_millis(random.between(LOAD_MS.0, LOAD_MS.1));
         tokio::time::sleep(pause).await;
-        server.kill();
-        let acknowledged = load.ended().await;
-
+        match fault {
+            Fault::KillServer => server.kill(),
+            Fault::EndConnections => assert!(home.end_connections().await > 0),
+            Fault::CrashPostgres => home.crash().await,
+        }
         let begun = Instant::now();
-        server = Server::start(&database);
+        if !matches!(fault, Fault::KillServer) {
+            // It goes on by itself.
+            server.healthy().await;
+            ready.push(begun.elapsed());
+            server.kill();
+        }
+        let acknowledged = load.ended().await;
+        let begun = Instant::now();
+        server = Server::start(&home);
         server.healthy().await;
-        restarts.push(begun.elapsed());
+        ready.push(begun.elapsed());
         ledger.read(&server, &caller).await;
-        ledger.expect(acknowledged.answers, &format!("kill {round} after {pause:?}"));
+        ledger.expect(acknowledged.answers, &format!("{fault:?} in round {round} after {pause:?}"));
         let version = caller.version(&caller.person(&server)).await;
         assert!(version >= acknowledged.version, "an edit is lost: {version} of {}", acknowledged.version);
     }
 
     assert!(server.terminate().success());
-    ledger.verify_file(&database, &caller).await;
-    replay::same_decisions(&database, &caller.org).await;
-    restarts.sort_unstable();
-    let (median, longest) = (restarts[restarts.len() / 2], restarts[restarts.len() - 1]);
+    ledger.verify_stored(&home, &caller).await;
+    replay::same_decisions(&home, &caller.org).await;
+    ready.sort_unstable();
+    let (median, longest) = (ready[ready.len() / 2], ready[ready.len() - 1]);
     note(&format!(
-        "{kills} kills: {} acknowledged answers, {} entries, none lost; ready again after {median:?} (median), \
+        "{rounds} faults: {} acknowledged answers, {} entries, none lost; ready again after {median:?} (median), \
          {longest:?} (longest)",
         ledger.acknowledged.len(),
         ledger.entries.len()
     ));
-    assert!(ledger.acknowledged.len() as u64 > 10 * kills, "hardly any load");
+    assert!(ledger.acknowledged.len() as u64 > 10 * rounds, "hardly any load");
     // The longest time is the machine's as much as the server's: tests beside this one take all cores.
     assert!(median <= READY, "ready again after {median:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_servers_under_load_one_is_killed_and_nothing_is_lost_or_overrun() {
+    let home = Home::on_postgres().await;
+    let (mut first, mut second) = (Server::start(&home), Server::start(&home));
+    let caller = Caller::new(&first).await;
+    let mut ledger = Ledger::default();
+    let mut survived = Vec::new();
+    for round in 0..5 {
+        caller.known_to(&second).await;
+        let (one, other) =
+            (load_with_edits(&first, &caller, CALM).await, load_without_edits(&second, &caller).await);
+        one.at_least(30).await;
+        other.at_least(30).await;
+        first.kill();
+        let mut acknowledged = one.ended().await.answers;
+        // The other one goes on at once: what the first held is let go with its connections.
+        let (begun, before) = (Instant::now(), other.answered());
+        other.at_least(before + 30).await;
+        survived.push(begun.elapsed());
+        assert!(tokio::task::block_in_place(|| second.terminate()).success());
+        acknowledged.extend(other.ended().await.answers);
+        (first, second) = (Server::start(&home), Server::start(&home));
+        ledger.read(&second, &caller).await;
+        ledger.expect(acknowledged, &format!("round {round}"));
+        let version = caller.version(&caller.person(&first)).await;
+        assert_eq!(caller.version(&caller.person(&second)).await, version);
+    }
+    drop((first, second));
+    ledger.verify_stored(&home, &caller).await;
+    // What was remembered on two servers is what the ledger says: no window was overrun.
+    replay::same_decisions(&home, &caller.org).await;
+    note(&format!(
+        "{} acknowledged answers, none lost; 30 more after {survived:?}",
+        ledger.acknowledged.len()
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn asked_to_end_under_load_it_ends_well_and_loses_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("lictor.db");
-    let mut server = Server::start(&database);
+    let home = Home::on_files();
+    let mut server = Server::start(&home);
     let caller = Caller::new(&server).await;
     let load = load(&server, &caller).await;
     load.at_least(50).await;
@@ -116,16 +198,16 @@ async fn asked_to_end_under_load_it_ends_well_and_loses_nothing() {
     assert_eq!(status.code(), Some(0));
     let acknowledged = load.ended().await;
 
-    let server = Server::start(&database);
+    let server = Server::start(&home);
     let mut ledger = Ledger::default();
     ledger.read(&server, &caller).await;
     ledger.expect(acknowledged.answers, "asked to end");
     assert!(caller.version(&caller.person(&server)).await >= acknowledged.version);
     drop(server);
-    ledger.verify_file(&database, &caller).await;
+    ledger.verify_stored(&home, &caller).await;
 }
 
-/// Who asks, on every server that is started on the same file.
+/// Who asks, on every server that is started on the same database.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     /// An API key, for agents.
@@ -154,11 +236,19 @@ impl Caller {
         server.client().with(&self.token)
     }
 
+    /// Waits until a server knows the key, which another server made.
+    async fn known_to(&self, server: &Server) {
+        let (client, begun) = (server.client().with(&self.key), Instant::now());
+        while client.get("/api/v1/agents").await.status != 200 {
+            assert!(begun.elapsed() < Duration::from_secs(5), "the key stays unknown");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// The version of the policy that is in force.
     async fn version(&self, person: &Client) -> i64 {
         let policy = person.get(&self.policy).await.expect(200);
         let version = policy["version"].as_i64().unwrap();
-        assert!(text(&policy["source"]).ends_with(&format!("// {version}")), "{policy}");
         version
     }
 }
@@ -187,7 +277,7 @@ impl Acknowledged {
 /// Clients that ask until nobody answers, and a person who edits the policy all the while.
 pub(crate) struct Load {
     /// Ends with the version that was last acknowledged.
-    editor: JoinHandle<i64>,
+    editor: Option<JoinHandle<i64>>,
     clients: JoinSet<Vec<Acknowledged>>,
     answers: Arc<AtomicU64>,
 }
@@ -208,9 +298,18 @@ enum Asks {
 }
 
 pub(crate) async fn load(server: &Server, caller: &Caller) -> Load {
+    load_with_edits(server, caller, RESTLESS).await
+}
+
+async fn load_with_edits(server: &Server, caller: &Caller, edits: Edits) -> Load {
     let person = caller.person(server);
     let version = caller.version(&person).await;
-    let editor = tokio::spawn(edit(person, caller.clone(), version));
+    let editor = tokio::spawn(edit(person, caller.clone(), version, edits));
+    Load { editor: Some(editor), ..load_without_edits(server, caller).await }
+}
+
+/// Clients that ask until nobody answers.
+async fn load_without_edits(server: &Server, caller: &Caller) -> Load {
     let answers = Arc::new(AtomicU64::new(0));
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
@@ -235,17 +334,20 @@ pub(crate) async fn load(server: &Server, caller: &Caller) -> Load {
             acknowledged
         });
     }
-    Load { editor, clients, answers }
+    Load { editor: None, clients, answers }
 }
 
 /// Edits the policy until nobody answers.
-async fn edit(person: Client, caller: Caller, mut version: i64) -> i64 {
-    while let Ok(answer) = person.try_send(Method::PUT, &caller.policy, &[], &policy(version + 1)).await {
+async fn edit(person: Client, caller: Caller, mut version: i64, edits: Edits) -> i64 {
+    while let Ok(answer) =
+        person.try_send(Method::PUT, &caller.policy, &[], &policy((edits.next)(version))).await
+    {
         if answer.status == 503 {
             break;
         }
         assert_eq!(answer.expect(200)["version"], version + 1);
         version += 1;
+        tokio::time::sleep(edits.pause).await;
     }
     version
 }
@@ -306,10 +408,15 @@ impl Load {
     /// Waits until there were this many answers.
     pub(crate) async fn at_least(&self, answers: u64) {
         let begun = Instant::now();
-        while self.answers.load(Ordering::Relaxed) < answers {
+        while self.answered() < answers {
             assert!(begun.elapsed() < Duration::from_secs(60), "hardly any answers");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// How many answers there were.
+    fn answered(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Everything that was acknowledged to any client.
@@ -318,7 +425,11 @@ impl Load {
         while let Some(client) = self.clients.join_next().await {
             answers.extend(client.unwrap());
         }
-        Acknowledgements { answers, version: self.editor.await.unwrap() }
+        let version = match self.editor {
+            Some(editor) => editor.await.unwrap(),
+            None => 0,
+        };
+        Acknowledgements { answers, version }
     }
 }
 
@@ -388,10 +499,10 @@ impl Ledger {
         self.acknowledged.extend(acknowledged);
     }
 
-    /// Reads the whole file, once no server runs on it: one chain from the first entry to the head, which holds
+    /// Reads all that is stored, once no server runs on it: one chain from the first entry to the head, which holds
     /// everything that was ever acknowledged.
-    async fn verify_file(&self, database: &Path, caller: &Caller) {
-        let database = Database::open(&Address::File(database.to_owned())).await.unwrap();
+    async fn verify_stored(&self, home: &Home, caller: &Caller) {
+        let database = Database::open(&home.database.parse().unwrap()).await.unwrap();
         let org = caller.org.parse().unwrap();
         let (mut head, mut ids) = (Head::EMPTY, HashMap::new());
         loop {

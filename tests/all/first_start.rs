@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::command::command;
+use crate::home::Home;
 use crate::running::{Server, serve};
 
 #[tokio::test]
@@ -37,13 +38,12 @@ async fn without_an_owner_credentials_are_printed_once() {
 #[tokio::test]
 async fn a_first_start_that_is_killed_can_be_repeated() {
     for pause in (0..12).map(|step| Duration::from_millis(step * 10)) {
-        let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("lictor.db");
-        let mut process = serve(&database).stdout(Stdio::null()).spawn().unwrap();
+        let home = Home::on_files();
+        let mut process = serve(&home).stdout(Stdio::null()).spawn().unwrap();
         tokio::time::sleep(pause).await;
         process.kill().unwrap();
         process.wait().unwrap();
-        let server = Server::start(&database);
+        let server = Server::start(&home);
         server.owner().await.get("/api/v1/policies").await.expect(200);
     }
 }

@@ -15,6 +15,9 @@ mod docs;
 mod durability;
 mod first_start;
 mod fmt;
+#[path = "../../server/tests/api/home.rs"]
+#[allow(dead_code, reason = "shared with the tests of the server")]
+mod home;
 mod layering;
 mod readme;
 mod replay;

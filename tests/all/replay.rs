@@ -3,7 +3,6 @@
 //! ended in between.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,20 +11,19 @@ use lictor_engine::decision::{Class, Decision, Mode, ReportedTruth};
 use lictor_engine::event::Event;
 use lictor_engine::generation::{Engine, Generation};
 use lictor_engine::memory::{Fate, Memories};
-use lictor_server::config::Config;
 use lictor_server::db::{Address, Database, Store};
 use lictor_server::memory::Past;
 use lictor_server::vault::Vault;
 use serde_json::{Value, json};
 
 use crate::durability::{Caller, bytes32, load, note};
+use crate::home::Home;
 use crate::running::{Server, text};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ledger_judged_again_gives_the_decisions_that_were_recorded() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("lictor.db");
-    let mut server = Server::start(&database);
+    let home = Home::on_files();
+    let mut server = Server::start(&home);
     let caller = Caller::new(&server).await;
     // One restart from a snapshot, and one from a snapshot that is older than the end of the ledger.
     for killed in [false, true, false] {
@@ -37,18 +35,19 @@ async fn a_ledger_judged_again_gives_the_decisions_that_were_recorded() {
             false => assert!(tokio::task::block_in_place(|| server.terminate()).success()),
         }
         load.ended().await;
-        server = Server::start(&database);
+        server = Server::start(&home);
         server.healthy().await;
     }
     server.kill();
-    same_decisions(&database, &caller.org).await;
+    same_decisions(&home, &caller.org).await;
 }
 
-/// Judges all events of a ledger again. No server runs on its file.
-pub(crate) async fn same_decisions(path: &Path, org: &str) {
+/// Judges all events of a ledger again. No server runs on it.
+pub(crate) async fn same_decisions(home: &Home, org: &str) {
     let begun = Instant::now();
-    let database = Arc::new(Database::open(&Address::File(path.to_owned())).await.unwrap());
-    let vault = Arc::new(Vault::open(None, &Config::key_file(path)).unwrap());
+    let address: Address = home.database.parse().unwrap();
+    let database = Arc::new(Database::open(&address).await.unwrap());
+    let vault = Arc::new(Vault::open(home.master_key().as_deref(), address.key_file().as_deref()).unwrap());
     let past = Past::new(Arc::clone(&database) as Arc<dyn Store>, vault, org.parse().unwrap());
     let mut replay = Replay { database, past, policies: None, events: Vec::new(), hits: HashMap::new() };
     let mut seq = 0;
@@ -144,7 +143,7 @@ impl Replay {
         let mut checked = check(sources);
         for (policy, said) in checked.set.policies.iter_mut().zip(policies) {
             assert_eq!(said["name"], policy.name);
-            policy.shadow |= said["mode"] == "shadow";
+            Arc::make_mut(policy).shadow |= said["mode"] == "shadow";
         }
         Generation::compile(&checked.set).unwrap()
     }

@@ -1,7 +1,6 @@
 //! A running server, started from the built command, and a client that speaks to it.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -11,6 +10,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::command::command;
+use crate::home::Home;
 
 const EMAIL: &str = "owner@example.com";
 const PASSWORD: &str = "correct horse battery";
@@ -32,17 +32,18 @@ pub(crate) struct Server {
 
 /// The command that runs a server on this database, on a free port. The first start makes the owner with [`EMAIL`] and
 /// [`PASSWORD`].
-pub(crate) fn serve(database: &Path) -> Command {
+pub(crate) fn serve(home: &Home) -> Command {
     let mut command = command();
-    command.args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(database);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--database", &home.database]);
+    command.envs(home.master_key().map(|key| ("LICTOR_MASTER_KEY", key)));
     command.env("LICTOR_OWNER_EMAIL", EMAIL).env("LICTOR_OWNER_PASSWORD", PASSWORD);
     command
 }
 
 impl Server {
     /// Starts a server on this database.
-    pub(crate) fn start(database: &Path) -> Server {
-        Server::start_by(serve(database))
+    pub(crate) fn start(home: &Home) -> Server {
+        Server::start_by(serve(home))
     }
 
     /// Starts a server by a command that becomes it.

@@ -6,6 +6,7 @@
 mod calls;
 mod expr;
 mod header;
+mod library;
 mod memory;
 mod operators;
 mod paths;
@@ -17,12 +18,13 @@ mod template;
 mod tests;
 mod unknowns;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use self::expr::Checker;
+pub use self::library::Library;
 use self::scope::{Named, Scope};
 use crate::ast::{self, ItemKind};
 use crate::diagnostics::{Diagnostic, Severity, lints, names, syntax, typing};
@@ -43,13 +45,13 @@ pub(crate) fn check(sources: &[Source], with_lints: bool) -> (hir::PolicySet, Ve
     let numbered: Vec<(u32, &Source)> = (0u32..).zip(sources).collect();
     let parsed = parallel::map(&numbered, |(number, source)| {
         let mut said = Vec::new();
-        (crate::parse::parse(*number, source, &mut said), said)
+        (Arc::new(crate::parse::parse(*number, source, &mut said)), said)
     });
-    let (files, said): (Vec<ast::File>, Vec<Vec<Diagnostic>>) = parsed.into_iter().unzip();
+    let (files, said): (Vec<Arc<ast::File>>, Vec<Vec<Diagnostic>>) = parsed.into_iter().unzip();
     let mut diagnostics: Vec<Diagnostic> = said.into_iter().flatten().collect();
     let rules = name_rules(&files);
     let rule_names: Vec<String> = rules.keys().cloned().collect();
-    let schemas = schema::all(&files);
+    let schemas = schema::all(files.iter().map(Arc::as_ref));
     let chains = template::chains(&files, &mut diagnostics);
     let lines: Vec<Lines> = sources.iter().map(Lines::new).collect();
     let checked = parallel::map(&numbered, |(number, source)| {
@@ -61,6 +63,7 @@ pub(crate) fn check(sources: &[Source], with_lints: bool) -> (hir::PolicySet, Ve
             files: &files,
             lines: &lines,
             chain,
+            checked: &HashMap::new(),
         };
         let of_file = diagnostics.iter().filter(|diagnostic| diagnostic.span.source == *number);
         let (mut said, mut used) = (of_file.cloned().collect::<Vec<_>>(), Names::default());
@@ -89,7 +92,7 @@ pub(crate) fn check(sources: &[Source], with_lints: bool) -> (hir::PolicySet, Ve
             names.insert(policy.name, first);
             continue;
         }
-        set.policies.push(policy);
+        set.policies.push(Arc::new(policy));
     }
     used.unused.retain(|(span, ..)| !used.used.contains(&(span.source, span.start)));
     diagnostics.extend(used.unused.into_iter().map(|(span, what, name)| lints::unused(span, what, &name)));
@@ -147,7 +150,7 @@ fn is_shadow(header: &ast::Header) -> bool {
     header.settings.iter().any(|(key, value)| key.value == "mode" && shadow(value))
 }
 
-fn name_rules(files: &[ast::File]) -> Rules {
+fn name_rules(files: &[Arc<ast::File>]) -> Rules {
     let mut rules = Rules::new();
     for file in files {
         let policy = header(file).map_or(UNNAMED, |header| header.name.value.as_str());
@@ -169,10 +172,12 @@ struct Known<'a> {
     /// Their names alone.
     rule_names: &'a [String],
     schemas: &'a schema::Schemas,
-    files: &'a [ast::File],
+    files: &'a [Arc<ast::File>],
     lines: &'a [Lines<'a>],
     /// What it extends.
     chain: &'a template::Chain,
+    /// Those of its rules that are checked already, by where their declarations stand in memory.
+    checked: &'a HashMap<usize, &'a Arc<hir::Rule>>,
 }
 
 /// Which names of all policies were used. Those of one may be used by another that extends it.
@@ -237,8 +242,12 @@ fn policy<'a>(
                 if let Some(first) = seen.insert(&written.name.value, written.name.span) {
                     report_duplicate(&mut scope, lines, "rule", &written.name, first);
                 }
+                if let Some(rule) = known.checked.get(&(Arc::as_ptr(item) as usize)) {
+                    policy.rules.push(Arc::clone(rule));
+                    continue;
+                }
                 match rule::rule(&mut scope, written, &item.docs) {
-                    Some(rule) => policy.rules.push(rule),
+                    Some(rule) => policy.rules.push(Arc::new(rule)),
                     // A rule must never be missing without a word.
                     None if !scope.has_errors() => {
                         scope.report(syntax::too_large(written.name.span, "this rule", expr::SIZE_LIMIT));
@@ -308,7 +317,7 @@ fn declare<'a>(scope: &mut Scope<'a>, file: &'a ast::File, known: Known<'a>, pol
                 report_duplicate(scope, known.lines, what, name, first)
             }
             Err(first) => {
-                let base = known.files.get(first.source as usize).and_then(header);
+                let base = known.files.get(first.source as usize).and_then(|file| header(file));
                 let base = base.map_or(UNNAMED, |header| &header.name.value);
                 scope.report(names::redeclared(name.span, what, &name.value, base));
             }

@@ -49,6 +49,7 @@ struct Parts<'a> {
 
 /// Checks one rule; `None` if anything in it is wrong (then the diagnostics say what).
 pub(super) fn rule(scope: &mut Scope, rule: &ast::Rule, docs: &[String]) -> Option<Rule> {
+    scope.forget_variables();
     let kinds = kinds(scope, &rule.kinds);
     let mut sound = true;
     let parts = collect(scope, rule, &mut sound);

@@ -14,6 +14,7 @@ use crate::types::{Element, Type};
 pub(super) type Schemas = BTreeMap<(EventKind, String), Vec<Promise>>;
 
 /// What a schema says of one field.
+#[derive(Debug, PartialEq)]
 pub(super) struct Promise {
     name: String,
     /// None where the type is none.
@@ -32,11 +33,10 @@ const TYPES: [(&str, Type); 7] = [
 ];
 
 /// All schemas of all files, so that rules may lean on them wherever they stand.
-pub(super) fn all(files: &[ast::File]) -> Schemas {
+pub(super) fn all<'f>(files: impl Iterator<Item = &'f ast::File>) -> Schemas {
     let mut schemas = Schemas::new();
     // A policy in shadow decides nothing, and so holds no event to its schemas.
-    let enforced =
-        files.iter().filter(|file| super::header(file).is_none_or(|header| !super::is_shadow(header)));
+    let enforced = files.filter(|file| super::header(file).is_none_or(|header| !super::is_shadow(header)));
     for item in enforced.flat_map(|file| &file.items) {
         let ItemKind::Schema(written) = &item.kind else { continue };
         let Some(kind) = EventKind::named(&written.kind.value) else { continue };

@@ -155,6 +155,11 @@ impl<'a> Scope<'a> {
         self.macros.values().map(|def| def.name.value.as_str()).collect::<Vec<_>>().into_iter()
     }
 
+    /// Counts variables anew: those of one rule are told apart, and no rule depends on those before it.
+    pub(super) fn forget_variables(&mut self) {
+        self.variables = 0;
+    }
+
     pub(super) fn next_variable(&mut self) -> u32 {
         self.variables += 1;
         self.variables

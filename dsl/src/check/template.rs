@@ -1,5 +1,7 @@
 //! `extends`: whose names a policy may use, and that it only adds to them or tightens.
 
+use std::sync::Arc;
+
 use super::scope::Scope;
 use super::{Known, UNNAMED};
 use crate::ast::{self, Clause, Effect, ItemKind};
@@ -18,8 +20,8 @@ pub(super) struct Chain {
 }
 
 /// The chain of each file.
-pub(super) fn chains(files: &[ast::File], out: &mut Vec<Diagnostic>) -> Vec<Chain> {
-    let headers: Vec<Option<&ast::Header>> = files.iter().map(super::header).collect();
+pub(super) fn chains(files: &[Arc<ast::File>], out: &mut Vec<Diagnostic>) -> Vec<Chain> {
+    let headers: Vec<Option<&ast::Header>> = files.iter().map(|file| super::header(file)).collect();
     let names = || headers.iter().flatten().map(|header| header.name.value.as_str());
     let find =
         |name: &str| headers.iter().position(|header| header.is_some_and(|header| header.name.value == name));
@@ -63,7 +65,7 @@ fn first_of(headers: &[Option<&ast::Header>], number: usize) -> crate::source::S
     header.and_then(|header| header.extends.first()).map(|base| base.span).unwrap_or_default()
 }
 
-fn broken(files: &[ast::File], number: usize, bases: &[usize]) -> Vec<String> {
+fn broken(files: &[Arc<ast::File>], number: usize, bases: &[usize]) -> Vec<String> {
     let all = std::iter::once(&number).chain(bases).filter_map(|file| files.get(*file));
     all.flat_map(|file| file.broken.iter().cloned()).collect()
 }
@@ -91,8 +93,8 @@ pub(super) fn inherit<'a>(scope: &mut Scope<'a>, known: Known<'a>) -> Vec<(Strin
 pub(super) fn only_tightens(scope: &mut Scope, file: &ast::File, known: Known) {
     let Some(nearest) = known.chain.bases.first().and_then(|base| known.files.get(*base)) else { return };
     let base = super::header(nearest).map_or(UNNAMED, |header| &header.name.value);
-    let bases: Vec<&ast::File> =
-        known.chain.bases.iter().filter_map(|number| known.files.get(*number)).collect();
+    let bases = known.chain.bases.iter().filter_map(|number| known.files.get(*number));
+    let bases: Vec<&ast::File> = bases.map(Arc::as_ref).collect();
     let weaker = |kinds: &[ast::Name], effect: &Effect| {
         let kinds = kinds.iter().filter_map(|kind| EventKind::named(&kind.value));
         kinds.into_iter().find(|kind| fallback(&bases, *kind).is_some_and(|held| strength(effect) < held))

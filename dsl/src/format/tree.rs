@@ -3,6 +3,7 @@
 //! Unlike the syntax tree this keeps every token as it is written. Commas are left out: they follow from the tree.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use pest::Parser;
 use pest::iterators::Pair;
@@ -85,7 +86,7 @@ impl Tree<'_> {
 }
 
 /// Reads a text whose declarations have been found; none if one of them can't be read.
-pub(super) fn read<'s>(text: &'s str, items: &[ast::Item]) -> Option<Tree<'s>> {
+pub(super) fn read<'s>(text: &'s str, items: &[Arc<ast::Item>]) -> Option<Tree<'s>> {
     let mut reader = Reader { text, at: 0, gap: Gap::default(), tree: Tree::default() };
     for item in items {
         let (start, end) = (item.span.start as usize, item.span.end as usize);

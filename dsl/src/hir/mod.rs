@@ -3,6 +3,8 @@
 mod expr;
 mod memory;
 
+use std::sync::Arc;
+
 pub use crate::ast::{Comparison, Quantifier};
 use crate::events::EventKind;
 use crate::number::Number;
@@ -17,8 +19,8 @@ pub const LIST_LIMIT: usize = 100_000;
 /// All policies that are active together.
 #[derive(Debug, Clone, Default)]
 pub struct PolicySet {
-    /// The policies, in the order of their sources.
-    pub policies: Vec<Policy>,
+    /// The policies, in the order of their sources. Shared with other sets in which they are the same.
+    pub policies: Vec<Arc<Policy>>,
 }
 
 /// One checked policy.
@@ -44,8 +46,8 @@ pub struct Policy {
     pub params: Vec<Param>,
     /// What happens where no rule says.
     pub defaults: Vec<Default>,
-    /// Its rules.
-    pub rules: Vec<Rule>,
+    /// Its rules. Shared with earlier versions of the policy in which they are the same.
+    pub rules: Vec<Arc<Rule>>,
     /// What it says of payloads. Holds for the whole policy set.
     pub schemas: Vec<Schema>,
     /// Its exemptions.

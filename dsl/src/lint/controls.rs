@@ -1,5 +1,7 @@
 //! Controls of frameworks that nobody knows: a report would list them under nothing.
 
+use std::sync::Arc;
+
 use crate::ast::{self, Clause, ExprKind, ItemKind, Piece, Value};
 use crate::diagnostics::{Diagnostic, lints};
 
@@ -30,7 +32,7 @@ const FRAMEWORKS: [&str; 22] = [
 ];
 
 /// Reports controls whose framework is not known.
-pub(super) fn check(files: &[ast::File], out: &mut Vec<Diagnostic>) {
+pub(super) fn check(files: &[Arc<ast::File>], out: &mut Vec<Diagnostic>) {
     for item in files.iter().flat_map(|file| &file.items) {
         match &item.kind {
             ItemKind::Header(header) => {

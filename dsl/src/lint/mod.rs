@@ -23,6 +23,7 @@ mod subject;
 mod text_test;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use self::diagram::{FALSE, Node, TRUE};
 use self::formula::{Atoms, Formula};
@@ -66,7 +67,7 @@ impl Judged<'_> {
 }
 
 /// Reports what is wrong with a set that has no errors.
-pub(crate) fn lint(files: &[ast::File], set: &PolicySet, lines: &[Lines], out: &mut Vec<Diagnostic>) {
+pub(crate) fn lint(files: &[Arc<ast::File>], set: &PolicySet, lines: &[Lines], out: &mut Vec<Diagnostic>) {
     if out.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return;
     }
@@ -95,7 +96,7 @@ pub(crate) fn lint(files: &[ast::File], set: &PolicySet, lines: &[Lines], out: &
 struct Macros(Vec<Span>);
 
 impl Macros {
-    fn of(files: &[ast::File]) -> Macros {
+    fn of(files: &[Arc<ast::File>]) -> Macros {
         let items = files.iter().flat_map(|file| &file.items);
         let spans = items.filter(|item| matches!(item.kind, ItemKind::Def(_))).map(|item| item.span);
         let mut spans: Vec<Span> = spans.collect();

@@ -4,14 +4,15 @@ mod expected;
 mod expr;
 mod memory;
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use pest::Parser;
 use pest::iterators::Pair;
 
 use crate::ast::*;
-use crate::diagnostics::{Diagnostic, syntax};
+use crate::diagnostics::{Diagnostic, Severity, syntax};
 use crate::items::{self, RawItem};
 use crate::source::{Source, Span};
 
@@ -29,8 +30,6 @@ const CALL_LIMIT: NonZeroUsize = NonZeroUsize::new(100_000_000).expect("not zero
 
 /// Reads one file. What can't be read is missing from the tree and named in the diagnostics.
 pub(crate) fn parse(number: u32, source: &Source, diagnostics: &mut Vec<Diagnostic>) -> File {
-    static LIMIT: Once = Once::new();
-    LIMIT.call_once(|| pest::set_call_limit(Some(CALL_LIMIT)));
     if source.text.len() > FILE_LIMIT {
         let span = Span { source: number, start: 0, end: 1 };
         diagnostics.push(syntax::file_too_large(span, FILE_LIMIT));
@@ -39,21 +38,47 @@ pub(crate) fn parse(number: u32, source: &Source, diagnostics: &mut Vec<Diagnost
     let split = items::split(number, &source.text);
     diagnostics.extend(split.diagnostics);
     let mut broken = split.broken;
-    let mut reader =
-        Reader { source: number, text: &source.text, offset: 0, depth: 0, diagnostics: Vec::new() };
+    let mut reader = Reader::new(number, &source.text);
     let mut parsed = Vec::new();
     for raw in split.items {
         // Nobody mends more at once, and reading on would only take time.
         if reader.diagnostics.len() > DIAGNOSTICS_LIMIT {
             break;
         }
-        match reader.item(&raw) {
-            Some(kind) => parsed.push(Item { docs: raw.docs, span: raw.span, kind }),
-            None => broken.extend(items::declared_name(&source.text, raw.span.start as usize)),
+        let start = raw.span.start as usize;
+        match reader.item(raw) {
+            Some(item) => parsed.push(Arc::new(item)),
+            None => broken.extend(items::declared_name(&source.text, start)),
         }
     }
     diagnostics.append(&mut reader.diagnostics);
     File { items: parsed, comments: split.comments, broken }
+}
+
+/// Reads a file of which some declarations are known by their text; none if anything is wrong with it. Also tells where
+/// each declaration stands: the places in those that were known are of the text that they were read from.
+pub(crate) fn parse_again(
+    number: u32,
+    text: &str,
+    known: &HashMap<&str, &Arc<Item>>,
+) -> Option<(File, Vec<Span>)> {
+    if text.len() > FILE_LIMIT {
+        return None;
+    }
+    let split = items::split(number, text);
+    let mut reader = Reader::new(number, text);
+    let (mut parsed, mut spans) = (Vec::new(), Vec::new());
+    for raw in split.items {
+        spans.push(raw.span);
+        let known = known.get(raw.span.of(text)).filter(|item| item.docs == raw.docs);
+        parsed.push(match known {
+            Some(item) => Arc::clone(item),
+            None => Arc::new(reader.item(raw)?),
+        });
+    }
+    let mut found = split.diagnostics.iter().chain(&reader.diagnostics);
+    let sound = found.all(|diagnostic| diagnostic.severity != Severity::Error);
+    sound.then_some((File { items: parsed, comments: Vec::new(), broken: Vec::new() }, spans))
 }
 
 struct Reader<'a> {
@@ -68,9 +93,20 @@ struct Reader<'a> {
 
 type P<'i> = Pair<'i, Rule>;
 
-impl Reader<'_> {
-    fn item(&mut self, raw: &RawItem) -> Option<ItemKind> {
-        let text = self.text.get(raw.span.start as usize..raw.span.end as usize)?;
+impl<'a> Reader<'a> {
+    fn new(source: u32, text: &'a str) -> Reader<'a> {
+        static LIMIT: Once = Once::new();
+        LIMIT.call_once(|| pest::set_call_limit(Some(CALL_LIMIT)));
+        Reader { source, text, offset: 0, depth: 0, diagnostics: Vec::new() }
+    }
+
+    fn item(&mut self, raw: RawItem) -> Option<Item> {
+        let kind = self.kind(&raw)?;
+        Some(Item { docs: raw.docs, span: raw.span, kind })
+    }
+
+    fn kind(&mut self, raw: &RawItem) -> Option<ItemKind> {
+        let text = raw.span.of(self.text);
         self.offset = raw.span.start as usize;
         let rule = match raw.keyword {
             "policy" | "template" => Rule::header,

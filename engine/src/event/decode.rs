@@ -116,6 +116,9 @@ impl Decoder {
                 if span.len() > row.limit {
                     return Err(format!("must not be longer than {} bytes", row.limit));
                 }
+                if there.quoted().escaped && self.slots.kept(span).contains('\0') {
+                    return Err("must not hold U+0000".to_owned());
+                }
                 self.slots.set(number, Slot::Text(span));
             }
             (Type::Bool, Kind::Bool) => self.slots.set(number, Slot::Bool(text() == "true")),

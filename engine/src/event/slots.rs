@@ -153,6 +153,11 @@ impl Slots {
         self.add(&text)
     }
 
+    /// A text that was kept.
+    pub(super) fn kept(&self, span: Span) -> &str {
+        span.of(&self.text)
+    }
+
     /// Adds a text. One that begins beyond 4 GiB is no text: nothing that large is decoded.
     fn add(&mut self, text: &str) -> Span {
         let start = self.text.len();

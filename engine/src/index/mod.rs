@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 use crate::cost::{Meter, Taken};
 use crate::frame::Frame;
 use crate::interpret::expr::Scene;
-use crate::plan::{Cond, Plan};
-use need::{By, Need, Spread, Wanted, needs};
+use crate::plan::{Plan, SLOTS};
+use need::{By, Spread, Wanted};
+pub(crate) use need::{Need, needs};
 use nets::NetIndex;
 
 /// The index of one kind of event.
@@ -60,7 +61,7 @@ struct PartIndex {
 }
 
 /// A rule and what it needs.
-type Found<'p> = (usize, Need<'p>);
+type Found<'n> = (usize, &'n Need);
 
 /// Pieces found in one text after which all its rules are candidates: texts may be made so that each letter ends
 /// many pieces.
@@ -122,12 +123,10 @@ impl Bits {
 
 impl Index {
     /// Indexes rules, or memories, by what they need.
-    pub(crate) fn new(plan: &Plan, numbered: &[(usize, &Cond)]) -> Index {
-        let needed: Vec<_> =
-            numbered.iter().map(|(number, condition)| (*number, needs(plan, condition))).collect();
+    pub(crate) fn new(needed: &[(usize, &[Need])]) -> Index {
         let mut spread = Spread::default();
-        needed.iter().flat_map(|(_, needs)| needs).for_each(|need| spread.add(need));
-        Index::with(needed, &spread)
+        needed.iter().flat_map(|(_, needs)| *needs).for_each(|need| spread.add(need));
+        Index::with(needed, &spread, |_| true)
     }
 
     /// An index that finds all of them, whatever the event.
@@ -136,22 +135,21 @@ impl Index {
     }
 
     /// Indexes them only by the texts that fields must be equal to.
-    pub(crate) fn by_texts(plan: &Plan, numbered: &[(usize, &Cond)]) -> Index {
-        let texts = |condition: &Cond| {
-            let needs = needs(plan, condition).into_iter();
-            needs.filter(|need| matches!(need.by, By::Text(_))).collect()
-        };
-        let needed = numbered.iter().map(|(number, condition)| (*number, texts(condition))).collect();
+    pub(crate) fn by_texts(needed: &[(usize, &[Need])]) -> Index {
         // Which of several texts is taken must not depend on other rules.
-        Index::with(needed, &Spread::default())
+        Index::with(needed, &Spread::default(), |need| matches!(need.by, By::Text(_)))
     }
 
-    fn with<'p>(needed: Vec<(usize, Vec<Need<'p>>)>, spread: &Spread<'p>) -> Index {
+    fn with<'n>(
+        needed: &[(usize, &'n [Need])],
+        spread: &Spread<'n>,
+        wanted: impl Fn(&Need) -> bool,
+    ) -> Index {
         let mut index = Index::default();
         let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
         let (mut parts, mut nets) = (BTreeMap::<usize, Vec<Found<'_>>>::new(), BTreeMap::<_, Vec<_>>::new());
-        for (number, needs) in needed {
-            let Some(need) = spread.best(needs) else {
+        for (number, needs) in needed.iter().copied() {
+            let Some(need) = spread.best(needs.iter().filter(|need| wanted(need))) else {
                 index.always.push(number);
                 continue;
             };
@@ -272,28 +270,33 @@ impl Index {
         };
         let texts = self.texts.iter().map(|found| {
             let by_text = found.by_text.iter().map(|(number, rules)| (text(*number), json!(names(rules))));
-            json!({"field": plan.slot_name(found.slot), "by_text": sorted(by_text.collect()), "when_absent": names(&found.absent)})
+            (found.slot, json!({"field": plan.slot_name(found.slot), "by_text": sorted(by_text.collect()), "when_absent": names(&found.absent)}))
         });
         let lists = self.lists.iter().map(|found| {
             let filled = found.by_bit.iter().enumerate().filter(|(_, rules)| !rules.is_empty());
             let by_text = filled.map(|(number, rules)| (bit(found.slot, number), json!(names(rules))));
-            json!({"list": plan.slot_name(found.slot), "by_text": sorted(by_text.collect())})
+            (found.slot, json!({"list": plan.slot_name(found.slot), "by_text": sorted(by_text.collect())}))
         });
         let parts = self.parts.iter().map(|found| {
             let pieces = found.pieces.iter().zip(&found.by_piece);
             let by_piece = pieces.map(|(piece, rules)| (piece.clone(), json!(names(rules))));
-            json!({"text": plan.slot_name(found.slot), "by_piece": sorted(by_piece.collect())})
+            (found.slot, json!({"text": plan.slot_name(found.slot), "by_piece": sorted(by_piece.collect())}))
         });
         let nets = self.nets.iter().map(|found| {
             let by_net = found.by_net.iter().map(|(net, rules)| (net.to_string(), json!(names(rules))));
-            json!({"address": plan.slot_name(found.slot), "by_net": sorted(by_net.collect())})
+            (found.slot, json!({"address": plan.slot_name(found.slot), "by_net": sorted(by_net.collect())}))
         });
+        // Slots of values inside json have numbers that depend on what was planned before.
+        let by_name = |mut found: Vec<(usize, Value)>| -> Vec<Value> {
+            found.sort_by_cached_key(|(slot, _)| ((*slot).min(SLOTS), plan.slot_name(*slot)));
+            found.into_iter().map(|(_, found)| found).collect()
+        };
         json!({
             "always": names(&self.always),
-            "fields": texts.collect::<Vec<_>>(),
-            "lists": lists.collect::<Vec<_>>(),
-            "texts": parts.collect::<Vec<_>>(),
-            "addresses": nets.collect::<Vec<_>>(),
+            "fields": by_name(texts.collect()),
+            "lists": by_name(lists.collect()),
+            "texts": by_name(parts.collect()),
+            "addresses": by_name(nets.collect()),
         })
     }
 }
@@ -309,10 +312,10 @@ impl TextIndex {
         field.is_none_or(|number| FieldId(number).def().optional)
     }
 
-    fn add(&mut self, rule: usize, need: Need<'_>) {
-        for value in need.values {
+    fn add(&mut self, rule: usize, need: &Need) {
+        for value in &need.values {
             if let Wanted::Number(text) = value {
-                self.by_text.entry(text).or_default().push(rule);
+                self.by_text.entry(*text).or_default().push(rule);
             }
         }
         if need.absent_counts {
@@ -326,10 +329,10 @@ impl ListIndex {
         ListIndex { slot, by_bit: Vec::new() }
     }
 
-    fn add(&mut self, rule: usize, need: Need<'_>) {
-        for value in need.values {
+    fn add(&mut self, rule: usize, need: &Need) {
+        for value in &need.values {
             let Wanted::Number(bit) = value else { continue };
-            let bit = bit as usize;
+            let bit = *bit as usize;
             if self.by_bit.len() <= bit {
                 self.by_bit.resize(bit + 1, Vec::new());
             }
@@ -350,7 +353,7 @@ impl PartIndex {
         let mut by_piece: Vec<Vec<usize>> = Vec::new();
         for (rule, need) in found {
             for value in &need.values {
-                let Wanted::Piece(piece) = *value else { continue };
+                let Wanted::Piece(piece) = value else { continue };
                 let number = *numbers.entry(piece).or_insert_with(|| {
                     by_piece.push(Vec::new());
                     by_piece.len() - 1

@@ -1,6 +1,7 @@
 //! What an event must have for a condition not to be false: what the index finds rules by.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use ipnet::IpNet;
@@ -10,11 +11,11 @@ use crate::truth::Truth;
 
 /// A necessary condition: one of these values has to be there.
 #[derive(Debug, Clone)]
-pub(super) struct Need<'p> {
-    pub by: By,
-    pub values: Vec<Wanted<'p>>,
+pub(crate) struct Need {
+    pub(super) by: By,
+    pub(super) values: Vec<Wanted>,
     /// Whether an absent value leaves the condition undecided.
-    pub absent_counts: bool,
+    pub(super) absent_counts: bool,
 }
 
 /// Where a value is looked for.
@@ -31,12 +32,12 @@ pub(super) enum By {
 }
 
 /// A value that is looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Wanted<'p> {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Wanted {
     /// The number of a known text, or the bit of one that is asked of a list.
     Number(u32),
     /// A piece of a text.
-    Piece(&'p str),
+    Piece(Arc<str>),
     /// A network.
     Net(IpNet),
 }
@@ -45,7 +46,7 @@ pub(super) enum Wanted<'p> {
 const SHORTEST_PIECE: usize = 3;
 
 /// All needs of a condition; any one of them is enough to rule it out.
-pub(super) fn needs<'p>(plan: &'p Plan, condition: &Cond) -> Vec<Need<'p>> {
+pub(crate) fn needs(plan: &Plan, condition: &Cond) -> Vec<Need> {
     match condition {
         Cond::Predicate(number) => of_predicate(plan, *number).into_iter().collect(),
         Cond::And(parts) => parts.iter().flat_map(|part| needs(plan, part)).collect(),
@@ -59,10 +60,10 @@ pub(super) fn needs<'p>(plan: &'p Plan, condition: &Cond) -> Vec<Need<'p>> {
 }
 
 /// What is needed where one of two conditions has to hold: what both look for in one place.
-fn joined<'p>(known: Vec<Need<'p>>, other: &[Need<'p>]) -> Vec<Need<'p>> {
-    let join = |mut need: Need<'p>| {
+fn joined(known: Vec<Need>, other: &[Need]) -> Vec<Need> {
+    let join = |mut need: Need| {
         let same = other.iter().find(|other| other.by == need.by)?;
-        need.values.extend(same.values.iter().copied());
+        need.values.extend(same.values.iter().cloned());
         need.values.sort_unstable();
         need.values.dedup();
         need.absent_counts |= same.absent_counts;
@@ -71,7 +72,7 @@ fn joined<'p>(known: Vec<Need<'p>>, other: &[Need<'p>]) -> Vec<Need<'p>> {
     known.into_iter().filter_map(join).collect()
 }
 
-fn of_predicate(plan: &Plan, number: usize) -> Option<Need<'_>> {
+fn of_predicate(plan: &Plan, number: usize) -> Option<Need> {
     let predicate = plan.predicate(number)?;
     match &predicate.shape {
         Shape::Texts { slot, texts, absent } => Some(Need {
@@ -80,14 +81,12 @@ fn of_predicate(plan: &Plan, number: usize) -> Option<Need<'_>> {
             absent_counts: *absent == Truth::Unknown,
         }),
         Shape::Mask { slot, mask, all } => {
-            let mut bits: Vec<Wanted<'_>> = bits_of(*mask).map(Wanted::Number).collect();
-            if *all {
-                // Each of them has to be there, so looking for one is enough. None of them: it always holds.
-                bits.truncate(1);
-                if bits.is_empty() {
-                    return None;
-                }
-            }
+            // Of all of them each has to be there, so looking for one is enough. None of them: it always holds.
+            let bits: Vec<Wanted> = match predicate.first_bit.filter(|_| *all) {
+                Some(first) => vec![Wanted::Number(first)],
+                None if *all => return None,
+                None => bits_of(*mask).map(Wanted::Number).collect(),
+            };
             Some(Need { by: By::List(*slot), values: bits, absent_counts: false })
         }
         // What is no text and no address, or absent, leaves the test unknown.
@@ -110,27 +109,27 @@ fn bits_of(mask: i128) -> impl Iterator<Item = u32> {
     rest.take_while(|rest| *rest != 0).map(i128::trailing_zeros)
 }
 
-fn of_part(slot: usize, part: &str) -> Option<Need<'_>> {
-    let values = vec![Wanted::Piece(part)];
+fn of_part(slot: usize, part: &str) -> Option<Need> {
+    let values = vec![Wanted::Piece(part.into())];
     (part.len() >= SHORTEST_PIECE).then_some(Need { by: By::Part(slot), values, absent_counts: true })
 }
 
 /// How many different values are looked for in each place: the more, the fewer rules one value finds.
 #[derive(Debug, Default)]
-pub(super) struct Spread<'p>(HashMap<By, HashSet<Wanted<'p>, RandomState>>);
+pub(super) struct Spread<'n>(HashMap<By, HashSet<&'n Wanted, RandomState>, RandomState>);
 
-impl<'p> Spread<'p> {
-    pub(super) fn add(&mut self, need: &Need<'p>) {
+impl<'n> Spread<'n> {
+    pub(super) fn add(&mut self, need: &'n Need) {
         self.0.entry(need.by).or_default().extend(&need.values);
     }
 
     /// The need that rules out most.
-    pub(super) fn best(&self, needs: Vec<Need<'p>>) -> Option<Need<'p>> {
-        needs.into_iter().min_by_key(|need| self.cost(need))
+    pub(super) fn best(&self, needs: impl Iterator<Item = &'n Need>) -> Option<&'n Need> {
+        needs.min_by_key(|need| self.cost(need))
     }
 
     /// About how many of a million events have what is needed, as far as the rules tell.
-    fn cost(&self, need: &Need<'p>) -> usize {
+    fn cost(&self, need: &Need) -> usize {
         /// A list has several values, and a text several pieces.
         const VALUES_OF_A_LIST: usize = 4;
         let different = self.0.get(&need.by).map_or(1, HashSet::len).max(1);

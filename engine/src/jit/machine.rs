@@ -91,7 +91,7 @@ impl Machine {
         }
         let swept = plan.rules.iter().enumerate().zip(&calls).filter(|(_, calls)| calls.swept);
         let swept: Vec<_> = swept.map(|(rule, _)| rule).collect();
-        for of_policy in swept.chunk_by(|(_, a), (_, b)| a.policy == b.policy) {
+        for of_policy in swept.chunk_by(|(_, a), (_, b)| a.policy() == b.policy()) {
             for rules in of_policy.chunks(RULES_PER_UNIT) {
                 let conditions = rules.iter().map(|(_, rule)| &rule.condition);
                 let (start, routine) = machine.numbers.sweep(plan, conditions);

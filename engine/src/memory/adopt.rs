@@ -114,6 +114,25 @@ impl Memories {
         aside
     }
 
+    /// Leaves these for somebody else to fill: they are neither filled here nor taken over from here.
+    pub fn leave(&mut self, generation: &Generation, left: &[Missing]) {
+        for (memory, bound) in generation.plan().memories.all.iter().zip(&mut self.bound) {
+            bound.ready &= left.iter().all(|left| left.memory != memory.text);
+        }
+    }
+
+    /// Forgets what is held for these, as if it had never been asked.
+    pub fn forget(&mut self, generation: &Generation, forgotten: &[Missing]) {
+        let memories = generation.plan().memories.all.iter();
+        let forgotten = memories.filter(|memory| forgotten.iter().any(|one| one.memory == memory.text));
+        let identities: HashSet<[u8; 32]> = forgotten.map(|memory| memory.identity).collect();
+        let before = self.slots.len();
+        self.slots.retain(|_, slot| !identities.contains(&slot.identity));
+        if self.slots.len() < before {
+            self.edit = self.edit.wrapping_add(1);
+        }
+    }
+
     /// Takes over what was filled off to the side, up to the same entry of the ledger. From here on it counts.
     pub fn absorb(&mut self, filled: Memories) {
         for (lost, at) in filled.lost {

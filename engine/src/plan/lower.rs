@@ -1,7 +1,9 @@
 //! The checked form to the plan: conditions are split into predicates, and equal predicates become one.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::OnceLock;
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, OnceLock};
 
 use lictor_dsl::events::{EventKind, FIELD_COUNT, FieldId};
 use lictor_dsl::hir::{self, Comparison, Const, Expr, ExprKind};
@@ -10,31 +12,82 @@ use sha2::{Digest, Sha256};
 use super::memory::{Filters, Memories, MemoryPlan, Window};
 use super::node::{Lowering, Node, PatternLists, lower as lower_expr};
 use super::shape::slots_of;
-use super::{
-    Cond, ExemptionPlan, IncidentPlan, KindPlan, Plan, PlanError, Predicate, RulePlan, SLOTS, Texts,
-};
-use crate::index::Index;
+use super::{Cond, ExemptionPlan, IncidentPlan, KindPlan, Plan, PlanError, Predicate, RulePlan, SLOTS};
+use crate::decision::Outcome;
+use crate::index::{Index, Need, needs};
 use crate::truth::Truth;
 
-pub(super) fn plan(set: &hir::PolicySet) -> Result<Plan, PlanError> {
+/// Plans a set anew. The tables are what a later set can be planned with.
+pub(super) fn plan(set: &hir::PolicySet) -> Result<(Plan, Tables), PlanError> {
     let (params, places) = parameters(set);
     let values: Vec<Const> = params.iter().map(|(_, value)| value.clone()).collect();
     let param = |name: &str| places.get(name).copied().unwrap_or(usize::MAX);
     let memories = memories(set, &param, &values)?;
     let lowering = Lowering::new(&param, &values, &memories);
-    let mut builder = Builder::new(set, params, &places, lowering);
-    for (number, policy) in set.policies.iter().enumerate() {
+    let mut builder =
+        Builder { plan: empty(set, params), tables: Tables::default(), places: &places, lowering };
+    let exemptions = exemptions(set);
+    for policy in &set.policies {
         for rule in &policy.rules {
-            builder.rule(number, policy, rule, set)?;
+            let planned = builder.rule(policy, rule, &exemptions)?;
+            builder.plan.rules.push(Arc::new(planned));
         }
     }
     let filters = builder.filters(&memories)?;
-    let Builder { mut plan, lowering, .. } = builder;
+    let Builder { mut plan, tables, lowering, .. } = builder;
     plan.ranks = ranks(&plan.rules);
     plan.patterns = lowering.into_patterns();
-    plan.memories = memories.filtered(filters);
+    plan.memories = Arc::new(memories.filtered(filters));
     finish(&mut plan, set);
-    Ok(plan)
+    Ok((plan, tables))
+}
+
+/// What is equal becomes one: by this it is found.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    /// Predicates by what they mean.
+    known: HashMap<Meaning, usize, foldhash::fast::RandomState>,
+    /// Slots of values inside json, by what these are.
+    pub(super) taken: HashMap<Expr, usize>,
+    /// Questions by memory, list of keys and window.
+    pub(super) questions: HashMap<(usize, usize, Window), usize>,
+}
+
+/// A predicate, equal to another that means the same.
+#[derive(Debug)]
+struct Meaning(Arc<Predicate>);
+
+impl Borrow<Expr> for Meaning {
+    fn borrow(&self) -> &Expr {
+        &self.0.expr
+    }
+}
+
+impl PartialEq for Meaning {
+    fn eq(&self, other: &Meaning) -> bool {
+        self.0.expr == other.0.expr
+    }
+}
+
+impl Eq for Meaning {}
+
+impl Hash for Meaning {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.expr.hash(state);
+    }
+}
+
+/// The exemptions that count, by the full name of their rule.
+pub(super) type Exemptions<'s> = HashMap<&'s str, Vec<&'s hir::Exemption>>;
+
+pub(super) fn exemptions(set: &hir::PolicySet) -> Exemptions<'_> {
+    let mut exemptions = Exemptions::new();
+    // A policy in shadow decides nothing, so it loosens nothing either.
+    let enforced = set.policies.iter().filter(|policy| !policy.shadow);
+    for exemption in enforced.flat_map(|policy| &policy.exemptions) {
+        exemptions.entry(&exemption.rule).or_default().push(exemption);
+    }
+    exemptions
 }
 
 /// Every memory that some rule or exemption asks for.
@@ -47,12 +100,10 @@ fn memories(
     let lowering = Lowering::new(param, values, &none);
     let mut memories = Memories::default();
     for policy in &set.policies {
-        let rules = policy.rules.iter().map(|rule| {
-            let in_incident =
-                rule.incident.iter().flat_map(|incident| incident.per.iter().chain(&incident.title));
-            let exprs = std::iter::once(&rule.condition).chain(&rule.because).chain(in_incident);
-            (format!("{}.{}", policy.name, rule.name), exprs.collect::<Vec<_>>())
-        });
+        let rules = policy
+            .rules
+            .iter()
+            .map(|rule| (format!("{}.{}", policy.name, rule.name), exprs(rule).collect::<Vec<_>>()));
         let exemptions =
             policy.exemptions.iter().map(|exemption| (exemption.rule.clone(), vec![&exemption.condition]));
         for (rule, exprs) in rules.chain(exemptions) {
@@ -71,6 +122,12 @@ fn memories(
         }
     }
     Ok(memories)
+}
+
+/// The expressions of a rule.
+pub(super) fn exprs(rule: &hir::Rule) -> impl Iterator<Item = &Expr> {
+    let in_incident = rule.incident.iter().flat_map(|incident| incident.per.iter().chain(&incident.title));
+    std::iter::once(&rule.condition).chain(&rule.because).chain(in_incident)
 }
 
 /// What names a policy set: for each policy its name, mode, source and parameters, sorted by name.
@@ -94,7 +151,7 @@ fn digest(set: &hir::PolicySet) -> String {
 }
 
 /// The parameter block, and the place of each parameter in it.
-fn parameters(set: &hir::PolicySet) -> (Vec<(String, Const)>, HashMap<String, usize>) {
+pub(super) fn parameters(set: &hir::PolicySet) -> (Vec<(String, Const)>, HashMap<String, usize>) {
     let params: Vec<(String, Const)> = set
         .policies
         .iter()
@@ -108,67 +165,53 @@ fn parameters(set: &hir::PolicySet) -> (Vec<(String, Const)>, HashMap<String, us
 
 pub(super) struct Builder<'p> {
     pub(super) plan: Plan,
-    /// Predicates by what they mean.
-    known: HashMap<Expr, usize, foldhash::fast::RandomState>,
-    /// Slots of values inside json, by what these are.
-    pub(super) taken: HashMap<Expr, usize>,
-    /// Questions by memory, list of keys and window.
-    pub(super) questions: HashMap<(usize, usize, Window), usize>,
+    pub(super) tables: Tables,
     pub(super) places: &'p HashMap<String, usize>,
     pub(super) lowering: Lowering<'p>,
 }
 
-impl<'p> Builder<'p> {
-    fn new(
-        set: &hir::PolicySet,
-        params: Vec<(String, Const)>,
-        places: &'p HashMap<String, usize>,
-        lowering: Lowering<'p>,
-    ) -> Builder<'p> {
-        let values = params.iter().map(|(_, value)| value.clone()).collect();
-        let plan = Plan {
-            memories: Memories::default(),
-            patterns: PatternLists::default(),
-            digest: digest(set).into(),
-            params,
-            values,
-            texts: Texts::default(),
-            bits: BTreeMap::new(),
-            taken: Vec::new(),
-            predicates: Vec::new(),
-            questions: Vec::new(),
-            rules: Vec::new(),
-            ranks: Vec::new(),
-            kinds: EventKind::ALL.iter().map(|_| KindPlan::default()).collect(),
-            schemas: super::schema::Schemas::new(set),
-        };
-        let known = HashMap::default();
-        Builder { plan, known, taken: HashMap::new(), questions: HashMap::new(), places, lowering }
+/// The plan of a set without its rules.
+pub(super) fn empty(set: &hir::PolicySet, params: Vec<(String, Const)>) -> Plan {
+    Plan {
+        memories: Arc::default(),
+        patterns: PatternLists::default(),
+        digest: digest(set).into(),
+        values: params.iter().map(|(_, value)| value.clone()).collect(),
+        params,
+        texts: Arc::default(),
+        bits: BTreeMap::new(),
+        taken: Vec::new(),
+        predicates: Vec::new(),
+        questions: Vec::new(),
+        rules: Vec::new(),
+        ranks: Arc::default(),
+        kinds: Vec::new(),
+        schemas: super::schema::Schemas::new(set),
     }
+}
 
+impl Builder<'_> {
     pub(super) fn lower(&self, expr: &Expr) -> Result<Node, String> {
         lower_expr(expr, &self.lowering)
     }
 
-    fn rule(
+    pub(super) fn rule(
         &mut self,
-        policy: usize,
         owner: &hir::Policy,
         rule: &hir::Rule,
-        set: &hir::PolicySet,
-    ) -> Result<(), PlanError> {
+        exemptions: &Exemptions<'_>,
+    ) -> Result<RulePlan, PlanError> {
         let name = format!("{}.{}", owner.name, rule.name);
-        let planned = self.rule_plan(policy, owner, rule, set, &name);
-        self.plan.rules.push(planned.map_err(|reason| PlanError { rule: name, reason })?);
-        Ok(())
+        let exemptions = exemptions.get(name.as_str()).map_or(&[][..], Vec::as_slice);
+        let planned = self.rule_plan(owner, rule, exemptions, &name);
+        planned.map_err(|reason| PlanError { rule: name, reason })
     }
 
     fn rule_plan(
         &mut self,
-        policy: usize,
         owner: &hir::Policy,
         rule: &hir::Rule,
-        set: &hir::PolicySet,
+        exemptions: &[&hir::Exemption],
         name: &str,
     ) -> Result<RulePlan, String> {
         let condition = self.condition(&rule.condition)?;
@@ -182,14 +225,8 @@ impl<'p> Builder<'p> {
                 title: incident.title.as_ref().map(|title| self.lower(title)).transpose()?,
             }),
         };
-        let exemptions = set
-            .policies
-            .iter()
-            // A policy in shadow decides nothing, so it loosens nothing either.
-            .filter(|policy| !policy.shadow)
-            .flat_map(|policy| &policy.exemptions)
-            .filter(|exemption| exemption.rule == name);
         let exemptions = exemptions
+            .iter()
             .map(|exemption| {
                 Ok(ExemptionPlan {
                     condition: self.lower(&exemption.condition)?,
@@ -199,18 +236,20 @@ impl<'p> Builder<'p> {
             })
             .collect::<Result<_, String>>()?;
         let asked = self.asked(rule);
-        let taken = slots_of(&self.plan, [&condition]).into_iter().filter(|slot| *slot >= SLOTS).collect();
+        let slots = slots_of(&self.plan, [&condition]);
         let reads_risk = rule.condition.any(&mut |expr| matches!(expr.kind, ExprKind::Risk));
         let mut controls = rule.controls.clone();
         controls.extend(owner.controls.iter().filter(|control| !rule.controls.contains(control)).cloned());
         Ok(RulePlan {
             name: name.into(),
-            policy,
             kinds: rule.kinds.clone(),
+            needs: needs(&self.plan, &condition),
             condition,
             reads_risk,
-            taken,
+            fields: fields_of(&slots),
+            taken: slots.into_iter().filter(|slot| *slot >= SLOTS).collect(),
             memories: asked,
+            remembers: exprs(rule).any(|expr| expr.any(&mut |expr| matches!(expr.kind, ExprKind::Memory(_)))),
             effect: rule.effect.clone(),
             score: rule.score,
             incident,
@@ -249,19 +288,20 @@ impl<'p> Builder<'p> {
     }
 
     fn predicate(&mut self, expr: &Expr) -> Result<Cond, String> {
-        if let Some(known) = self.known.get(expr) {
+        if let Some(known) = self.tables.known.get(expr) {
             return Ok(Cond::Predicate(*known));
         }
         let number = self.plan.predicates.len();
-        let predicate = Predicate {
+        let predicate = Arc::new(Predicate {
             node: self.lower(expr)?,
             shape: self.shape(expr, Truth::Unknown),
+            first_bit: self.first_bit(expr),
             sought: self.sought(expr),
             expr: expr.clone(),
             suspect: OnceLock::new(),
-        };
-        self.plan.predicates.push(predicate);
-        self.known.insert(expr.clone(), number);
+        });
+        self.plan.predicates.push(Arc::clone(&predicate));
+        self.tables.known.insert(Meaning(predicate), number);
         Ok(Cond::Predicate(number))
     }
 
@@ -295,9 +335,8 @@ impl<'p> Builder<'p> {
     }
 }
 
-fn ranks(rules: &[RulePlan]) -> Vec<u32> {
-    let mut order: Vec<(usize, &RulePlan)> = rules.iter().enumerate().collect();
-    let outcome = |rule: &RulePlan| rule.effect.as_ref().map(crate::combine::outcome);
+pub(super) fn ranks(rules: &[Arc<RulePlan>]) -> Arc<[u32]> {
+    let mut order: Vec<(usize, &RulePlan)> = rules.iter().map(Arc::as_ref).enumerate().collect();
     order.sort_by(|(_, a), (_, b)| outcome(b).cmp(&outcome(a)).then_with(|| a.name.cmp(&b.name)));
     let mut ranks = vec![0; rules.len()];
     for (rank, (rule, _)) in (0..).zip(order) {
@@ -305,53 +344,62 @@ fn ranks(rules: &[RulePlan]) -> Vec<u32> {
             *place = rank;
         }
     }
-    ranks
+    ranks.into()
+}
+
+/// What a rule asks for.
+pub(super) fn outcome(rule: &RulePlan) -> Option<Outcome> {
+    rule.effect.as_ref().map(crate::combine::outcome)
+}
+
+/// The fields among slots.
+fn fields_of(slots: &[usize]) -> Vec<FieldId> {
+    let fields = slots.iter().filter(|slot| **slot < FIELD_COUNT);
+    fields.filter_map(|slot| u16::try_from(*slot).ok().map(FieldId)).collect()
 }
 
 /// Defaults, indexes and slots of every kind of event.
-fn finish(plan: &mut Plan, set: &hir::PolicySet) {
-    for kind in EventKind::ALL {
-        let defaults: Vec<&hir::Effect> = set
-            .policies
-            .iter()
-            .filter(|policy| !policy.shadow)
-            .flat_map(|policy| &policy.defaults)
-            .filter(|default| default.kinds.contains(&kind))
-            .map(|default| &default.effect)
-            .collect();
-        let strongest = defaults.iter().map(|effect| crate::combine::outcome(effect)).max();
-        let carries = |effect: &&hir::Effect| Some(crate::combine::outcome(effect)) == strongest;
-        let defaults = defaults.into_iter().filter(carries).cloned().collect();
-        let judging: Vec<(usize, &Cond)> = plan
-            .rules
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| rule.kinds.contains(&kind))
-            .map(|(number, rule)| (number, &rule.condition))
-            .collect();
-        let concerned: Vec<(usize, Cond)> = (plan.memories.all.iter().enumerate())
-            .filter_map(|(number, memory)| Some((number, memory.concerns(kind)?)))
-            .collect();
-        let remembering: Vec<(usize, &Cond)> =
-            concerned.iter().map(|(number, condition)| (*number, condition)).collect();
-        let index = Index::new(plan, &judging);
-        let memories = Index::new(plan, &remembering);
-        let rule = |number: &usize| plan.rules.get(*number);
-        let reads_risk = judging.iter().any(|(number, _)| rule(number).is_some_and(|rule| rule.reads_risk));
-        let allows =
-            |number: &usize| rule(number).is_some_and(|rule| rule.effect == Some(hir::Effect::Allow));
-        let allowing: Vec<(usize, &Cond)> =
-            judging.iter().filter(|(number, _)| allows(number)).copied().collect();
-        let permits = Index::by_texts(plan, &allowing);
-        // Some memories take in every event of a kind, and evaluate what they ask of it all the same.
-        let filters = plan.memories.all.iter().flat_map(MemoryPlan::all_parts);
-        let filters = filters.filter(|part| part.kinds.contains(&kind)).map(|part| &part.filter);
-        let slots = slots_of(plan, judging.iter().map(|(_, condition)| *condition).chain(filters));
-        let slots = slots.into_iter().filter(|slot| *slot < FIELD_COUNT);
-        let slots = slots.filter_map(|slot| u16::try_from(slot).ok().map(FieldId)).collect();
-        let rules = judging.into_iter().map(|(number, _)| number).collect();
-        if let Some(place) = plan.kinds.get_mut(kind as usize) {
-            *place = KindPlan { rules, slots, defaults, index, reads_risk, permits, memories };
-        }
+pub(super) fn finish(plan: &mut Plan, set: &hir::PolicySet) {
+    plan.kinds = EventKind::ALL.iter().map(|kind| of_kind(plan, set, *kind)).collect();
+}
+
+fn of_kind(plan: &Plan, set: &hir::PolicySet, kind: EventKind) -> KindPlan {
+    let defaults: Vec<&hir::Effect> = set
+        .policies
+        .iter()
+        .filter(|policy| !policy.shadow)
+        .flat_map(|policy| &policy.defaults)
+        .filter(|default| default.kinds.contains(&kind))
+        .map(|default| &default.effect)
+        .collect();
+    let strongest = defaults.iter().map(|effect| crate::combine::outcome(effect)).max();
+    let carries = |effect: &&hir::Effect| Some(crate::combine::outcome(effect)) == strongest;
+    let numbered = plan.rules.iter().map(Arc::as_ref).enumerate();
+    let judging: Vec<(usize, &RulePlan)> = numbered.filter(|(_, rule)| rule.kinds.contains(&kind)).collect();
+    let with_needs: Vec<(usize, &[Need])> =
+        judging.iter().map(|(number, rule)| (*number, rule.needs.as_slice())).collect();
+    let allows =
+        |number: &usize| plan.rules.get(*number).is_some_and(|rule| rule.effect == Some(hir::Effect::Allow));
+    let allowing: Vec<(usize, &[Need])> =
+        with_needs.iter().filter(|(number, _)| allows(number)).copied().collect();
+    let concerned = plan.memories.all.iter().enumerate();
+    let concerned = concerned.filter_map(|(number, memory)| Some((number, memory.concerns(kind)?)));
+    let remembering: Vec<(usize, Vec<Need>)> =
+        concerned.map(|(number, condition)| (number, needs(plan, &condition))).collect();
+    let remembering: Vec<(usize, &[Need])> =
+        remembering.iter().map(|(number, needs)| (*number, needs.as_slice())).collect();
+    // Some memories take in every event of a kind, and evaluate what they ask of it all the same.
+    let filters = plan.memories.all.iter().flat_map(MemoryPlan::all_parts);
+    let filters = filters.filter(|part| part.kinds.contains(&kind)).map(|part| &part.filter);
+    let read = judging.iter().flat_map(|(_, rule)| &rule.fields).copied();
+    let slots: BTreeSet<FieldId> = read.chain(fields_of(&slots_of(plan, filters))).collect();
+    KindPlan {
+        rules: judging.iter().map(|(number, _)| *number).collect(),
+        slots: slots.into_iter().collect(),
+        defaults: defaults.into_iter().filter(carries).cloned().collect(),
+        index: Index::new(&with_needs),
+        reads_risk: judging.iter().any(|(_, rule)| rule.reads_risk),
+        permits: Index::by_texts(&allowing),
+        memories: Index::new(&remembering),
     }
 }

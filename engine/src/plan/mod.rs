@@ -1,5 +1,6 @@
 //! Checked policies to a flat plan: fields wanted, predicates each once, rules as conditions over them.
 
+mod again;
 mod lower;
 pub(crate) mod memory;
 pub(crate) mod node;
@@ -15,9 +16,11 @@ use lictor_dsl::hir::{self, Comparison, Const, Effect, TextTest};
 use lictor_dsl::number::Number;
 use serde_json::{Value, json};
 
-use crate::index::Index;
+use crate::index::{Index, Need};
 use crate::interpret::blame::Suspect;
 use crate::truth::Truth;
+pub use again::Planner;
+use memory::MemoryPlan;
 use node::{Lowering, Node, PatternLists, lower as lower_expr};
 pub(crate) use shape::fixed;
 
@@ -29,20 +32,20 @@ pub struct Plan {
     pub(crate) params: Vec<(String, Const)>,
     pub(crate) values: Vec<Const>,
     /// Texts that inline comparisons test, by number from 1. Nought is any other text.
-    pub(crate) texts: Texts,
+    pub(crate) texts: Arc<Texts>,
     /// For list fields the bits of the texts that rules ask for.
     pub(crate) bits: BTreeMap<FieldId, Texts>,
     /// Values inside json that have slots, behind those of the fields.
     pub(crate) taken: Vec<Taken>,
-    pub(crate) predicates: Vec<Predicate>,
+    pub(crate) predicates: Vec<Arc<Predicate>>,
     /// What machine code asks memories itself, each once.
-    pub(crate) questions: Vec<memory::AskPlan>,
-    pub(crate) memories: memory::Memories,
+    pub(crate) questions: Vec<Arc<memory::AskPlan>>,
+    pub(crate) memories: Arc<memory::Memories>,
     /// Compiled lists by name.
     patterns: PatternLists,
-    pub(crate) rules: Vec<RulePlan>,
+    pub(crate) rules: Vec<Arc<RulePlan>>,
     /// For each rule where decisions list it: by what it asks for, the strongest first, then by name.
-    pub(crate) ranks: Vec<u32>,
+    pub(crate) ranks: Arc<[u32]>,
     pub(crate) kinds: Vec<KindPlan>,
     pub(crate) schemas: schema::Schemas,
 }
@@ -69,10 +72,10 @@ pub(crate) struct KindPlan {
 }
 
 /// A value inside json that has a slot.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Taken {
     pub expr: hir::Expr,
-    pub node: Node,
+    pub node: Arc<Node>,
     /// Whether somebody looks into its text.
     pub searched: bool,
 }
@@ -83,6 +86,8 @@ pub(crate) struct Predicate {
     pub expr: hir::Expr,
     pub node: Node,
     pub shape: Shape,
+    /// The bit of the first text that is asked of a list.
+    pub first_bit: Option<u32>,
     /// What the index can look for, where the shape does not say.
     pub sought: Option<Sought>,
     /// What may be to blame where it is unknown.
@@ -150,15 +155,19 @@ pub(crate) const SLOTS: usize = FIELD_COUNT + 1;
 pub(crate) struct RulePlan {
     /// `policy.rule`.
     pub name: Arc<str>,
-    /// The number of its policy: rules of one policy share units of code.
-    pub policy: usize,
     pub kinds: Vec<EventKind>,
     pub condition: Cond,
     pub reads_risk: bool,
+    /// What an event must have where it is not false.
+    pub needs: Vec<Need>,
+    /// The fields that machine code reads for it.
+    pub fields: Vec<FieldId>,
     /// The slots of values inside json that machine code reads for it.
     pub taken: Vec<usize>,
     /// The memories that its condition asks.
     pub memories: Vec<usize>,
+    /// Whether anything in it asks a memory.
+    pub remembers: bool,
     pub effect: Option<Effect>,
     pub score: Option<Number>,
     pub incident: Option<IncidentPlan>,
@@ -172,6 +181,11 @@ pub(crate) struct RulePlan {
 }
 
 impl RulePlan {
+    /// The name of its policy: rules of one policy share units of code.
+    pub(crate) fn policy(&self) -> &str {
+        self.name.split_once('.').map_or("", |(policy, _)| policy)
+    }
+
     /// Whether it is in force between dates only.
     pub(crate) fn has_dates(&self) -> bool {
         self.from_us.is_some() || self.until_us.is_some()
@@ -213,7 +227,7 @@ pub struct PlanError {
 impl Plan {
     /// Plans a checked policy set.
     pub fn new(set: &hir::PolicySet) -> Result<Plan, PlanError> {
-        lower::plan(set)
+        lower::plan(set).map(|(plan, _)| plan)
     }
 
     /// The same plan where no rule is ruled out beforehand.
@@ -225,7 +239,7 @@ impl Plan {
     }
 
     pub(crate) fn predicate(&self, number: usize) -> Option<&Predicate> {
-        self.predicates.get(number)
+        self.predicates.get(number).map(Arc::as_ref)
     }
 
     /// The value inside json in this slot.
@@ -283,7 +297,10 @@ impl Plan {
 
     /// The plan for machines: fields, predicates, rules and index, as `lictor plan --format json` prints it.
     pub fn to_json(&self) -> Value {
-        let predicates = self.predicates.iter().enumerate().map(|(number, predicate)| {
+        let used = self.used();
+        let shown: HashMap<usize, usize> = used.iter().copied().zip(0..).collect();
+        let predicates = used.iter().filter_map(|number| self.predicate(*number));
+        let predicates = predicates.enumerate().map(|(number, predicate)| {
             let how = match predicate.shape {
                 Shape::Called => "called",
                 Shape::Part { .. } => "searched",
@@ -295,6 +312,7 @@ impl Plan {
             let kinds: Vec<&str> = rule.kinds.iter().map(|kind| kind.name()).collect();
             let mut used = Vec::new();
             predicates_of(&rule.condition, &mut used);
+            let used: Vec<_> = used.iter().map(|number| shown.get(number)).collect();
             json!({
                 "rule": &*rule.name, "kinds": kinds, "condition": self.show(&rule.condition), "predicates": used,
                 "step_bound": self.step_bound(&rule.condition),
@@ -321,10 +339,23 @@ impl Plan {
         })
     }
 
+    /// The predicates that rules and memories use, in order of first use: there may be some of rules that are gone.
+    fn used(&self) -> Vec<usize> {
+        let filters = self.memories.all.iter().flat_map(MemoryPlan::all_parts).map(|part| &part.filter);
+        let (mut used, mut seen) = (Vec::new(), vec![false; self.predicates.len()]);
+        for condition in self.rules.iter().map(|rule| &rule.condition).chain(filters) {
+            let mut here = Vec::new();
+            predicates_of(condition, &mut here);
+            here.retain(|number| seen.get_mut(*number).is_some_and(|seen| !std::mem::replace(seen, true)));
+            used.extend(here);
+        }
+        used
+    }
+
     /// The names of the fields that some rule reads.
     pub fn fields(&self) -> Vec<&'static str> {
         let mut fields = Vec::new();
-        for predicate in &self.predicates {
+        for predicate in self.used().into_iter().filter_map(|number| self.predicate(number)) {
             predicate.expr.any(&mut |expr| {
                 if let hir::ExprKind::Field(field) = expr.kind {
                     fields.push(field);

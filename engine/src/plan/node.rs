@@ -114,8 +114,10 @@ impl Patterns {
     }
 }
 
+/// A list of patterns, and what it was compiled to.
+pub(crate) type Compiled = (Arc<hir::PatternList>, Arc<Patterns>);
 /// Compiled lists by name.
-pub(crate) type PatternLists = HashMap<String, Arc<Patterns>>;
+pub(crate) type PatternLists = HashMap<String, Compiled>;
 
 /// What lowering needs to know, and what its results share.
 pub(crate) struct Lowering<'p> {
@@ -170,12 +172,13 @@ impl<'p> Lowering<'p> {
         self.values.get(self.place(name))
     }
 
-    fn patterns(&self, list: &hir::PatternList) -> Result<Arc<Patterns>, String> {
-        if let Some(known) = self.patterns.borrow().get(&list.name) {
+    fn patterns(&self, list: &Arc<hir::PatternList>) -> Result<Arc<Patterns>, String> {
+        if let Some((_, known)) = self.patterns.borrow().get(&list.name) {
             return Ok(Arc::clone(known));
         }
         let compiled = Arc::new(Patterns::new(list.kind, &list.entries)?);
-        self.patterns.borrow_mut().insert(list.name.clone(), Arc::clone(&compiled));
+        let kept = (Arc::clone(list), Arc::clone(&compiled));
+        self.patterns.borrow_mut().insert(list.name.clone(), kept);
         Ok(compiled)
     }
 

@@ -1,5 +1,7 @@
 //! Which predicates machine code answers itself: comparisons of a field, or of a memory's answer, with what is fixed.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use lictor_dsl::events::FieldId;
 use lictor_dsl::hir::{Ask, Builtin, Comparison, Const, Expr, ExprKind, HasTest, PatternKind, TextTest};
@@ -95,13 +97,13 @@ impl Builder<'_> {
             ExprKind::Take(inner)
                 if matches!(expr.ty, Type::Bool | Type::Number | Type::String) && is_member(inner) =>
             {
-                if let Some(known) = self.taken.get(expr) {
+                if let Some(known) = self.tables.taken.get(expr) {
                     return Some(*known);
                 }
                 let slot = SLOTS + self.plan.taken.len();
                 let node = self.lower(expr).ok()?;
-                self.plan.taken.push(Taken { expr: expr.clone(), node, searched: false });
-                self.taken.insert(expr.clone(), slot);
+                self.plan.taken.push(Taken { expr: expr.clone(), node: Arc::new(node), searched: false });
+                self.tables.taken.insert(expr.clone(), slot);
                 Some(slot)
             }
             _ => None,
@@ -186,9 +188,9 @@ impl Builder<'_> {
         let asked = self.lowering.ask(ask).ok()?;
         let same = (asked.memory, asked.list?, asked.window);
         let next = self.plan.questions.len();
-        let number = *self.questions.entry(same).or_insert(next);
+        let number = *self.tables.questions.entry(same).or_insert(next);
         if number == next {
-            self.plan.questions.push(AskPlan { bound: None, ..asked });
+            self.plan.questions.push(Arc::new(AskPlan { bound: None, ..asked }));
         }
         Some(number)
     }
@@ -235,10 +237,26 @@ impl Builder<'_> {
         Some(Shape::Mask { slot: usize::from(field.0), mask, all: test == HasTest::All })
     }
 
+    /// The bit of the first text that is asked of a list: which it is must not depend on what was planned before.
+    pub(super) fn first_bit(&self, expr: &Expr) -> Option<u32> {
+        let ExprKind::Has(_, xs, x) = &expr.kind else { return None };
+        let (ExprKind::Field(field), ExprKind::Const(wanted)) = (&xs.kind, &x.kind) else { return None };
+        let first = match wanted {
+            Const::List(wanted) => wanted.first()?,
+            one => one,
+        };
+        let Const::Text(text) = first else { return None };
+        self.plan.bits.get(field)?.get(text).copied()
+    }
+
     fn text(&mut self, value: &Const) -> Option<u32> {
         let Const::Text(text) = value else { return None };
+        if let Some(known) = self.plan.texts.get(text) {
+            return Some(*known);
+        }
         let next = u32::try_from(self.plan.texts.len() + 1).ok()?;
-        Some(*self.plan.texts.entry(text.clone()).or_insert(next))
+        Arc::make_mut(&mut self.plan.texts).insert(text.clone(), next);
+        Some(next)
     }
 }
 

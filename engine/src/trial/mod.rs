@@ -6,6 +6,7 @@ mod expect;
 mod given;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lictor_dsl::hir::{Const, Expect, ExprKind, Param, PastOutcome, Policy, PolicySet, Test, TestValue};
 use serde::Serialize;
@@ -75,7 +76,7 @@ fn try_policies(
 ) -> Result<Vec<TestReport>, PlanError> {
     let set = at_defaults(set);
     let policies = || set.policies.iter().filter(|policy| tried.contains(&policy.name.as_str()));
-    let tests = || policies().flat_map(|policy| policy.tests.iter().map(move |test| (policy, test)));
+    let tests = || policies().flat_map(|policy| policy.tests.iter().map(move |test| (policy.as_ref(), test)));
     let mut reports: Vec<TestReport> = tests().map(|(policy, test)| report(policy, test)).collect();
     let mut runs: BTreeMap<Settings, Vec<usize>> = BTreeMap::new();
     for (number, (_, test)) in tests().enumerate() {
@@ -114,7 +115,7 @@ fn report(policy: &Policy, test: &Test) -> TestReport {
 /// The set with every parameter at its default, whatever is in force.
 fn at_defaults(set: &PolicySet) -> PolicySet {
     let mut set = set.clone();
-    for param in set.policies.iter_mut().flat_map(|policy| &mut policy.params) {
+    for param in set.policies.iter_mut().flat_map(|policy| &mut Arc::make_mut(policy).params) {
         param.value = param.default.clone();
     }
     set
@@ -123,7 +124,7 @@ fn at_defaults(set: &PolicySet) -> PolicySet {
 /// The set with some parameters changed.
 fn with(set: &PolicySet, settings: &[(String, Const)]) -> PolicySet {
     let mut set = set.clone();
-    for policy in &mut set.policies {
+    for policy in set.policies.iter_mut().map(Arc::make_mut) {
         for param in &mut policy.params {
             let full = format!("{}.{}", policy.name, param.name);
             if let Some((_, value)) = settings.iter().find(|(name, _)| *name == full) {

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::sql::{Pool, Transaction};
+use super::sql::{Pool, Transaction, shown};
 use crate::agents::{Agent, Inactive};
 
 const COLUMNS: &str = "agent_id, agent_key, account_id, key_id, profile, declared, inactive, reason, revision, \
@@ -27,7 +27,7 @@ pub(super) async fn put(transaction: &mut Transaction, org: Uuid, agent: &Agent)
         .bind(profile)
         .bind(i64::from(agent.declared))
         .bind(agent.inactive.map(Inactive::name))
-        .bind(&agent.reason)
+        .bind(agent.reason.as_deref().map(shown))
         .bind(agent.revision)
         .bind(agent.registered_at_us)
         .bind(agent.updated_at_us)

@@ -8,6 +8,7 @@ use lictor_engine::memory::Missing;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::follow::Held;
 use super::sql::{Pool, Transaction};
 use super::{Address, Batch, Change, Changed, JudgedRow, Later, OrgRows, Store, StoreError, Turn};
 use super::{
@@ -152,9 +153,9 @@ impl Database {
 
     async fn write(&self, turn: Turn, batch: Batch) -> Result<(), StoreError> {
         let Batch { org, before, after, entries, payloads, changes } = batch;
-        let mut transaction = match turn.transaction {
-            Some(transaction) => transaction,
-            None => self.writers.begin().await?,
+        let mut transaction = match turn.held {
+            Held::Transaction(transaction) => transaction,
+            Held::Nothing | Held::Other(_) => self.writers.begin().await?,
         };
         put(&mut transaction, org, &changes).await?;
         entries::insert(&mut transaction, org, entries).await?;

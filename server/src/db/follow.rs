@@ -1,5 +1,6 @@
 //! Several servers on one database: whose turn it is to write, and what others wrote.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
@@ -19,13 +20,28 @@ use crate::ledger::Head;
 pub struct Turn {
     /// Where the ledger stands, if somebody else could have moved it.
     pub head: Option<Head>,
-    pub(super) transaction: Option<Transaction>,
+    pub(super) held: Held,
+}
+
+/// What a turn holds.
+#[derive(Debug)]
+pub(super) enum Held {
+    Nothing,
+    Transaction(Transaction),
+    /// Of a store that is no database.
+    #[expect(dead_code, reason = "it is held, and nothing else")]
+    Other(Box<dyn Any + Send>),
 }
 
 impl Turn {
     /// Where nobody else writes, it is always one's turn.
     pub fn alone() -> Turn {
-        Turn { head: None, transaction: None }
+        Turn { head: None, held: Held::Nothing }
+    }
+
+    /// The turn of a store that is no database: it lasts as long as this is held.
+    pub fn holding(head: Head, held: impl Any + Send) -> Turn {
+        Turn { head: Some(head), held: Held::Other(Box::new(held)) }
     }
 }
 
@@ -83,7 +99,7 @@ pub(super) async fn turn(writers: &Pool, org: Uuid) -> Result<Turn, StoreError> 
     let sql = "SELECT next_seq, hash, at FROM heads WHERE org_id = $1 FOR UPDATE";
     let (next_seq, hash, at_us): (i64, Vec<u8>, i64) = transaction.query(sql).bind(org).one().await?;
     let head = Head { next_seq, hash: bytes32(&hash, "head")?, at_us };
-    Ok(Turn { head: Some(head), transaction: Some(transaction) })
+    Ok(Turn { head: Some(head), held: Held::Transaction(transaction) })
 }
 
 /// What the entries from this one on changed. For whoever has the org's turn: what is read belongs together.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::database::Database;
-use super::sql::{Insert, Pool, ROWS_AT_ONCE, Transaction};
+use super::sql::{Insert, Pool, ROWS_AT_ONCE, Transaction, shown};
 use crate::incidents::{Incident, Status, severity_named};
 use lictor_engine::decision::Severity;
 
@@ -40,7 +40,7 @@ pub(super) async fn put(
                 .bind(incident.status.name())
                 .bind(incident.agent)
                 .bind(&incident.task)
-                .bind(&incident.title)
+                .bind(shown(&incident.title))
                 .bind(incident.count)
                 .bind(incident.first_seen_us)
                 .bind(incident.last_seen_us)

@@ -246,6 +246,11 @@ where
     }
 }
 
+/// A text as every database can keep it. For texts that are made of what agents say, not for those that name something.
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
+
 /// Rows written by one statement at most.
 pub(super) const ROWS_AT_ONCE: usize = 64;
 

@@ -17,6 +17,8 @@ use crate::vault::Vault;
 
 /// Events that are read and folded at once; each may weigh a megabyte.
 const PAGE: usize = 250;
+/// Events that are folded faster than another thread takes them over.
+const FEW: usize = 64;
 /// How often a long fold says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
@@ -114,7 +116,7 @@ impl Past {
         }
     }
 
-    /// Remembers what became of these events, on a thread that serves nobody.
+    /// Remembers what became of these events; of many, on a thread that serves nobody.
     pub async fn remember(
         &self,
         generation: &Arc<Generation>,
@@ -122,6 +124,7 @@ impl Past {
         rows: Vec<JudgedRow>,
     ) -> Result<Memories, PastError> {
         let (past, generation) = (self.clone(), Arc::clone(generation));
+        let few = rows.len() <= FEW;
         let fold = move || {
             for row in rows {
                 let Recorded { seq, event, fate } = past.recorded(&row)?;
@@ -133,7 +136,10 @@ impl Past {
             }
             Ok(memories)
         };
-        tokio::task::spawn_blocking(fold).await.unwrap_or(Err(PastError::Crashed))
+        match few {
+            true => fold(),
+            false => tokio::task::spawn_blocking(fold).await.unwrap_or(Err(PastError::Crashed)),
+        }
     }
 
     /// What an entry says: the event from its payload, all else from what was hashed.

@@ -7,7 +7,8 @@ use lictor_dsl::{Source, load};
 use lictor_engine::generation::Generation;
 use tokio::time::{sleep, timeout};
 
-use super::{SLOW, code_for};
+use super::code_for;
+use super::kept::SLOW;
 
 fn planned(cap: u32) -> Arc<Generation> {
     let text = format!("policy p {{}}\nrule r on intent {{ when action == \"x\" and amount > {cap} deny }}");

@@ -12,9 +12,12 @@ mod follow;
 mod queue;
 mod reads;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use lictor_dsl::events::EventKind;
+use lictor_engine::generation::Generation;
 use tokio::task::JoinHandle;
 
 use crate::accounts::keys::Keyring;
@@ -22,7 +25,10 @@ use crate::clock::Clock;
 use crate::db::{Batch, Store, StoreError, Turn};
 use crate::draft::{Draft, Memory, New, View};
 use crate::memory::Past;
+use crate::policies::Policies;
+use crate::rollout::RolloutError;
 use crate::vault::Vault;
+use follow::Adoption;
 use queue::{Job, Reply, Waiting, Work};
 
 pub use activation::Activated;
@@ -51,7 +57,14 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Encrypts what registrations say.
     pub vault: Arc<Vault>,
+    /// Compiles what other servers put in force.
+    pub compile: Compile,
 }
+
+/// Makes the generation of some policies.
+pub type Compile = Box<dyn Fn(Policies) -> Compiled + Send + Sync>;
+/// A generation that is being made.
+pub type Compiled = Pin<Box<dyn Future<Output = Result<Arc<Generation>, RolloutError>> + Send>>;
 
 /// Starts the sequencer of an org that stands where `memory` says. It ends with where it stands then.
 pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Memory>) {
@@ -64,6 +77,7 @@ pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Memory>) {
         waiting,
         stopping: false,
         policies_moved: false,
+        adoption: None,
         tidy_above: MANY_INCIDENTS,
     };
     let task = tokio::spawn(sequencer.run());
@@ -78,6 +92,8 @@ struct Sequencer {
     stopping: bool,
     /// Whether another server put policies in force that are not in force here yet.
     policies_moved: bool,
+    /// Those policies, ready to be put in force.
+    adoption: Option<Adoption>,
     /// How many incidents are too many to keep without a look.
     tidy_above: usize,
 }
@@ -159,7 +175,7 @@ impl Sequencer {
             }
             return;
         }
-        let Parts { view, store, clock, vault, keys } = &self.parts;
+        let Parts { view, store, clock, vault, keys, .. } = &self.parts;
         let mut draft = Draft::new(view, &mut self.memory, vault);
         let mut tell = Vec::new();
         let read = prefetch(store.as_ref(), &mut draft, &batch).await;

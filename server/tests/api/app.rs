@@ -213,8 +213,7 @@ pub(crate) fn config(home: &Home) -> Config {
         database: home.database.clone(),
         owner_email: Some(EMAIL.to_owned()),
         owner_password: Some(PASSWORD.to_owned()),
-        // There is no file beside it that could hold one.
-        master_key: home.is_on_postgres().then(|| "5a".repeat(32)),
+        master_key: home.master_key(),
         ..Config::default()
     }
 }

@@ -152,3 +152,28 @@ async fn who_is_refused_before_the_body_is_read_hears_why() {
         app.send_text("/nothing", &app.token, body.clone()).await.expect_problem(404, "");
     }
 }
+
+#[tokio::test]
+async fn a_text_that_names_something_has_no_zero_byte_and_other_texts_may() {
+    let app = TestApp::start().await;
+    let source = "policy p {}\nrule r on intent { when payload.x contains \"a\" deny incident high because \"saw {payload.x}\" }";
+    app.post("/api/v1/policies", json!({"source": source})).await.expect(201);
+    let before = app.head().await;
+    let event = |action: &str, task: &str, agent: &str| json!({"event": "intent", "agent": {"id": agent}, "action": action, "task": task, "payload": {"x": "a\u{0}b"}});
+    for (field, event) in [
+        ("action", event("a\u{0}", "t", "bot")),
+        ("task", event("a", "t\u{0}", "bot")),
+        ("agent.id", event("a", "t", "b\u{0}")),
+    ] {
+        app.post("/api/v1/decisions", event).await.expect_problem(400, field);
+    }
+    let name = json!({"name": "k\u{0}"});
+    app.post("/api/v1/auth/api-keys", name).await.expect_problem(400, "name");
+    let source = json!({"source": "policy q {} // \u{0}"});
+    app.post("/api/v1/policies", source).await.expect_problem(400, "source");
+    app.post("/api/v1/agents", json!({"agent_key": "a\u{0}"})).await.expect_problem(400, "agent_key");
+    assert_eq!(app.head().await, before);
+    let denied = app.post("/api/v1/decisions", event("a", "t", "bot")).await.expect(200);
+    assert_eq!(denied["decision"], "deny");
+    assert_eq!(app.get("/api/v1/incidents").await.expect(200)[0]["count"], 1);
+}

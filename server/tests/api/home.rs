@@ -8,10 +8,14 @@ use uuid::Uuid;
 
 /// The address of a PostgreSQL in which tests may make schemas. `tests/postgres.sh` starts one and sets it.
 const POSTGRES: &str = "LICTOR_TEST_POSTGRES";
+/// The address of one that tests may crash, and a program that does it and lets it come back.
+const CRASHING: &str = "LICTOR_TEST_POSTGRES_CRASHING";
+const CRASH: &str = "LICTOR_TEST_POSTGRES_CRASH";
 /// `postgres` runs every test there instead of on files.
 const DATABASE: &str = "LICTOR_TEST_DATABASE";
 
 /// Where a server keeps what it knows. Files go when it is dropped.
+#[derive(Debug)]
 pub(crate) struct Home {
     folder: TempDir,
     /// Its address, as the setting says it.
@@ -21,6 +25,10 @@ pub(crate) struct Home {
 /// Whether tests run on PostgreSQL.
 fn is_postgres() -> bool {
     std::env::var(DATABASE).is_ok_and(|database| database == "postgres")
+}
+
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `tests/postgres.sh cargo test …`"))
 }
 
 impl Home {
@@ -36,9 +44,15 @@ impl Home {
     }
 
     pub(crate) async fn on_postgres() -> Home {
-        let server = std::env::var(POSTGRES).unwrap_or_else(|_| {
-            panic!("{POSTGRES} names no PostgreSQL: run `tests/postgres.sh cargo test …`")
-        });
+        Home::in_schema(setting(POSTGRES)).await
+    }
+
+    /// In a PostgreSQL that tests may crash, and that nobody else uses at the same time.
+    pub(crate) async fn on_postgres_that_may_crash() -> Home {
+        Home::in_schema(setting(CRASHING)).await
+    }
+
+    async fn in_schema(server: String) -> Home {
         let schema = format!("test_{}", Uuid::now_v7().simple());
         let options: PgConnectOptions = server.parse().unwrap();
         let mut connection = PgConnection::connect_with(&options).await.unwrap();
@@ -80,6 +94,26 @@ impl Home {
         }
         connection.close().await.unwrap();
         dump
+    }
+
+    /// Ends all connections that servers have to it, and says how many.
+    pub(crate) async fn end_connections(&self) -> u64 {
+        self.meddle(&[
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lictor'",
+        ])
+        .await
+    }
+
+    /// Ends PostgreSQL at once and starts it again.
+    pub(crate) async fn crash(&self) {
+        let crash = setting(CRASH);
+        let ended = tokio::task::spawn_blocking(|| std::process::Command::new(crash).status().unwrap());
+        assert!(ended.await.unwrap().success());
+    }
+
+    /// What is needed where no file beside the database could hold it.
+    pub(crate) fn master_key(&self) -> Option<String> {
+        self.is_on_postgres().then(|| "5a".repeat(32))
     }
 
     pub(crate) fn is_on_postgres(&self) -> bool {

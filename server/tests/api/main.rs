@@ -7,6 +7,7 @@ mod app;
 mod auth;
 mod bad_input;
 mod decisions;
+#[allow(dead_code, reason = "shared with the tests of the command")]
 mod home;
 mod hot_swap;
 mod incidents;

@@ -175,9 +175,9 @@ fn event(new: &NewIntent) -> Result<String, Problem> {
     if new.action.is_empty() || new.action.chars().count() > MAX_ACTION_CHARACTERS {
         wrong("action", "must have 1 to 200 characters");
     }
-    let key_is_wrong = |key: &String| key.is_empty() || key.len() > MAX_KEY_BYTES;
+    let key_is_wrong = |key: &String| key.is_empty() || key.len() > MAX_KEY_BYTES || key.contains('\0');
     if new.idempotency_key.as_ref().is_some_and(key_is_wrong) {
-        wrong("idempotency_key", "must have 1 to 255 bytes");
+        wrong("idempotency_key", "must have 1 to 255 bytes, none of them 0");
     }
     for (field, value) in [("payload", &new.payload), ("target", &new.target)] {
         let Some(value) = value else { continue };

@@ -57,7 +57,7 @@ pub async fn login(
     Json(login): Json<Login>,
 ) -> Result<axum::Json<Token>, Problem> {
     let email = login.email.trim().to_lowercase();
-    if email.len() > MAX_EMAIL_BYTES || login.password.len() > passwords::MAX_BYTES {
+    if !can_be_kept(&email) || login.password.len() > passwords::MAX_BYTES {
         return Err(Problem::wrong_login());
     }
     let user = proven(&app, &email, login.password).await?;
@@ -154,10 +154,14 @@ pub(in crate::http) async fn hashed(app: &App, password: String) -> Result<Strin
 
 /// An e-mail address as it is kept; `field` names it where it can't be one.
 pub(in crate::http) fn email(field: &str, text: &str) -> Result<String, Problem> {
-    match looks_like_email(text) && text.len() <= MAX_EMAIL_BYTES {
+    match looks_like_email(text) && can_be_kept(text) {
         true => Ok(text.trim().to_lowercase()),
         false => Err(Problem::field(field, "must be an e-mail address of at most 320 bytes")),
     }
+}
+
+fn can_be_kept(email: &str) -> bool {
+    email.len() <= MAX_EMAIL_BYTES && !email.contains(char::is_control)
 }
 
 /// A new password.

@@ -67,8 +67,8 @@ pub(in crate::http) async fn make(
     new: NewKey,
     usually: &str,
 ) -> Result<MadeKey, Problem> {
-    if new.name.trim().is_empty() || new.name.len() > 255 {
-        return Err(Problem::field("name", "must have 1 to 255 bytes"));
+    if new.name.trim().is_empty() || new.name.len() > 255 || new.name.contains('\0') {
+        return Err(Problem::field("name", "must have 1 to 255 bytes, none of them 0"));
     }
     let prefix = new.prefix.unwrap_or_else(|| usually.to_owned());
     if !PREFIXES.contains(&prefix.as_str()) {

@@ -30,6 +30,16 @@ pub struct NewSource {
     source: String,
 }
 
+impl NewSource {
+    /// The text, which every database can keep.
+    fn text(self) -> Result<String, Problem> {
+        match self.source.contains('\0') {
+            true => Err(Problem::field("source", "must not hold U+0000")),
+            false => Ok(self.source),
+        }
+    }
+}
+
 /// A policy.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"id": "0198c0de-0000-7000-8000-000000000000", "name": "refunds", "title": "Refunds", "enabled": true,
@@ -141,7 +151,7 @@ pub async fn create_policy(
     human: Human,
     Json(new): Json<NewSource, POLICY_BYTES>,
 ) -> Result<Answer, Problem> {
-    let created = rollout::create(&human.org, new.source, human.actor(), app.clock.now_us()).await?;
+    let created = rollout::create(&human.org, new.text()?, human.actor(), app.clock.now_us()).await?;
     Ok(done(StatusCode::CREATED, created))
 }
 
@@ -192,7 +202,7 @@ pub async fn update_policy(
     headers: HeaderMap,
     Json(new): Json<NewSource, POLICY_BYTES>,
 ) -> Result<Answer, Problem> {
-    change(&app, human, &policy, &headers, Edit::Source(new.source)).await
+    change(&app, human, &policy, &headers, Edit::Source(new.text()?)).await
 }
 
 /// Remove a policy. Its rules decide nothing any more when this is answered.

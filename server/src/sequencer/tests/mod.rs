@@ -200,6 +200,7 @@ fn bench_of(store: Arc<TestStore>, source: &str, limits: MemoryLimits) -> Bench 
         store: Arc::clone(&store) as Arc<dyn Store>,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         vault: Arc::clone(&vault),
+        compile: Box::new(|policies| Box::pin(async move { Ok(Arc::new(compile(&policies)?)) })),
     };
     let memory =
         Memory { head: Head::EMPTY, incidents: Open::default(), tasks: Default::default(), memories };
