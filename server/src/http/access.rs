@@ -35,6 +35,7 @@ pub const ACCESS: &[(&str, &str, Access)] = &[
     ("GET", "/health", Everybody),
     // Accounts.
     ("POST", "/api/v1/auth/login", Everybody),
+    ("POST", "/admin/auth/login", Everybody),
     ("POST", "/api/v1/auth/register", Everybody),
     ("POST", "/api/v1/auth/password", People(Viewer)),
     ("POST", "/api/v1/auth/api-keys", People(Member)),

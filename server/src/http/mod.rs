@@ -11,6 +11,7 @@ pub mod operations;
 pub mod platform;
 pub mod problem;
 pub mod progress;
+pub mod review;
 pub mod values;
 pub mod verdicts;
 
@@ -69,6 +70,7 @@ pub fn router(app: Arc<App>) -> Router {
         .routes(routes!(operations::health))
         // The platform: accounts.
         .routes(routes!(accounts::login))
+        .routes(routes!(review::login))
         .routes(routes!(accounts::register))
         .routes(routes!(accounts::set_password))
         .routes(routes!(keys::create_key, keys::list_keys))

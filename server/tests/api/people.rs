@@ -47,10 +47,27 @@ async fn a_role_counts_from_the_next_call_on() {
         app.post("/v1/members/role", body)
     };
     assert_eq!(set("member").await.expect(200)["role"], "member");
+    let console = json!({"email": "ann@example.com", "password": "password of ann@example.com"});
+    app.send(Method::POST, "/admin/auth/login", None, console).await.expect(200);
     policy(&app, &token, "a").await.expect(201);
     set("viewer").await.expect(200);
     policy(&app, &token, "b").await.expect_problem(403, "");
     set("king").await.expect_problem(400, "role");
+    for email in [
+        "",
+        "ann",
+        "@example.com",
+        "ann@",
+        "a b@example.com",
+        "a\0@example.com",
+        &format!("{}@b", "a".repeat(320)),
+    ] {
+        let wrong = json!({"email": email, "role": "member"});
+        app.post("/v1/members/role", wrong.clone()).await.expect_problem(400, "email");
+        app.post("/v1/members/invite", wrong).await.expect_problem(400, "email");
+        login(&app, email, "x").await.expect_problem(401, "");
+    }
+    app.send(Method::DELETE, "/v1/members/a%00b", Some(&app.token), json!({})).await.expect_problem(404, "");
     let nobody = json!({"email": "nobody@example.com", "role": "member"});
     app.post("/v1/members/role", nobody).await.expect_problem(404, "");
     // Whoever is removed is nobody, with the token that they still have.
