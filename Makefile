@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help check test test-beside-postgres bless bench bench-instructions bench-peers differential fuzz run
+.PHONY: help check test test-beside-postgres bless bench bench-instructions bench-peers differential fuzz soak run
 
 # nextest is faster and says more about a failure; plain cargo runs the same tests.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
@@ -56,6 +56,9 @@ fuzz: ## engines against each other on ten times as many policies; each fuzz tar
 			-max_total_time=$(FUZZ_SECONDS) -max_len=32768 -len_control=0 -timeout=30 -rss_limit_mb=2048 \
 			-print_final_stats=1 -artifact_prefix=found/$$target/) || exit 1; \
 	done
+
+soak: ## verify a ledger of a million entries; says how long it took and how much memory
+	LICTOR_LEDGER_ENTRIES=1000000 cargo test --release --test all -- --nocapture ledger::a_long_ledger
 
 run: ## a server on port 8000, everything in ./lictor.db
 	cargo run --release -- serve

@@ -18,11 +18,13 @@ struct Arguments {
     command: commands::Command,
 }
 
-/// Clean, findings, misuse.
+/// How a command ended that could do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Clean,
     Findings,
+    /// A finding that has an exit code of its own.
+    Found(u8),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     match arguments.command.run() {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(1),
+        Ok(Outcome::Found(code)) => ExitCode::from(code),
         // Whoever reads the output has had enough: that is no fault.
         Err(error) if io_error_kind(&error) == Some(ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,6 +1,7 @@
 //! App: what handlers share, and how it is wired.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -15,8 +16,9 @@ use crate::accounts::keys::Keyring;
 use crate::accounts::logins::Logins;
 use crate::accounts::tokens::Tokens;
 use crate::agents::Directory;
+use crate::checkpoints::{CHECKPOINT_EVERY, CheckpointError, Checkpointer, KeyFile, Shared, Sink};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::db::{Database, OrgRows, Store, StoreError};
 use crate::draft::{Draft, Memory, View};
 use crate::founding::{FoundingError, NewOrg, found};
@@ -25,7 +27,9 @@ use crate::ledger::{Head, Verified, verify};
 use crate::memory::fill::{fill, fill_and_activate};
 use crate::memory::snapshots::SnapshotError;
 use crate::memory::{Past, Snapshots};
+use crate::metrics::Metrics;
 use crate::policies::InForce;
+use crate::quota::Quota;
 use crate::rollout::{Kept, RolloutError, compile, interpreted};
 use crate::sequencer::{self, Compile, Parts, Queue};
 use crate::vault::Vault;
@@ -56,6 +60,18 @@ type Sequencer = (Arc<Org>, JoinHandle<Memory>);
 /// What handlers share.
 #[derive(Debug)]
 pub struct App {
+    /// What callers may take of the server.
+    pub limits: Limits,
+    /// What whoever reads the metrics has to show; none: only this machine reads them.
+    pub metrics_token: Option<String>,
+    /// Whether callers come over TLS, which ends before this server.
+    pub is_behind_tls: bool,
+    /// How much an org may ask.
+    pub quota: Quota,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether it is about to end.
+    pub stopping: AtomicBool,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Holds the master key.
@@ -78,6 +94,7 @@ pub struct App {
     pub open_registration: bool,
     /// Held by whoever makes one.
     pub registering: Mutex<()>,
+    checkpoints: Shared,
     orgs: RwLock<HashMap<Uuid, Arc<Org>>>,
     sequencers: Mutex<Vec<Sequencer>>,
 }
@@ -93,6 +110,8 @@ pub struct Org {
     pub rollout: Mutex<Kept>,
     /// Its ledger, to be folded.
     pub past: Past,
+    /// Signs its ledger, and proves what is in it.
+    pub checkpointer: Checkpointer,
     snapshots: Snapshots,
     /// Fills memories for the policies in force.
     filling: Mutex<Option<JoinHandle<()>>>,
@@ -199,9 +218,25 @@ impl App {
         database: Arc<Database>,
         vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
+        key_file: Option<Arc<KeyFile>>,
+        sink: Arc<Sink>,
         config: &Config,
+        metrics: Metrics,
     ) -> Result<Arc<App>, LoadError> {
+        let checkpoints = Shared {
+            database: Arc::clone(&database),
+            vault: Arc::clone(&vault),
+            clock: Arc::clone(&clock),
+            key_file,
+            sink,
+        };
         let app = App {
+            limits: config.limits,
+            metrics_token: config.metrics_token.clone(),
+            is_behind_tls: config.is_behind_tls(),
+            quota: Quota::new(config.tier, config.intents_per_day),
+            metrics: Arc::new(metrics),
+            stopping: AtomicBool::new(false),
             keys: Arc::new(Keyring::new(database.live_keys().await?)),
             tokens: Tokens::new(vault.token_secret()),
             clock,
@@ -213,6 +248,7 @@ impl App {
             started: Instant::now(),
             open_registration: config.open_registration,
             registering: Mutex::default(),
+            checkpoints,
             orgs: RwLock::default(),
             sequencers: Mutex::default(),
         };
@@ -236,7 +272,7 @@ impl App {
         if let Some(org) = self.org(id) {
             return Ok(org);
         }
-        let App { database, vault, clock, keys, .. } = self;
+        let App { database, vault, clock, keys, metrics, .. } = self;
         let store = Arc::clone(database) as Arc<dyn Store>;
         let past = Past::new(Arc::clone(&store), Arc::clone(vault), id);
         let snapshots = Snapshots::new(Arc::clone(database), Arc::clone(vault), past.clone());
@@ -256,12 +292,15 @@ impl App {
             store,
             clock: Arc::clone(clock),
             vault: Arc::clone(vault),
+            metrics: Arc::clone(metrics),
             compile: following(),
         };
         let (queue, task) = sequencer::start(parts, memory);
+        let queue = Arc::new(queue);
         let org = Arc::new(Org {
             view,
-            queue: Arc::new(queue),
+            checkpointer: Checkpointer::new(id, &self.checkpoints, Arc::clone(&queue)),
+            queue,
             rollout: Mutex::default(),
             past,
             snapshots,
@@ -306,9 +345,10 @@ impl App {
         self.orgs.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// Whether every org has a sequencer that takes work.
+    /// Whether every org has a sequencer that takes work, and a ledger that is what was signed of it.
     pub fn can_decide(&self) -> bool {
-        self.orgs.read().unwrap_or_else(PoisonError::into_inner).values().all(|org| org.queue.is_served())
+        let orgs = self.orgs.read().unwrap_or_else(PoisonError::into_inner);
+        orgs.values().all(|org| org.queue.is_served() && org.checkpointer.is_sound())
     }
 
     /// Lets all sequencers finish what waits, and end.
@@ -319,6 +359,16 @@ impl App {
         for sequencer in std::mem::take(&mut *self.sequencers.lock().await) {
             end(sequencer).await;
         }
+    }
+
+    /// Events and other work that wait for the sequencers.
+    pub fn waiting(&self) -> usize {
+        self.all().iter().map(|org| org.queue.waiting()).sum()
+    }
+
+    /// Entries of all ledgers.
+    pub fn ledger_entries(&self) -> i64 {
+        self.all().iter().map(|org| org.view.next_seq()).sum()
     }
 
     /// Every org.
@@ -341,6 +391,28 @@ impl App {
                         tracing::warn!(org = %org.view.id, error, "a snapshot of memory was not made");
                     }
                     made.insert(org.view.id, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Signs every ledger from time to time, for as long as it is polled.
+    pub async fn make_checkpoints_now_and_then(self: Arc<App>) {
+        loop {
+            self.make_checkpoints().await;
+            tokio::time::sleep(CHECKPOINT_EVERY).await;
+        }
+    }
+
+    /// Signs every ledger in which something happened.
+    pub async fn make_checkpoints(&self) {
+        for org in self.all() {
+            match org.checkpointer.advance().await {
+                // It says so itself, louder.
+                Ok(_) | Err(CheckpointError::Unsound(_)) => {}
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(org = %org.view.id, error, "a checkpoint was not made");
                 }
             }
         }
@@ -377,7 +449,9 @@ async fn end((org, task): Sequencer) {
     let memory = match task.await {
         Ok(memory) => memory,
         Err(error) => {
-            tracing::error!(%error, "a sequencer did not end by itself");
+            // The error would quote what it panicked with.
+            let panicked = error.is_panic();
+            tracing::error!(panicked, "a sequencer did not end by itself");
             return;
         }
     };

@@ -1,6 +1,11 @@
 //! Every setting, its default and its unit.
 
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
 use crate::db::AddressError;
+use crate::quota::Tier;
 
 /// What the server needs to know before it starts.
 #[derive(Debug, Clone)]
@@ -17,8 +22,48 @@ pub struct Config {
     pub master_key: Option<String>,
     /// Whether anybody may make an org of their own (`LICTOR_OPEN_REGISTRATION=1`).
     pub open_registration: bool,
-    /// Connections that may be open at once; further ones wait to be accepted.
-    pub max_connections: usize,
+    /// A file of the keys that sign checkpoints (`LICTOR_LEDGER_KEY_FILE`); made and kept in the database if none.
+    pub ledger_key_file: Option<PathBuf>,
+    /// A file that every checkpoint is appended to (`LICTOR_CHECKPOINT_FILE`), best on another disk.
+    pub checkpoint_file: Option<PathBuf>,
+    /// Where callers reach it (`LICTOR_PUBLIC_URL`), such as `https://lictor.example.com`.
+    pub public_url: Option<String>,
+    /// What whoever reads `/metrics` has to send (`LICTOR_METRICS_TOKEN`); if none, only this machine reads it.
+    pub metrics_token: Option<String>,
+    /// How much an org may ask of `/api/v3` (`LICTOR_TIER`: `starter`, `growth` or `enterprise`).
+    pub tier: Tier,
+    /// How many intents it may declare a day, whatever its tier (`LICTOR_INTENTS_PER_DAY`).
+    pub intents_per_day: Option<u32>,
+    /// What callers may take of the server.
+    pub limits: Limits,
+}
+
+/// What callers may take of the server, so that nobody wears it down.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections that may be open at once (`LICTOR_MAX_CONNECTIONS`); further ones wait to be accepted.
+    pub connections: usize,
+    /// Of these, by one address (`LICTOR_MAX_CONNECTIONS_PER_ADDRESS`); further ones are closed at once.
+    pub connections_per_address: usize,
+    /// How long the head of a request may take to arrive (`LICTOR_HEAD_TIMEOUT_MS`), and how long a connection may
+    /// stay without a request.
+    pub head_timeout: Duration,
+    /// How long a whole body may take to arrive after the head (`LICTOR_BODY_TIMEOUT_MS`).
+    pub body_timeout: Duration,
+    /// How long an answer may wait for its reader to take a part of it (`LICTOR_WRITE_TIMEOUT_MS`).
+    pub write_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 4_096,
+            connections_per_address: 256,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(15),
+            write_timeout: Duration::from_secs(20),
+        }
+    }
 }
 
 impl Default for Config {
@@ -30,7 +75,13 @@ impl Default for Config {
             owner_password: None,
             master_key: None,
             open_registration: false,
-            max_connections: 4_096,
+            ledger_key_file: None,
+            checkpoint_file: None,
+            public_url: None,
+            metrics_token: None,
+            tier: Tier::default(),
+            intents_per_day: None,
+            limits: Limits::default(),
         }
     }
 }
@@ -47,6 +98,12 @@ pub enum ConfigError {
     /// Not an e-mail address.
     #[error("LICTOR_OWNER_EMAIL `{0}` is not an e-mail address")]
     OwnerEmail(String),
+    /// Not a tier.
+    #[error("LICTOR_TIER `{0}` is not `starter`, `growth` or `enterprise`")]
+    Tier(String),
+    /// Not a number, or one that makes no sense.
+    #[error("{0} `{1}` is not a whole number above 0")]
+    Number(&'static str, String),
     /// Too easy to guess.
     #[error("LICTOR_OWNER_PASSWORD must have at least 8 characters")]
     OwnerPassword,
@@ -54,18 +111,34 @@ pub enum ConfigError {
 
 impl Config {
     /// The defaults, overridden by what the environment says.
-    pub fn from_environment() -> Config {
-        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    pub fn from_environment() -> Result<Config, ConfigError> {
         let default = Config::default();
-        Config {
+        Ok(Config {
             listen: set("LICTOR_LISTEN").unwrap_or(default.listen),
             database: set("LICTOR_DATABASE").unwrap_or(default.database),
             owner_email: set("LICTOR_OWNER_EMAIL"),
             owner_password: set("LICTOR_OWNER_PASSWORD"),
             master_key: set("LICTOR_MASTER_KEY"),
             open_registration: set("LICTOR_OPEN_REGISTRATION").is_some_and(|value| value == "1"),
-            max_connections: default.max_connections,
-        }
+            ledger_key_file: set("LICTOR_LEDGER_KEY_FILE").map(PathBuf::from),
+            checkpoint_file: set("LICTOR_CHECKPOINT_FILE").map(PathBuf::from),
+            public_url: set("LICTOR_PUBLIC_URL"),
+            metrics_token: set("LICTOR_METRICS_TOKEN"),
+            tier: match set("LICTOR_TIER") {
+                Some(tier) => tier.parse().map_err(|()| ConfigError::Tier(tier))?,
+                None => Tier::default(),
+            },
+            intents_per_day: match number("LICTOR_INTENTS_PER_DAY", u32::MAX)? {
+                u32::MAX => None,
+                intents => Some(intents),
+            },
+            limits: Limits::from_environment()?,
+        })
+    }
+
+    /// Whether callers come over TLS.
+    pub fn is_behind_tls(&self) -> bool {
+        self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
     }
 
     /// The owner for a first start, if one is configured.
@@ -78,6 +151,37 @@ impl Config {
             _ => Err(ConfigError::HalfAnOwner),
         }
     }
+}
+
+impl Limits {
+    fn from_environment() -> Result<Limits, ConfigError> {
+        let default = Limits::default();
+        let millis = |name, default: Duration| {
+            let millis = number(name, u64::try_from(default.as_millis()).unwrap_or(u64::MAX));
+            millis.map(Duration::from_millis)
+        };
+        Ok(Limits {
+            connections: number("LICTOR_MAX_CONNECTIONS", default.connections)?,
+            connections_per_address: number(
+                "LICTOR_MAX_CONNECTIONS_PER_ADDRESS",
+                default.connections_per_address,
+            )?,
+            head_timeout: millis("LICTOR_HEAD_TIMEOUT_MS", default.head_timeout)?,
+            body_timeout: millis("LICTOR_BODY_TIMEOUT_MS", default.body_timeout)?,
+            write_timeout: millis("LICTOR_WRITE_TIMEOUT_MS", default.write_timeout)?,
+        })
+    }
+}
+
+/// A variable of the environment that is set to something.
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn number<T: FromStr + PartialOrd + From<u8>>(name: &'static str, default: T) -> Result<T, ConfigError> {
+    let Some(text) = set(name) else { return Ok(default) };
+    let number = text.parse().ok().filter(|number| *number > T::from(0));
+    number.ok_or(ConfigError::Number(name, text))
 }
 
 /// Whether a text can be an e-mail address.

@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod agents;
 pub mod app;
 pub mod canonical;
+pub mod checkpoints;
 pub mod clock;
 pub mod config;
 pub mod db;
@@ -21,31 +22,43 @@ pub mod intents;
 pub mod ledger;
 pub mod logging;
 pub mod memory;
+pub mod metrics;
 pub mod pdp;
 pub mod policies;
+pub mod quota;
 pub mod registration;
 pub mod rollout;
 pub mod sequencer;
 pub mod vault;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use app::{App, LoadError};
+use checkpoints::{KeyFile, Sink};
 use clock::{Clock, SystemClock};
 use config::{Config, ConfigError};
 use db::{Address, Database, Lock, StoreError};
 use first_start::{Credentials, FirstStartError, first_start};
+use http::answer::Front;
+use metrics::Metrics;
 use vault::Vault;
 
-/// How long requests in flight may take once the server is told to stop.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long requests in flight may take once the server is told to stop, so that it ends within 10 s.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// Connections that may wait to be accepted: the system drops further ones, and their callers try again a second later.
+const BACKLOG: u32 = 4_096;
+
+/// What the system holds of an answer that nobody reads; it takes twice as much for itself.
+const SEND_BUFFER_BYTES: u32 = 128 * 1024;
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +84,12 @@ pub enum ServeError {
     /// The master key can't be had.
     #[error(transparent)]
     Vault(#[from] vault::OpenError),
+    /// The key of the ledgers can't be had.
+    #[error(transparent)]
+    LedgerKey(#[from] checkpoints::KeyError),
+    /// Checkpoints can't be sent out.
+    #[error(transparent)]
+    Checkpoints(#[from] checkpoints::SinkError),
     /// The first org can't be made.
     #[error(transparent)]
     FirstStart(#[from] FirstStartError),
@@ -105,10 +124,11 @@ impl Server {
         let database: Address = config.database.parse().map_err(ConfigError::from)?;
         let owner = config.owner()?;
         let address = config.listen.clone();
-        let listener =
-            TcpListener::bind(&address).await.map_err(|source| ServeError::Listen { address, source })?;
+        let listener = listen(&address).await.map_err(|source| ServeError::Listen { address, source })?;
         let address = listener.local_addr()?;
         let vault = Arc::new(Vault::open(config.master_key.as_deref(), database.key_file().as_deref())?);
+        let key_file = config.ledger_key_file.as_deref().map(KeyFile::open).transpose()?.map(Arc::new);
+        let sink = Arc::new(Sink::open(config.checkpoint_file.as_deref())?);
         let lock = Lock::take(&database)?;
         let database = Arc::new(Database::open(&database).await?);
         // Of several servers that start on an empty database, one makes the first org.
@@ -118,16 +138,16 @@ impl Server {
             false => None,
         };
         drop(alone);
-        let app = App::load(database, vault, clock, config).await?;
+        let routes = http::routes();
+        let metrics = Metrics::new(routes.names());
+        let app = App::load(database, vault, clock, key_file, sink, config, metrics).await?;
         let (stop, stopping) = watch::channel(false);
-        let router = http::router(Arc::clone(&app));
-        let shared = Arc::clone(&app);
-        let listening =
-            http::listen::serve(listener, shared, router, config.max_connections, DRAIN, stopping);
-        let listening = tokio::spawn(listening);
+        let front = Front { router: routes.served_by(Arc::clone(&app)), app: Arc::clone(&app) };
+        let listening = tokio::spawn(http::listen::serve(listener, Arc::new(front), DRAIN, stopping));
         let upkeep = vec![
             tokio::spawn(Arc::clone(&app).flush_key_uses_now_and_then()),
             tokio::spawn(Arc::clone(&app).make_snapshots_now_and_then()),
+            tokio::spawn(Arc::clone(&app).make_checkpoints_now_and_then()),
             tokio::spawn(Arc::clone(&app).follow_other_servers()),
         ];
         Ok(Server { address, credentials, app, stop, listening, upkeep, lock })
@@ -146,6 +166,7 @@ impl Server {
     /// Stops accepting, finishes what is in flight, writes everything down and ends.
     pub async fn stop(self) {
         let Server { app, stop, listening, upkeep, lock, .. } = self;
+        app.stopping.store(true, Ordering::Relaxed);
         // Nobody listens only if the accept loop ended already.
         let _ = stop.send(true);
         let _ = listening.await;
@@ -154,6 +175,7 @@ impl Server {
             let _ = task.await;
         }
         app.stop().await;
+        app.make_checkpoints().await;
         app.flush_key_uses().await;
         let database = Arc::clone(&app.database);
         drop(app);
@@ -162,6 +184,27 @@ impl Server {
         }
         drop(lock);
     }
+}
+
+/// Takes the first of these addresses that can be had.
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in lookup_host(address).await? {
+        let listening = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            // A server that is started again gets its address at once.
+            #[cfg(unix)]
+            socket.set_reuseaddr(true)?;
+            socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        };
+        match listening() {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
 }
 
 /// Runs a server until the process is asked to end (SIGTERM or SIGINT).

@@ -150,7 +150,8 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
-fn from_hex(text: &str) -> Option<Bytes32> {
+/// Reads 64 hexadecimal digits.
+pub(crate) fn from_hex(text: &str) -> Option<Bytes32> {
     if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
@@ -165,7 +166,7 @@ fn key_from_file(path: &Path) -> Result<Bytes32, OpenError> {
     let failed = |source| OpenError::File { path: path.to_owned(), source };
     match fs::read_to_string(path) {
         Ok(text) => {
-            refuse_exposed(path)
+            is_private(path)
                 .map_err(failed)?
                 .then_some(())
                 .ok_or_else(|| OpenError::Exposed(path.to_owned()))?;
@@ -180,14 +181,16 @@ fn key_from_file(path: &Path) -> Result<Bytes32, OpenError> {
     }
 }
 
+/// Whether nobody but its owner may read or write a file.
 #[cfg(unix)]
-fn refuse_exposed(path: &Path) -> std::io::Result<bool> {
+pub(crate) fn is_private(path: &Path) -> std::io::Result<bool> {
     use std::os::unix::fs::PermissionsExt;
     Ok(fs::metadata(path)?.permissions().mode() & 0o077 == 0)
 }
 
+/// Whether nobody but its owner may read or write a file: not known here.
 #[cfg(not(unix))]
-fn refuse_exposed(_path: &Path) -> std::io::Result<bool> {
+pub(crate) fn is_private(_path: &Path) -> std::io::Result<bool> {
     Ok(true)
 }
 

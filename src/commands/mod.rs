@@ -6,6 +6,7 @@ mod coverage;
 mod explain;
 mod fmt;
 mod judge;
+mod ledger;
 mod plan;
 mod serve;
 mod template;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Plan(plan::Plan),
     /// List, show or check templates.
     Template(template::Template),
+    /// Export a ledger, and verify what was exported.
+    Ledger(ledger::Ledger),
     /// Run the server.
     Serve(serve::Serve),
     /// Print what a shell needs to complete this command's arguments.
@@ -48,6 +51,7 @@ impl Command {
             Command::Explain(command) => command.run(),
             Command::Plan(command) => command.run(),
             Command::Template(command) => command.run(),
+            Command::Ledger(command) => command.run(),
             Command::Serve(command) => command.run(),
             Command::Completions(command) => command.run(),
         }

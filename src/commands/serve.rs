@@ -29,7 +29,7 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(self) -> anyhow::Result<Outcome> {
-        let mut config = Config::from_environment();
+        let mut config = Config::from_environment()?;
         config.listen = self.listen.unwrap_or(config.listen);
         config.database = self.database.unwrap_or(config.database);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -1,6 +1,7 @@
 //! What the language reference says is so: its policies are read as it says and their tests pass, its tables are those
 //! of the code, its links lead somewhere.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -330,4 +331,24 @@ fn links_and_pictures_lead_somewhere() {
         }
     }
     assert!(faults.is_empty(), "{REFERENCE} links to {faults:?}");
+}
+
+/// The settings that the server reads and the series that it counts are those of the page about running it.
+#[test]
+fn the_page_about_running_has_every_setting_and_every_series() {
+    let page = text("docs/operations.md");
+    let words = |text: &str, begin: &str| -> BTreeSet<String> {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let words = text.split(|c: char| !is_word(c)).filter(|word| word.starts_with(begin));
+        words.map(str::to_owned).collect()
+    };
+    let settings = words(&(text("server/src/config.rs") + &text("server/src/logging.rs")), "LICTOR_");
+    assert_eq!(settings, words(&page, "LICTOR_"));
+    let counted = text("server/src/metrics/mod.rs") + &text("server/src/http/operations.rs");
+    let mut series = words(&counted, "lictor_");
+    series.retain(|name| !["lictor_engine", "lictor_server"].contains(&name.as_str()));
+    for name in &series {
+        let is_part = ["_bucket", "_sum", "_count"].iter().any(|part| name.ends_with(part));
+        assert!(is_part || page.contains(&format!("`{name}")), "{name} is not on the page");
+    }
 }

@@ -8,6 +8,7 @@
 
 mod agentdojo;
 mod airline;
+mod bombs;
 mod cli;
 mod command;
 mod corpus;
@@ -19,7 +20,11 @@ mod fmt;
 #[allow(dead_code, reason = "shared with the tests of the server")]
 mod home;
 mod layering;
+mod ledger;
 mod readme;
 mod replay;
 mod running;
+mod secrets;
+mod slow_connections;
 mod templates;
+mod upgrade;

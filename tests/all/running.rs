@@ -73,11 +73,24 @@ impl Server {
         Client { http: reqwest::Client::new(), base: self.base.clone(), credential: None }
     }
 
+    /// A client that has said nothing about itself, with a new connection for each request.
+    pub(crate) fn client_without_keep_alive(&self) -> Client {
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        Client { http, ..self.client() }
+    }
+
     /// A client logged in as the owner.
     pub(crate) async fn owner(&self) -> Client {
         let client = self.client();
         let login = client.post("/api/v1/auth/login", &json!({"email": EMAIL, "password": PASSWORD})).await;
         client.with(text(&login.expect(200)["access_token"]))
+    }
+
+    /// The most memory that it ever had.
+    pub(crate) fn memory_mib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        most.split_whitespace().next().unwrap().parse::<usize>().unwrap() / 1024
     }
 
     /// Waits until it says that it is well.
@@ -169,6 +182,11 @@ impl Client {
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.try_send(Method::POST, path, &[], body).await.unwrap()
+    }
+
+    /// A body that need not be JSON.
+    pub(crate) async fn post_text(&self, path: &str, body: String) -> Answer {
+        answer(self.request(Method::POST, path, &[], None).body(body)).await.unwrap()
     }
 
     /// An error where no whole answer came.

@@ -108,7 +108,7 @@ impl Database {
     pub async fn entries(&self, org: Uuid, after: i64, limit: i64) -> Result<Vec<EntryRow>, StoreError> {
         let sql = "SELECT seq, entry_id, hash, prev_hash, canonical, kind, source, agent_id, task, actor, action, outcome, \
                    risk, at FROM entries WHERE org_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-        Ok(self.readers().query(sql).bind(org).bind(after).bind(limit).all().await?)
+        self.readers().query(sql).bind(org).bind(after).bind(limit).all().await
     }
 
     /// What is needed to verify the same entries.
@@ -131,6 +131,6 @@ impl Database {
     /// The encrypted payload of an entry.
     pub async fn payload(&self, org: Uuid, entry: Uuid) -> Result<Option<PayloadRow>, StoreError> {
         let sql = "SELECT wrapped_key, ciphertext FROM payloads WHERE org_id = $1 AND entry_id = $2";
-        Ok(self.readers().query(sql).bind(org).bind(entry).optional().await?)
+        self.readers().query(sql).bind(org).bind(entry).optional().await
     }
 }

@@ -63,6 +63,13 @@ pub(super) async fn by_key(pool: &Pool, org: Uuid, key: &str) -> Result<Option<I
 }
 
 impl Database {
+    /// How many intents an org declared since then.
+    pub async fn intents_since(&self, org: Uuid, at_us: i64) -> Result<i64, StoreError> {
+        let sql = "SELECT COUNT(*) FROM intents WHERE org_id = $1 AND created_at >= $2";
+        let (count,): (i64,) = self.readers().query(sql).bind(org).bind(at_us).one().await?;
+        Ok(count)
+    }
+
     /// An intent by its id.
     pub async fn intent(&self, org: Uuid, id: Uuid) -> Result<Option<Intent>, StoreError> {
         let sql = "SELECT intent_id, agent_id, action, risk, idempotency_key, request_digest, created_at FROM intents \

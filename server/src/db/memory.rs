@@ -43,7 +43,7 @@ pub(super) async fn judged(
     let sql = "SELECT e.seq, e.entry_id, e.canonical, p.wrapped_key, p.ciphertext FROM entries e \
                LEFT JOIN payloads p ON p.org_id = e.org_id AND p.entry_id = e.entry_id \
                WHERE e.org_id = $1 AND e.seq >= $2 AND e.seq < $3 AND e.outcome IS NOT NULL ORDER BY e.seq LIMIT $4";
-    Ok(pool.query(sql).bind(org).bind(from).bind(below).bind(limit).all().await?)
+    pool.query(sql).bind(org).bind(from).bind(below).bind(limit).all().await
 }
 
 pub(super) async fn next_seq(pool: &Pool, org: Uuid) -> Result<i64, StoreError> {

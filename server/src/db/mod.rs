@@ -6,6 +6,7 @@
 mod accounts;
 mod address;
 mod agents;
+mod checkpoints;
 mod database;
 mod entries;
 mod follow;
@@ -37,6 +38,7 @@ use crate::vault::Sealed;
 use lictor_engine::memory::Missing;
 
 pub use address::{Address, AddressError};
+pub use checkpoints::{CheckpointRow, LedgerKeyRow, SignatureRow};
 pub use database::{Alone, Database, OpenError};
 pub use entries::{EntryRow, PayloadRow};
 pub use follow::{Changed, Turn};

@@ -195,6 +195,12 @@ impl Draft<'_> {
         self.new.revoked.push(id);
     }
 
+    /// Says which key the ledger's checkpoints are to be signed with.
+    pub fn announce_ledger_key(&mut self, now_us: i64, key: &str, actor: String) {
+        let content = Object::new().text("ledger_key", key);
+        self.note(now_us, "ledger_key", "/api/v1/ledger/keys", "announced", actor, content);
+    }
+
     /// Moves an incident on.
     pub fn change_incident(
         &mut self,

@@ -33,6 +33,10 @@ pub enum Access {
 /// Every route: its method, its path, and who may call it.
 pub const ACCESS: &[(&str, &str, Access)] = &[
     ("GET", "/health", Everybody),
+    ("GET", "/ready", Everybody),
+    ("GET", "/livez", Everybody),
+    // It has a token of its own.
+    ("GET", "/metrics", Everybody),
     // Accounts.
     ("POST", "/api/v1/auth/login", Everybody),
     ("POST", "/admin/auth/login", Everybody),
@@ -80,6 +84,12 @@ pub const ACCESS: &[(&str, &str, Access)] = &[
     ("POST", "/api/v1/incidents/{id}/reactivate", People(Member)),
     ("PUT", "/api/v1/incidents/{id}/reactivate", People(Member)),
     ("GET", "/api/v1/ledger", People(Viewer)),
+    ("GET", "/api/v1/ledger/checkpoint", People(Viewer)),
+    ("GET", "/api/v1/ledger/proof/inclusion", People(Viewer)),
+    ("GET", "/api/v1/ledger/proof/consistency", People(Viewer)),
+    ("GET", "/api/v1/ledger/export", People(Viewer)),
+    ("GET", "/api/v1/ledger/keys", People(Viewer)),
+    ("POST", "/api/v1/ledger/keys", People(Owner)),
 ];
 
 /// Who may call this route; none if it has no row.

@@ -124,7 +124,7 @@ fn key(app: &App, secret: &str) -> Option<Arc<ApiKey>> {
     Some(key)
 }
 
-fn credential(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn credential(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, credential) = value.split_once(' ')?;
     scheme

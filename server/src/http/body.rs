@@ -5,17 +5,16 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use utoipa::PartialSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
@@ -26,33 +25,39 @@ use super::problem::{FieldProblem, Problem};
 /// What most routes take.
 pub const MIB: usize = 1024 * 1024;
 /// What routes take that have batches.
-pub const BATCH_BYTES: usize = 16 * MIB;
+const BATCH_BYTES: usize = 16 * MIB;
 /// What routes take that have policies.
 pub const POLICY_BYTES: usize = 4 * MIB;
 /// How deep JSON may be nested.
 const MAX_DEPTH: usize = 128;
 /// Faults of one body that are named.
 const MAX_FAULTS: usize = 16;
-/// How long a body may take to arrive.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is read and thrown away of a body that nobody wants.
 const DRAIN_BYTES: usize = 64 * MIB;
-/// How long that may take.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The body as text that is JSON, of at most `LIMIT` bytes and [`MAX_DEPTH`] levels.
+/// When a body has to be there, whoever reads it.
+#[derive(Debug, Clone, Copy)]
+pub struct Due(pub Instant);
+
+/// The body as text that is JSON, of at most [`MIB`] bytes; where it may have `events`, of 16 MiB.
 #[derive(Debug)]
-pub struct Text<const LIMIT: usize = MIB>(pub Box<RawValue>);
+pub struct Events(pub Box<RawValue>);
 
 /// The body as a `T`, of at most `LIMIT` bytes.
 #[derive(Debug)]
 pub struct Json<T, const LIMIT: usize = MIB>(pub T);
 
-impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for Text<LIMIT> {
+impl<S: Send + Sync> FromRequest<S> for Events {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Text<LIMIT>, Problem> {
-        Ok(Text(json(read(request, LIMIT).await?)?))
+    async fn from_request(request: Request, _state: &S) -> Result<Events, Problem> {
+        let bytes = read(request, BATCH_BYTES).await?;
+        let may_have_events = || std::str::from_utf8(&bytes).is_ok_and(|text| text.contains("\"events\""));
+        // Reading all of it as JSON takes many times as long.
+        if bytes.len() > MIB && !may_have_events() {
+            return Err(Problem::too_large(MIB));
+        }
+        Ok(Events(json(bytes)?))
     }
 }
 
@@ -101,7 +106,7 @@ fn read_as<T: DeserializeOwned>(text: &str) -> Result<T, FieldProblem> {
         let detail = match message {
             message if message.starts_with("unknown field") => "is not known here".to_owned(),
             message if message.starts_with("missing field") => "is required".to_owned(),
-            message => message,
+            message => without_value(&message),
         };
         FieldProblem::new(field, detail)
     })
@@ -142,6 +147,16 @@ fn missing_fields(text: &RawValue, schema: &RefOr<Schema>) -> Vec<FieldProblem> 
 /// The name that a message of the JSON reader has in backticks.
 fn quoted_name(message: &str) -> Option<String> {
     message.split('`').nth(1).filter(|_| message.contains("field `")).map(str::to_owned)
+}
+
+/// What is wrong, without the text that was sent: it may be a secret in the wrong place.
+fn without_value(message: &str) -> String {
+    let (Some(begin), Some(end)) = (message.find(" string \""), message.rfind("\", expected")) else {
+        return message.to_owned();
+    };
+    let (before, after) =
+        (message.get(..begin).unwrap_or_default(), message.get(end + 1..).unwrap_or_default());
+    format!("{before} text{after}")
 }
 
 /// What is wrong, without line and column of a text that its author may never have seen.
@@ -192,7 +207,14 @@ fn refuse_deep(text: &str) -> Result<(), Problem> {
 
 async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
     let announced = announced(request.headers());
-    whole(&mut request.into_body(), announced, limit).await
+    let due = *request.extensions().get::<Due>().ok_or_else(Problem::internal)?;
+    whole(&mut request.into_body(), announced, limit, due).await
+}
+
+/// Whether a body is not sent as it is. Nothing is unpacked here: a few bytes could become any number.
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    let encodings = headers.get_all(CONTENT_ENCODING).iter();
+    encodings.into_iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// How long a body will be, if its sender says so.
@@ -201,7 +223,12 @@ pub fn announced(headers: &HeaderMap) -> Option<usize> {
 }
 
 /// A body to its end, in time.
-pub async fn whole<B>(body: &mut B, announced: Option<usize>, limit: usize) -> Result<Bytes, Problem>
+pub async fn whole<B>(
+    body: &mut B,
+    announced: Option<usize>,
+    limit: usize,
+    Due(due): Due,
+) -> Result<Bytes, Problem>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
@@ -234,7 +261,7 @@ where
     // What is there already needs no clock.
     match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
         Poll::Ready(read) => read,
-        Poll::Pending => timeout(READ_TIMEOUT, reading).await.unwrap_or_else(|_| Err(Problem::timeout())),
+        Poll::Pending => timeout_at(due, reading).await.unwrap_or_else(|_| Err(Problem::timeout())),
     }
 }
 
@@ -253,7 +280,7 @@ impl Unread {
     }
 
     /// Reads what is left. Tells whether that was all of it.
-    pub async fn drain(self) -> bool {
+    pub async fn drain(self, Due(due): Due) -> bool {
         if body_is_over(&self.0) {
             return true;
         }
@@ -269,7 +296,7 @@ impl Unread {
             }
             true
         };
-        timeout(DRAIN_TIMEOUT, reading).await.unwrap_or(false)
+        timeout_at(due, reading).await.unwrap_or(false)
     }
 }
 
@@ -340,6 +367,16 @@ mod tests {
         let many: Vec<_> = (0..100).map(|number| format!("\"x{number}\":1")).collect();
         assert_eq!(faults(&format!("{{{}}}", many.join(","))).len(), MAX_FAULTS);
         assert_eq!(faults("[1]"), [""]);
+    }
+
+    #[test]
+    fn a_text_in_the_wrong_place_is_not_repeated() {
+        for sent in ["secret", "a\\\", expected b", ""] {
+            let text = format!(r#"{{"name": "a", "source": "b", "count": "{sent}"}}"#);
+            let raw = serde_json::from_str::<&RawValue>(&text).unwrap();
+            let body = parse::<Shape>(raw).unwrap_err().body("r");
+            assert_eq!(body["errors"][0]["detail"], "invalid type: text, expected u32", "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use lictor_dsl::diagnostics::Report;
 use lictor_engine::event::FieldError;
@@ -22,6 +22,10 @@ use crate::sequencer::Unavailable;
 
 /// Seconds after which a caller that was turned away may come back.
 const RETRY_AFTER_S: u32 = 1;
+
+/// Headers that an answer keeps when it becomes a problem.
+const KEPT: [HeaderName; 3] =
+    [header::ALLOW, HeaderName::from_static("ratelimit"), HeaderName::from_static("ratelimit-policy")];
 
 /// One thing wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -159,6 +163,12 @@ impl Problem {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large", detail)
     }
 
+    /// 415: packed.
+    pub fn encoded() -> Problem {
+        let detail = "a body has to be sent as it is, without `Content-Encoding`";
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded", "The body is packed", detail)
+    }
+
     /// 422: a policy source with errors.
     pub fn rejected(diagnostics: Vec<Report>) -> Problem {
         let errors =
@@ -171,9 +181,17 @@ impl Problem {
 
     /// 429: too many wrong tries.
     pub fn wait(seconds: u32) -> Problem {
-        let detail = format!("too many wrong tries; come back in {seconds} s");
-        let problem =
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests", detail);
+        Problem::later(format!("too many wrong tries; come back in {seconds} s"), seconds)
+    }
+
+    /// 429: more than the org may ask.
+    pub fn too_many(limit: &str, seconds: u32) -> Problem {
+        Problem::later(format!("the org may have {limit}; come back in {seconds} s"), seconds)
+    }
+
+    fn later(detail: String, seconds: u32) -> Problem {
+        let title = "Too many requests";
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", title, detail);
         Problem { retry_after_s: Some(seconds), ..problem }
     }
 
@@ -223,10 +241,34 @@ impl Problem {
         body
     }
 
-    /// The whole answer.
-    pub fn render(&self, request_id: &str) -> Response {
+    /// The problem that an answer is. An error that nobody explained has one as well.
+    pub fn of(response: &Response) -> Option<Problem> {
+        if let Some(problem) = response.extensions().get::<Problem>() {
+            return Some(problem.clone());
+        }
+        let status = response.status();
+        let is_error = status.is_client_error() || status.is_server_error();
+        let content_type = response.headers().get(header::CONTENT_TYPE);
+        let is_explained = content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+        if !is_error || is_explained {
+            return None;
+        }
+        Some(match status {
+            StatusCode::NOT_FOUND => Problem::not_found("path"),
+            status if status.is_server_error() => Problem::internal(),
+            status => Problem::new(status, "refused", "Refused", "the request can't be answered like this"),
+        })
+    }
+
+    /// The whole answer. What other headers said of methods and limits stays said.
+    pub fn render(&self, request_id: &str, said: &HeaderMap) -> Response {
         let mut response = (self.status, self.body(request_id).to_string()).into_response();
         let headers = response.headers_mut();
+        for name in KEPT {
+            if let Some(value) = said.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -365,8 +407,12 @@ pub struct ProblemError {
 pub struct ReadProblems;
 /// The problems of routes that judge or change something.
 pub struct WriteProblems;
+/// The same, of routes that an org may only call so often.
+pub struct LimitedProblems;
 /// The problems of routes that change policies.
 pub struct PolicyProblems;
+/// The problems of the metrics.
+pub struct MetricsProblems;
 /// The problems of the login.
 pub struct LoginProblems;
 
@@ -406,6 +452,15 @@ impl IntoResponses for WriteProblems {
     }
 }
 
+impl IntoResponses for LimitedProblems {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        let mut problems = WriteProblems::responses();
+        problems
+            .extend(documented(&[("429", "The org asked for more than its tier has; see `Retry-After`")]));
+        problems
+    }
+}
+
 impl IntoResponses for PolicyProblems {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
         let more = [
@@ -417,6 +472,16 @@ impl IntoResponses for PolicyProblems {
             INTERNAL,
         ];
         documented(&[&READ[..], &more].concat())
+    }
+}
+
+impl IntoResponses for MetricsProblems {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        documented(&[
+            ("401", "Not the token for metrics"),
+            ("403", "There is no token, and the request does not come from this machine"),
+            INTERNAL,
+        ])
     }
 }
 

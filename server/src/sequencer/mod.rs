@@ -15,6 +15,7 @@ mod reads;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use lictor_dsl::events::EventKind;
 use lictor_engine::generation::Generation;
@@ -25,6 +26,7 @@ use crate::clock::Clock;
 use crate::db::{Batch, Store, StoreError, Turn};
 use crate::draft::{Draft, Memory, New, View};
 use crate::memory::Past;
+use crate::metrics::Metrics;
 use crate::policies::Policies;
 use crate::rollout::RolloutError;
 use crate::vault::Vault;
@@ -57,6 +59,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Encrypts what registrations say.
     pub vault: Arc<Vault>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Compiles what other servers put in force.
     pub compile: Compile,
 }
@@ -199,9 +203,15 @@ impl Sequencer {
 
     /// Makes a draft durable and then true, or undoes it.
     async fn commit(&mut self, turn: Turn, writes: Option<Batch>, new: New) -> Result<(), StoreError> {
-        let Parts { view, keys, store, .. } = &self.parts;
+        let Parts { view, keys, store, metrics, .. } = &self.parts;
         let written = match writes {
-            Some(writes) => store.commit(turn, writes).await,
+            Some(writes) => {
+                let (entries, begun) = (writes.entries.len(), Instant::now());
+                let outcomes = writes.entries.iter().filter_map(|entry| entry.index.outcome).collect();
+                let written = store.commit(turn, writes).await;
+                metrics.batch(entries, begun.elapsed(), written.is_ok().then_some(outcomes));
+                written
+            }
             None => Ok(()),
         };
         match &written {
@@ -308,6 +318,10 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, keys: &Keyring, work: Work) -
         Work::Incident(id, to, actor, reply) => {
             let changed = draft.change_incident(now_us, id, to, actor);
             Some(told(reply, changed))
+        }
+        Work::LedgerKey(key, actor, reply) => {
+            draft.announce_ledger_key(now_us, &key, actor);
+            Some(told(reply, ()))
         }
         // It was taken out before, or the turn was all that it needs.
         Work::Activate(..) | Work::Follow | Work::Stop => None,

@@ -57,6 +57,7 @@ pub(super) enum Work {
     Password(Uuid, String, Reply<()>),
     Note(Note, Reply<()>),
     Incident(Uuid, Status, String, Reply<Result<Arc<Incident>, Refused>>),
+    LedgerKey(String, String, Reply<()>),
     /// Takes over what other servers wrote.
     Follow,
     Stop,
@@ -93,6 +94,7 @@ impl Work {
             Work::People(_, _, reply) | Work::RotateKey(_, _, reply) => reply.is_closed(),
             Work::Note(_, reply) => reply.is_closed(),
             Work::Incident(_, _, _, reply) => reply.is_closed(),
+            Work::LedgerKey(_, _, reply) => reply.is_closed(),
             Work::Follow | Work::Stop => false,
         }
     }
@@ -155,7 +157,7 @@ pub(super) fn queue() -> (Queue, Waiting) {
 }
 
 impl Queue {
-    /// Judges events in this order, recording each. At most [`BATCH_EVENTS`].
+    /// Judges events in this order, recording each. At most [`super::BATCH_EVENTS`].
     pub async fn judge(&self, events: Vec<Prepared>) -> Result<Vec<Result<Answer, Refused>>, Unavailable> {
         self.submit(|reply| Work::Judge(events, reply)).await
     }
@@ -214,6 +216,11 @@ impl Queue {
         self.submit(|reply| Work::RotateKey(rotation, actor, reply)).await
     }
 
+    /// Says in the ledger which key its checkpoints are to be signed with.
+    pub async fn announce_ledger_key(&self, key: String, actor: String) -> Result<(), Unavailable> {
+        self.submit(|reply| Work::LedgerKey(key, actor, reply)).await
+    }
+
     /// Makes a key worthless.
     pub async fn revoke_key(&self, id: Uuid, actor: String) -> Result<(), Unavailable> {
         self.submit(|reply| Work::RevokeKey(id, actor, reply)).await
@@ -252,6 +259,11 @@ impl Queue {
     pub fn follow(&self) {
         // It is fine if it ended.
         let _ = self.first.send(Job { work: Work::Follow, claim: Arc::default(), _place: None });
+    }
+
+    /// How much waits or is being done, in events.
+    pub fn waiting(&self) -> usize {
+        QUEUE_EVENTS.saturating_sub(self.places.available_permits())
     }
 
     /// Whether somebody still takes work from it.

@@ -69,6 +69,14 @@ impl TestApp {
         TestApp::start_in(Home::new().await).await
     }
 
+    /// With other settings.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> TestApp {
+        let home = Home::new().await;
+        let mut config = config(&home);
+        change(&mut config);
+        TestApp::over(Server::start(&config).await.unwrap(), home).await
+    }
+
     pub(crate) async fn start_in(home: Home) -> TestApp {
         let server = Server::start(&config(&home)).await.unwrap();
         TestApp::over(server, home).await

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::app::{TestApp, answer};
+use crate::app::{TestApp, answer, text};
 
 const BODIES: [&str; 6] = [
     "/api/v1/agents",
@@ -130,6 +130,92 @@ async fn unknown_paths_and_methods_are_problems_too() {
     app.get("/api/v1/nothing").await.expect_problem(404, "");
     app.send(Method::DELETE, "/api/v1/policies", Some(&app.token), json!({})).await.expect_problem(405, "");
     app.send(Method::GET, "/api/v3/intents", Some(&app.token), json!({})).await.expect_problem(405, "");
+}
+
+#[tokio::test]
+async fn pages_have_a_size_and_begin_where_something_is() {
+    let app = TestApp::start().await;
+    let other = TestApp::start().await;
+    let foreign = other.post("/api/v1/agents", json!({"agent_key": "foreign"})).await.expect(201);
+    let foreign = text(&foreign["agent_id"]);
+    let own = text(&app.post("/api/v1/agents", json!({"agent_key": "own"})).await.expect(201)["agent_id"]);
+    let lists = [
+        ("/api/v1/agents", Some("after")),
+        ("/api/v1/policies", Some("after")),
+        ("/api/v1/incidents", Some("before")),
+        ("/api/v1/ledger", Some("after")),
+        ("/api/v1/policies/base/versions", None),
+    ];
+    for (path, cursor) in lists {
+        for limit in ["0", "-1", "1000000000", "1001", "9223372036854775808", "1.5", "ten", ""] {
+            app.get(&format!("{path}?limit={limit}")).await.expect_problem(400, "limit");
+        }
+        app.get(&format!("{path}?limit=1000")).await.expect(200);
+        let Some(cursor) = cursor else { continue };
+        let cut = own.get(..20).unwrap();
+        for forged in ["", "x", "-2", "%00", &*foreign, cut, "99999999999999999999", "' OR 1=1 --"] {
+            let page = app.get(&format!("{path}?{cursor}={forged}")).await;
+            page.expect_problem(400, cursor);
+        }
+    }
+    app.get(&format!("/api/v1/agents?after={own}")).await.expect(200);
+    app.get("/api/v1/policies?after=base").await.expect(200);
+    app.get("/api/v1/ledger?after=-1").await.expect(200);
+}
+
+/// Members that only the server may say, in bodies that are good otherwise.
+#[tokio::test]
+async fn what_only_the_server_may_say_is_not_believed() {
+    let app = TestApp::start().await;
+    let key = app.key().await;
+    let agent = app.agent(&key, "bot").await;
+    let smuggled = json!({
+        "org_id": "0198c0de-0000-7000-8000-00000000000a", "role": "owner", "status": "approved",
+        "risk_score": 0, "approved_by": "owner@example.com", "created_at": "2001-01-01T00:00:00.000Z",
+        "is_active": true, "registration_status": "approved", "decision": "allow", "actor": "system",
+    });
+    let with = |body: serde_json::Value, but: &[&str]| {
+        let mut whole = smuggled.clone();
+        let members = whole.as_object_mut().unwrap();
+        members.retain(|name, _| !but.contains(&name.as_str()));
+        members.extend(body.as_object().unwrap().clone());
+        whole
+    };
+    // Where people change things, it is refused by name.
+    for (path, body) in [
+        ("/api/v1/policies", json!({"source": "policy p {}"})),
+        ("/api/v1/policies/check", json!({"source": "policy p {}"})),
+        ("/api/v1/auth/api-keys", json!({"name": "k"})),
+    ] {
+        for field in smuggled.as_object().unwrap().keys() {
+            let mut body = body.clone();
+            body[field] = smuggled[field].clone();
+            app.post(path, body).await.expect_problem(400, field);
+        }
+    }
+    let login = with(json!({"email": "owner@example.com", "password": "correct horse"}), &[]);
+    app.send(Method::POST, "/api/v1/auth/login", None, login).await.expect_problem(400, "role");
+    // Where agents send, it is ignored.
+    let mut ids = Vec::new();
+    let registered =
+        app.send(Method::POST, "/api/v1/agents", Some(&key), with(json!({"agent_key": "b2"}), &[]));
+    ids.push(registered.await.expect(201)["agent_id"].clone());
+    let step = json!({"agent_id": agent, "task_id": "t", "node_type": "TOOL_CALL"});
+    let step = with(step, &["status"]);
+    let logged = app.send(Method::POST, "/api/v1/logs", Some(&key), step).await.expect(201);
+    assert_eq!(logged["action"], "allow");
+    let intent = json!({"agent_id": agent, "org_id": app.org, "action": "refund"});
+    let declared = app.send_v3("/api/v3/intents", &key, &agent, with(intent, &["org_id"])).await.expect(201);
+    assert_eq!(declared["status"], "pending");
+    assert!(!text(&declared["created_at"]).starts_with("2001"));
+    for entry in app.ledger().await.iter().rev().take(3) {
+        assert!(text(&entry["actor"]).starts_with("key:"), "{entry}");
+        assert!(!text(&entry["at"]).starts_with("2001"), "{entry}");
+    }
+    let agents = app.get("/api/v1/agents").await.expect(200);
+    for listed in agents.as_array().unwrap() {
+        assert!(!listed["created_at"].as_str().unwrap_or_default().starts_with("2001"), "{listed}");
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,14 @@
 //! `/api/v3`: intents and their evaluation, as the seed says.
 
+use lictor_server::Server;
+use lictor_server::config::Config;
+use lictor_server::quota::Tier;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::app::{TestApp, answer, text};
+use crate::app::{TestApp, answer, config, text};
 use crate::decisions::REFUNDS;
+use crate::home::Home;
 
 async fn app() -> (TestApp, String, String) {
     let app = TestApp::start().await;
@@ -156,5 +160,56 @@ async fn wrong_fields_and_unknown_intents() {
         .await
         .expect_problem(400, "intent_id");
     app.send_v3("/api/v3/policy/evaluate", &key, &agent, evaluate(&agent)).await.expect_problem(404, "");
+    assert_eq!(app.head().await, before);
+}
+
+#[tokio::test]
+async fn a_tier_has_so_many_requests_a_minute() {
+    let app = TestApp::start_with(|config| config.tier = Tier::Starter).await;
+    let key = app.key().await;
+    let agent = app.agent(&key, "bot").await;
+    let body = json!({"intent_id": uuid::Uuid::nil(), "org_id": app.org});
+    for left in (0..60).rev() {
+        // A person and a key are of one org.
+        let credential = if left % 2 == 0 { &key } else { &app.token };
+        let found = app.send_v3("/api/v3/policy/evaluate", credential, &agent, body.clone()).await;
+        assert_eq!(found.headers["ratelimit-policy"], "\"minute\";q=60;w=60");
+        let now = found.headers["ratelimit"].to_str().unwrap();
+        assert!(now.starts_with(&format!("\"minute\";r={left};t=")), "{now}");
+        found.expect_problem(404, "");
+    }
+    // Whoever is unknown uses up nothing and hears so.
+    app.send_v3("/api/v3/policy/evaluate", "KvKey-x", &agent, body.clone()).await.expect_problem(401, "");
+    let refused = app.send_v3("/api/v3/policy/evaluate", &key, &agent, body).await;
+    let wait: u32 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert!(refused.headers["ratelimit"].to_str().unwrap().starts_with("\"minute\";r=0;t="));
+    assert_eq!(refused.expect_problem(429, "")["code"], "rate_limited");
+    let elsewhere = app.get("/api/v1/orgs").await;
+    assert!(!elsewhere.headers.contains_key("ratelimit"));
+    elsewhere.expect(200);
+    answer(app.request(Method::GET, "/health", None)).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_org_has_so_many_intents_a_day_also_after_a_restart() {
+    let home = Home::new().await;
+    let config = Config { intents_per_day: Some(3), ..config(&home) };
+    let app = TestApp::over(Server::start(&config).await.unwrap(), home).await;
+    let key = app.key().await;
+    let agent = app.agent(&key, "bot").await;
+    let declare = async |app: &TestApp| {
+        app.send_v3("/api/v3/intents", &key, &agent, intent(app, &agent, json!({}))).await
+    };
+    for _ in 0..2 {
+        declare(&app).await.expect(201);
+    }
+    let home = app.stop().await;
+    let app = TestApp::over(Server::start(&config).await.unwrap(), home).await;
+    declare(&app).await.expect(201);
+    let before = app.head().await;
+    let refused = declare(&app).await;
+    assert!(refused.headers.contains_key("retry-after"));
+    refused.expect_problem(429, "");
     assert_eq!(app.head().await, before);
 }

@@ -10,6 +10,7 @@ mod decisions;
 #[allow(dead_code, reason = "shared with the tests of the command")]
 mod home;
 mod hot_swap;
+mod hygiene;
 mod incidents;
 mod intents;
 mod keys;
@@ -18,6 +19,7 @@ mod logs;
 mod memory;
 mod people;
 mod policies;
+mod proofs;
 mod several;
 mod start;
 mod tokens;

@@ -6,6 +6,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use lictor_server::Server;
+use lictor_server::ledger::audit::{Audit, Finding};
+use lictor_server::ledger::note::{Note, PublicKey};
 
 use crate::app::{TestApp, answer, config, text};
 use crate::home::Home;
@@ -171,4 +173,32 @@ async fn people_and_orgs_that_one_server_makes_are_served_by_the_other() {
             app.send(Method::POST, "/api/v1/decisions", Some(&other.token), event).await.expect(200);
         assert_eq!(decided["decision"], "allow", "{number}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn servers_that_sign_at_once_sign_one_history() {
+    let (first, second) = two().await;
+    let mut notes = Vec::new();
+    for round in 0..6 {
+        decide(if round % 2 == 0 { &first } else { &second }, 1).await;
+        let last = first.head().await.0;
+        let path = format!("/api/v1/ledger/proof/inclusion?seq={last}");
+        // Both are asked past the last checkpoint: one signs, the other finds it signed.
+        let (one, other) = tokio::join!(first.get(&path), second.get(&path));
+        let (one, other) = (one.expect(200), other.expect(200));
+        assert_eq!((&one["root"], &one["checkpoint"]), (&other["root"], &other["checkpoint"]));
+        notes.push(Note::parse(&text(&one["checkpoint"])).unwrap());
+        if round == 3 {
+            second.post("/api/v1/ledger/keys", json!({})).await.expect(201);
+        }
+    }
+    let listed = first.get("/api/v1/ledger/keys").await.expect(200);
+    let keys: Vec<_> =
+        listed.as_array().unwrap().iter().map(|key| PublicKey::parse(&text(&key["key"])).unwrap()).collect();
+    assert_eq!(keys.len(), 2);
+    let export =
+        second.request(Method::GET, "/api/v1/ledger/export", Some(&second.token)).send().await.unwrap();
+    let mut audit = Audit::new(&keys, &notes);
+    audit.read(export.text().await.unwrap().as_bytes(), || {}).unwrap();
+    assert_eq!(audit.finish().finding, Finding::Ok);
 }

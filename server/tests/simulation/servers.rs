@@ -15,6 +15,7 @@ use lictor_server::draft::{Draft, Memory, Prepared, View, payload};
 use lictor_server::incidents::{Incident, Open};
 use lictor_server::ledger::Head;
 use lictor_server::memory::{Past, PastError};
+use lictor_server::metrics::Metrics;
 use lictor_server::policies::{InForce, Policy};
 use lictor_server::rollout::compile;
 use lictor_server::sequencer::{Parts, Queue, start};
@@ -122,6 +123,7 @@ impl Server {
             store,
             clock: Arc::clone(clock) as Arc<dyn Clock>,
             vault: Arc::clone(vault),
+            metrics: Arc::new(Metrics::new([])),
             compile: Box::new(|policies| Box::pin(async move { Ok(generation(&policies)) })),
         };
         let (queue, task) = start(parts, memory);

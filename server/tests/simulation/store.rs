@@ -102,7 +102,7 @@ impl World {
             return Err(StoreError::HeadMoved);
         }
         kept.batches += 1;
-        let now_and_then = kept.batches % 7 == 0;
+        let now_and_then = kept.batches.is_multiple_of(7);
         if now_and_then && self.bug == Some(Bug::Forgets) {
             return Ok(());
         }

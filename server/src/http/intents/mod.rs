@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::auth::Actor;
 use super::body::{Json, without_place};
 use super::members::canonical;
-use super::problem::{FieldProblem, Problem, WriteProblems};
+use super::problem::{FieldProblem, LimitedProblems, Problem};
 use super::values::Decimal;
 use crate::accounts::Caller;
 use crate::agents::Known;
@@ -123,7 +123,7 @@ pub struct IntentBody {
 /// It is judged, scored and stored; `policy/evaluate` tells the decision.
 #[utoipa::path(post, path = "/api/v3/intents", tag = "intents", request_body = NewIntent,
     params(("x-org-id" = String, Header, description = "The org"), ("x-agent-id" = String, Header, description = "The agent")),
-    responses((status = 201, description = "Declared; or the answer of the first time", body = IntentBody), WriteProblems))]
+    responses((status = 201, description = "Declared; or the answer of the first time", body = IntentBody), LimitedProblems))]
 pub async fn declare_intent(
     State(app): State<Arc<App>>,
     named: Named,
@@ -139,6 +139,10 @@ pub async fn declare_intent(
         idempotency_key: new.idempotency_key,
     };
     let prepared = prepare(&app, &named.org, incoming, &named.agent, Some(declaration))?;
+    let spent = app.quota.take_intent(&app.database, named.org.view.id, app.clock.now_us()).await?;
+    if let Some(spent) = spent.filter(|spent| !spent.is_within) {
+        return Err(Problem::too_many(&format!("{} intents a day", spent.limit), spent.resets_s));
+    }
     let intent = match decide(&named.org, prepared).await? {
         Answer::Judged(judged) => judged.intent.ok_or_else(Problem::internal)?,
         Answer::DeclaredBefore(intent) => intent,
@@ -247,7 +251,7 @@ pub struct EvaluationBody {
 /// Evaluate the policies in force against a declared intent. Nothing is changed or executed.
 #[utoipa::path(post, path = "/api/v3/policy/evaluate", tag = "intents", request_body = Evaluate,
     params(("x-org-id" = String, Header, description = "The org"), ("x-agent-id" = String, Header, description = "The agent")),
-    responses((status = 200, description = "The decision", body = EvaluationBody), WriteProblems))]
+    responses((status = 200, description = "The decision", body = EvaluationBody), LimitedProblems))]
 pub async fn evaluate_intent(
     State(app): State<Arc<App>>,
     named: Named,

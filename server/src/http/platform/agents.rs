@@ -223,7 +223,12 @@ pub async fn list_agents(actor: Actor, uri: Uri) -> Result<(HeaderMap, axum::Jso
     let parameters = Parameters::of(&uri, &["environment", "include_inactive", "after", "limit"])?;
     let limit = parameters.limit()?;
     let inactive = parameters.read("include_inactive", "true or false", |text| text.parse::<bool>().ok())?;
-    let after = parameters.read("after", "an agent's id", |text| Uuid::parse_str(text).ok())?;
+    let directory = &actor.org.view.directory;
+    let own = |text: &str| {
+        let agent = Uuid::parse_str(text).ok().and_then(|_| directory.find(text))?;
+        agent.obeys(&actor.caller).then_some(agent.id)
+    };
+    let after = parameters.read("after", "the id of an agent of yours", own)?;
     let environment = parameters.text("environment");
     let wanted = |agent: &&Arc<Agent>| {
         agent.obeys(&actor.caller)
@@ -231,7 +236,7 @@ pub async fn list_agents(actor: Actor, uri: Uri) -> Result<(HeaderMap, axum::Jso
             && environment.is_none_or(|environment| agent.profile.environment.as_deref() == Some(environment))
             && after.is_none_or(|after| agent.id > after)
     };
-    let agents = actor.org.view.directory.all();
+    let agents = directory.all();
     let page: Vec<_> = agents
         .iter()
         .filter(wanted)

@@ -22,6 +22,8 @@ use crate::founding::{NewOrg, Standing};
 
 /// How the ledger names whoever does not know a password.
 const NOBODY: &str = "nobody";
+/// What anybody may send without being known.
+pub(in crate::http) const MAX_LOGIN_BYTES: usize = 16 * 1024;
 /// The longest e-mail address that is looked at.
 const MAX_EMAIL_BYTES: usize = 320;
 
@@ -54,7 +56,7 @@ pub struct Token {
     responses((status = 200, description = "Who you are", body = Token), LoginProblems))]
 pub async fn login(
     State(app): State<Arc<App>>,
-    Json(login): Json<Login>,
+    Json(login): Json<Login, MAX_LOGIN_BYTES>,
 ) -> Result<axum::Json<Token>, Problem> {
     let email = login.email.trim().to_lowercase();
     if !can_be_kept(&email) || login.password.len() > passwords::MAX_BYTES {
@@ -217,7 +219,7 @@ pub struct Registration {
     responses((status = 201, description = "The org, and its owner", body = FoundedOrg), WriteProblems))]
 pub async fn register(
     State(app): State<Arc<App>>,
-    Json(new): Json<Registration>,
+    Json(new): Json<Registration, MAX_LOGIN_BYTES>,
 ) -> Result<(StatusCode, axum::Json<FoundedOrg>), Problem> {
     if !app.open_registration {
         return Err(Problem::forbidden(

@@ -13,10 +13,10 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::super::RequestId;
 use super::super::acting::Acting;
+use super::super::answer::RequestId;
 use super::super::auth::Actor;
-use super::super::body::{BATCH_BYTES, MIB, Text, without_place};
+use super::super::body::{Events, MIB, without_place};
 use super::super::members::members;
 use super::super::problem::{FieldProblem, Problem, WriteProblems};
 use super::dry_run::{brings_attested_fields, filled};
@@ -122,7 +122,7 @@ pub async fn decide(
     State(app): State<Arc<App>>,
     Extension(request_id): Extension<RequestId>,
     actor: Actor,
-    Text(text): Text<BATCH_BYTES>,
+    Events(text): Events,
 ) -> Result<Response, Problem> {
     let body = Body::read(&text)?;
     let is_batch = body.events.is_some();

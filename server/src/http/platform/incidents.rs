@@ -14,7 +14,7 @@ use super::super::problem::{Problem, ReadProblems, WriteProblems};
 use super::super::values::{Parameters, Segment, id};
 use crate::app::App;
 use crate::clock::{micros, rfc3339};
-use crate::db::IncidentFilter;
+use crate::db::{IncidentFilter, Store};
 use crate::draft::Refused;
 use crate::incidents::{Incident, Status, Touched, severity_named};
 
@@ -155,6 +155,11 @@ pub async fn list_incidents(
         return Ok((HeaderMap::new(), axum::Json(Vec::new())));
     }
     let org = human.org.view.id;
+    if let Some(before) = filter.before
+        && app.database.incident(org, before).await?.is_none()
+    {
+        return Err(Problem::field("before", "must be the id of an incident of this org"));
+    }
     let incidents = app.database.incidents(org, &filter).await?;
     let earlier = earlier(&app, org, &incidents.iter().collect::<Vec<_>>()).await?;
     let page: Vec<_> = incidents.iter().map(|incident| body(incident, &earlier)).collect();

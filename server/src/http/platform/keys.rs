@@ -121,6 +121,8 @@ pub async fn rotate_key(
 
 /// A key, without the key.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"id": "0198c0de-0000-7000-8000-000000000000", "name": "support bot", "prefix": "KvKey-",
+    "agent_id": null, "created_at": "2026-11-21T12:00:00.000Z", "last_used_at": "2026-11-21T12:05:00.000Z"}))]
 pub struct ListedKey {
     id: Uuid,
     /// What it is called.

@@ -33,7 +33,7 @@ pub struct EntryBody {
     hash: String,
     /// The hash of the entry before; zeros for the first.
     prev_hash: String,
-    /// An event's kind, or `policy`, `key`, `incident`, `org`, `member`, `login`, `access`.
+    /// An event's kind, or `policy`, `key`, `ledger_key`, `incident`, `org`, `member`, `login`, `access`.
     kind: String,
     /// The API that took it.
     source: String,
@@ -84,7 +84,11 @@ pub async fn list_entries(
 ) -> Result<(HeaderMap, axum::Json<Vec<EntryBody>>), Problem> {
     let parameters = Parameters::of(&uri, &["after", "limit"])?;
     let limit = parameters.limit()?;
-    let after = parameters.read("after", "a whole number", |text| text.parse::<i64>().ok())?.unwrap_or(-1);
+    let after = parameters
+        .read("after", "a whole number from -1 on", |text| {
+            text.parse::<i64>().ok().filter(|after| *after >= -1)
+        })?
+        .unwrap_or(-1);
     let rows = app.database.entries(human.org.view.id, after, limit).await?;
     let page = rows.into_iter().map(body).collect::<Result<Vec<_>, _>>()?;
     let last = page.last().map(|entry| entry.seq.to_string());

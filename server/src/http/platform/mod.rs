@@ -12,3 +12,4 @@ pub mod logs;
 pub mod orgs;
 pub mod plain;
 pub mod policies;
+pub mod proofs;

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::super::auth::Actor;
-use super::super::body::{announced, whole};
+use super::super::body::{Due, announced, is_encoded, whole};
 use super::super::problem::Problem;
 use super::decisions::{DecisionBody, SOURCE, answered, hypothetical};
 use super::head::Head;
@@ -19,6 +19,8 @@ use crate::agents::Known;
 use crate::app::App;
 use crate::pdp::{Incoming, MAX_FIELD_BYTES, PdpError, decide, decode, dry_run, prepare};
 
+/// Where such requests are sent.
+pub const ROUTE: &str = SOURCE;
 /// What most answers are shorter than.
 const ANSWER_BYTES: usize = 1024;
 
@@ -36,12 +38,14 @@ pub enum Plain {
 }
 
 /// Answers a request if it is a usual one.
-pub async fn answer(app: &App, request: &mut Request<hyper::body::Incoming>) -> Plain {
+pub async fn answer(app: &App, request: &mut Request<hyper::body::Incoming>, due: Due) -> Plain {
     let is_asked = request.method() == Method::POST && request.uri().path() == SOURCE;
     let length = announced(request.headers()).filter(|length| *length <= MAX_FIELD_BYTES);
-    let (true, Some(length)) = (is_asked, length) else { return Plain::Other(None) };
+    let (true, Some(length), false) = (is_asked, length, is_encoded(request.headers())) else {
+        return Plain::Other(None);
+    };
     let Some(actor) = Actor::by_key(app, request.headers()) else { return Plain::Other(None) };
-    let body = match whole(request.body_mut(), Some(length), MAX_FIELD_BYTES).await {
+    let body = match whole(request.body_mut(), Some(length), MAX_FIELD_BYTES, due).await {
         Ok(bytes) => bytes,
         Err(problem) => return Plain::Answered { response: problem.into_response(), is_read: false },
     };

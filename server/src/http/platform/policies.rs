@@ -166,9 +166,11 @@ pub async fn list_policies(
 ) -> Result<(HeaderMap, axum::Json<Vec<PolicyBody>>), Problem> {
     let parameters = Parameters::of(&uri, &["after", "limit"])?;
     let limit = parameters.limit()?;
-    let after = parameters.text("after").unwrap_or_default();
     let in_force = human.org.view.in_force();
-    let wanted = in_force.policies.iter().filter(|policy| policy.name.as_str() > after);
+    let own =
+        |name: &str| in_force.policies.iter().any(|policy| policy.name == name).then(|| name.to_owned());
+    let after = parameters.read("after", "the name of a policy of this org", own)?.unwrap_or_default();
+    let wanted = in_force.policies.iter().filter(|policy| policy.name > after);
     let page: Vec<_> =
         wanted.take(usize::try_from(limit).unwrap_or(1)).map(|policy| body(policy, &in_force)).collect();
     let last = page.last().map(|policy| policy.name.clone());
@@ -298,6 +300,8 @@ pub async fn check_policy(
 
 /// An earlier or present source of a policy.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"version": 1, "source": "policy refunds { title = \"Refunds\" }",
+    "actor": "user:0198c0de-0000-7000-8000-000000000000", "created_at": "2026-11-21T12:00:00.000Z"}))]
 pub struct VersionBody {
     version: i64,
     source: String,

@@ -135,6 +135,7 @@ pub async fn list_members(
 
 /// A member who is gone.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"id": "0198c0de-0000-7000-8000-000000000000", "api_keys": []}))]
 pub struct Gone {
     id: Uuid,
     /// The API keys that they made. They are still good, because agents may use them: rotate or revoke them.

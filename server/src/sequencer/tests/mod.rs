@@ -21,6 +21,7 @@ use crate::draft::{Answer, Judged, PolicyChange, Prepared, Refused, payload};
 use crate::incidents::{Incident, Open};
 use crate::intents::{Declaration, Intent};
 use crate::ledger::{Head, StepBefore, StoredEntry, Verified, verify};
+use crate::metrics::Metrics;
 use crate::policies::{InForce, Policies, Policy};
 use crate::rollout::compile;
 
@@ -200,6 +201,7 @@ fn bench_of(store: Arc<TestStore>, source: &str, limits: MemoryLimits) -> Bench 
         store: Arc::clone(&store) as Arc<dyn Store>,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         vault: Arc::clone(&vault),
+        metrics: Arc::new(Metrics::new([])),
         compile: Box::new(|policies| Box::pin(async move { Ok(Arc::new(compile(&policies)?)) })),
     };
     let memory =
