@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::db::{Database, OrgRows, Store, StoreError};
 use crate::draft::{Draft, Memory, View};
+use crate::founding::{FoundingError, NewOrg, found};
 use crate::incidents::Open;
 use crate::ledger::{Head, Verified, verify};
 use crate::memory::fill::{fill, fill_and_activate};
@@ -89,6 +90,10 @@ pub struct App {
     pub logging_in: Semaphore,
     /// Since when it runs.
     pub started: Instant,
+    /// Whether anybody may make an org of their own.
+    pub open_registration: bool,
+    /// Held by whoever makes one.
+    pub registering: Mutex<()>,
     checkpoints: Shared,
     orgs: RwLock<HashMap<Uuid, Arc<Org>>>,
     sequencers: Mutex<Vec<Sequencer>>,
@@ -196,6 +201,17 @@ pub enum LoadError {
     },
 }
 
+/// Why a new org is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum FoundError {
+    /// It was not made.
+    #[error(transparent)]
+    Founding(#[from] FoundingError),
+    /// It was made, but can't be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
 impl App {
     /// Wires up what is in the database.
     pub async fn load(
@@ -230,6 +246,8 @@ impl App {
             hashing: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
             logging_in: Semaphore::new(LOGINS_AT_ONCE),
             started: Instant::now(),
+            open_registration: config.open_registration,
+            registering: Mutex::default(),
             checkpoints,
             orgs: RwLock::default(),
             sequencers: Mutex::default(),
@@ -240,8 +258,20 @@ impl App {
         Ok(Arc::new(app))
     }
 
-    /// Begins to decide for an org that is in the database.
+    /// Makes an org and begins to decide for it.
+    pub async fn found(&self, new: NewOrg) -> Result<Arc<Org>, FoundError> {
+        let id = new.id;
+        found(&self.database, &self.vault, self.clock.now_us(), new).await?;
+        Ok(self.serve(id).await?)
+    }
+
+    /// Begins to decide for an org that is in the database, unless that was done.
     pub async fn serve(&self, id: Uuid) -> Result<Arc<Org>, LoadError> {
+        // One after the other, so that none gets two sequencers.
+        let mut sequencers = self.sequencers.lock().await;
+        if let Some(org) = self.org(id) {
+            return Ok(org);
+        }
         let App { database, vault, clock, keys, metrics, .. } = self;
         let store = Arc::clone(database) as Arc<dyn Store>;
         let past = Past::new(Arc::clone(&store), Arc::clone(vault), id);
@@ -277,7 +307,7 @@ impl App {
             filling: Mutex::default(),
             filled_elsewhere: Mutex::default(),
         });
-        self.sequencers.lock().await.push((Arc::clone(&org), task));
+        sequencers.push((Arc::clone(&org), task));
         self.orgs.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&org));
         Ok(org)
     }

@@ -20,6 +20,8 @@ pub struct Config {
     pub owner_password: Option<String>,
     /// 64 hexadecimal digits (`LICTOR_MASTER_KEY`); kept in a file beside the database if none, which PostgreSQL has not.
     pub master_key: Option<String>,
+    /// Whether anybody may make an org of their own (`LICTOR_OPEN_REGISTRATION=1`).
+    pub open_registration: bool,
     /// A file of the keys that sign checkpoints (`LICTOR_LEDGER_KEY_FILE`); made and kept in the database if none.
     pub ledger_key_file: Option<PathBuf>,
     /// A file that every checkpoint is appended to (`LICTOR_CHECKPOINT_FILE`), best on another disk.
@@ -72,6 +74,7 @@ impl Default for Config {
             owner_email: None,
             owner_password: None,
             master_key: None,
+            open_registration: false,
             ledger_key_file: None,
             checkpoint_file: None,
             public_url: None,
@@ -116,6 +119,7 @@ impl Config {
             owner_email: set("LICTOR_OWNER_EMAIL"),
             owner_password: set("LICTOR_OWNER_PASSWORD"),
             master_key: set("LICTOR_MASTER_KEY"),
+            open_registration: set("LICTOR_OPEN_REGISTRATION").is_some_and(|value| value == "1"),
             ledger_key_file: set("LICTOR_LEDGER_KEY_FILE").map(PathBuf::from),
             checkpoint_file: set("LICTOR_CHECKPOINT_FILE").map(PathBuf::from),
             public_url: set("LICTOR_PUBLIC_URL"),
@@ -180,7 +184,8 @@ fn number<T: FromStr + PartialOrd + From<u8>>(name: &'static str, default: T) ->
     number.ok_or(ConfigError::Number(name, text))
 }
 
-fn looks_like_email(text: &str) -> bool {
+/// Whether a text can be an e-mail address.
+pub fn looks_like_email(text: &str) -> bool {
     let text = text.trim();
     let parts = text.split_once('@');
     parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))

@@ -1,24 +1,16 @@
-//! The first start: one org, its owner, the policy `base`, and, if nobody said who owns it, credentials to print.
+//! The first start: one org, its owner, and, if nobody said who owns it, credentials to print.
 
-use std::collections::HashMap;
-use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
-use lictor_engine::memory::Memories;
 use uuid::Uuid;
 
 use crate::accounts::keys::{self, ApiKey};
-use crate::accounts::{Role, User, passwords};
-use crate::agents::Directory;
-use crate::canonical::Object;
+use crate::accounts::{User, passwords};
 use crate::clock::Clock;
-use crate::db::{Change, Database, Store, StoreError, Turn};
-use crate::draft::{Draft, Memory, PolicyChange, Refused, SYSTEM, View};
-use crate::incidents::Open;
-use crate::ledger::Head;
-use crate::policies::{BASE, InForce, Policy};
-use crate::rollout::{RolloutError, compile};
-use crate::vault::{self, Vault, hex};
+use crate::db::Database;
+use crate::draft::SYSTEM;
+use crate::founding::{FoundingError, NewOrg, Standing, found};
+use crate::vault::{self, Vault};
 
 /// The owner's address when nobody named one.
 const DEFAULT_EMAIL: &str = "owner@localhost";
@@ -37,15 +29,9 @@ pub struct Credentials {
 /// Why the first start failed. Nothing was stored.
 #[derive(Debug, thiserror::Error)]
 pub enum FirstStartError {
-    /// The database did not take it.
-    #[error("the first org can't be stored")]
-    Store(#[from] StoreError),
-    /// The policy `base` can't be used.
-    #[error("the policy `base` can't be used")]
-    Base(#[from] RolloutError),
-    /// The policy `base` can't be put in force.
-    #[error("the policy `base` can't be put in force")]
-    Refused(#[from] Refused),
+    /// No org.
+    #[error("the first org can't be made")]
+    Founding(#[from] FoundingError),
     /// No password hash.
     #[error(transparent)]
     Password(#[from] passwords::HashError),
@@ -65,77 +51,34 @@ pub async fn first_start(
     let made_up = owner.is_none();
     let (email, password) = match owner {
         Some(owner) => owner,
-        None => (DEFAULT_EMAIL.to_owned(), hex(&vault::random()?).chars().take(24).collect()),
+        None => (DEFAULT_EMAIL.to_owned(), passwords::made_up()?),
     };
-    let org = Uuid::now_v7();
-    let user = User {
-        id: Uuid::now_v7(),
-        org,
-        email: email.clone(),
-        role: Role::Owner,
-        password_hash: passwords::hash(&password)?,
-        created_at_us: now_us,
-    };
-    let base = base_policy(now_us);
-    let policies = Arc::new(vec![Arc::clone(&base)]);
-    let generation = Arc::new(compile(&policies)?);
-    let view = View {
-        id: org,
-        name: "default".to_owned(),
-        created_at_us: now_us,
-        directory: Directory::default(),
-        in_force: RwLock::new(Arc::new(InForce::new(Arc::default(), Arc::new(compile(&[])?), Vec::new()))),
-        next_seq: AtomicI64::new(0),
-    };
-    let mut memory = Memory {
-        head: Head::EMPTY,
-        incidents: Open::default(),
-        tasks: HashMap::new(),
-        memories: Memories::default(),
-    };
-    let mut draft = Draft::new(&view, &mut memory, vault);
-    draft.also(Change::Org { name: view.name.clone(), created_at_us: now_us });
-    draft.note(
-        now_us,
-        "org",
-        "server",
-        "created",
-        SYSTEM.to_owned(),
-        Object::new().text("owner", user.id.to_string()),
-    );
-    let (name, change) =
-        (base.name.clone(), Change::Policy { policy: base, new_source_by: Some(SYSTEM.to_owned()) });
-    let (what, based_on) = ("created", view.policies());
-    let change = PolicyChange { what, name, based_on, policies, generation, change, filled: None };
-    draft.change_policies(now_us, change, SYSTEM.to_owned())?;
-    let credentials = if made_up {
+    let (org, user) = (Uuid::now_v7(), Uuid::now_v7());
+    let (key, credentials) = if made_up {
         let (secret, hash) = keys::generate("KvKey-")?;
         let (id, prefix, label) = (Uuid::now_v7(), "KvKey-".to_owned(), "first start".to_owned());
-        let key = ApiKey::new(id, org, user.id, label, prefix, None, hash, now_us, None);
-        draft.add_key(now_us, Arc::new(key), SYSTEM.to_owned());
-        Some(Credentials { email, password, api_key: secret })
+        let key = ApiKey::new(id, org, user, label, prefix, None, hash, now_us, None);
+        let (email, password) = (email.clone(), password.clone());
+        (Some(key), Some(Credentials { email, password, api_key: secret }))
     } else {
-        None
+        (None, None)
     };
-    draft.also(Change::User(Arc::new(user)));
-    if let (Some(batch), _) = draft.finish() {
-        database.commit(Turn::alone(), batch).await?;
-    }
-    Ok(credentials)
-}
-
-fn base_policy(now_us: i64) -> Arc<Policy> {
-    Arc::new(Policy {
-        id: Uuid::now_v7(),
-        name: "base".to_owned(),
-        title: "Base".to_owned(),
-        enabled: true,
-        shadow: false,
-        shadow_by_header: false,
-        version: 1,
-        revision: 1,
-        source: Arc::from(BASE),
+    let owner = User {
+        id: user,
+        org,
+        email,
+        password_hash: passwords::hash(&password)?,
+        one_time: false,
         created_at_us: now_us,
-        updated_at_us: now_us,
-    })
+    };
+    let new = NewOrg {
+        id: org,
+        name: "default".to_owned(),
+        owner: Arc::new(owner),
+        standing: Standing::New,
+        key,
+        actor: SYSTEM.to_owned(),
+    };
+    found(database, vault, now_us, new).await?;
+    Ok(credentials)
 }

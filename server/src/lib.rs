@@ -14,6 +14,7 @@ pub mod config;
 pub mod db;
 pub mod draft;
 pub mod first_start;
+pub mod founding;
 pub mod http;
 pub mod ids;
 pub mod incidents;

@@ -15,6 +15,7 @@ const ABANDONED: Duration = Duration::from_secs(2);
 ///
 /// Everything is kept in one SQLite file. The first start makes an org and its owner: the one of LICTOR_OWNER_EMAIL and
 /// LICTOR_OWNER_PASSWORD, or one that is made up and printed once together with an API key.
+/// With LICTOR_OPEN_REGISTRATION=1 anybody may make an org of their own.
 /// LICTOR_LOG says what is logged to standard error: `warn`, `info` (the default), `debug`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {

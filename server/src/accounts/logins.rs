@@ -1,16 +1,14 @@
-//! Slows down guessing of passwords: after many wrong ones in a row an e-mail address has to wait.
+//! Slows down guessing of passwords: after ten wrong ones in a row an e-mail address is locked for half an hour.
 //!
 //! It counts by the address that was tried, whether or not somebody has it, so that waiting reveals nothing.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Wrong tries in a row that are free.
-const FREE_TRIES: u32 = 10;
-/// The first wait; each further wrong try doubles it.
-const FIRST_WAIT_S: i64 = 15;
-/// The longest wait.
-const LONGEST_WAIT_S: i64 = 30 * 60;
+/// Wrong tries in a row; the last of them locks (PCI DSS 8.3.4).
+pub const FREE_TRIES: u32 = 10;
+/// For how long.
+const LOCKED_S: i64 = 30 * 60;
 /// Addresses remembered; past it those whose wait is over are forgotten.
 const MAX_ADDRESSES: usize = 100_000;
 
@@ -39,8 +37,8 @@ impl Logins {
     }
 
     /// Begins a try, which counts as wrong until [`Logins::right`] is said: however many come at once, no more than the
-    /// free ones are looked at. An error is how long to wait, in whole seconds.
-    pub fn begin(&self, email: &str, now_us: i64) -> Result<(), u32> {
+    /// free ones are looked at. Tells which try in a row it is. An error is how long to wait, in whole seconds.
+    pub fn begin(&self, email: &str, now_us: i64) -> Result<u32, u32> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MAX_ADDRESSES {
             all.retain(|_, tries| tries.wait_until_us > now_us);
@@ -49,13 +47,14 @@ impl Logins {
         if let Some(seconds) = tries.wait_s(now_us) {
             return Err(seconds);
         }
-        tries.wrong = tries.wrong.saturating_add(1);
         if tries.wrong >= FREE_TRIES {
-            let doublings = (tries.wrong - FREE_TRIES).min(16);
-            let wait_s = (FIRST_WAIT_S << doublings).min(LONGEST_WAIT_S);
-            tries.wait_until_us = now_us + wait_s * 1_000_000;
+            tries.wrong = 0;
         }
-        Ok(())
+        tries.wrong += 1;
+        if tries.wrong == FREE_TRIES {
+            tries.wait_until_us = now_us + LOCKED_S * 1_000_000;
+        }
+        Ok(tries.wrong)
     }
 
     /// Notes a right one: counting starts anew.
@@ -69,19 +68,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiting_starts_after_the_free_tries_and_grows() {
+    fn the_tenth_wrong_try_locks_for_half_an_hour() {
         let logins = Logins::default();
-        for _ in 0..FREE_TRIES {
-            assert_eq!(logins.wait_s("a@b.example", 0), None);
-            logins.begin("a@b.example", 0).unwrap();
+        let over = LOCKED_S * 1_000_000;
+        for begun in [0, over] {
+            for number in 1..=FREE_TRIES {
+                assert_eq!(logins.wait_s("a@b.example", begun), None);
+                assert_eq!(logins.begin("a@b.example", begun), Ok(number));
+            }
+            assert_eq!(logins.begin("a@b.example", begun), Err(1_800));
+            assert_eq!(logins.wait_s("a@b.example", begun + over - 1), Some(1));
         }
-        assert_eq!(logins.wait_s("a@b.example", 0), Some(15));
-        assert_eq!(logins.wait_s("a@b.example", 15_000_000), None);
-        logins.begin("a@b.example", 15_000_000).unwrap();
-        assert_eq!(logins.begin("a@b.example", 15_000_000), Err(30));
-        assert_eq!(logins.wait_s("a@b.example", 15_000_000), Some(30));
-        assert_eq!(logins.wait_s("c@b.example", 0), None);
+        assert_eq!(logins.wait_s("c@b.example", over), None);
         logins.right("a@b.example");
-        assert_eq!(logins.wait_s("a@b.example", 15_000_000), None);
+        assert_eq!(logins.begin("a@b.example", over), Ok(1));
     }
 }

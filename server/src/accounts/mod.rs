@@ -3,6 +3,7 @@
 pub mod keys;
 pub mod logins;
 pub mod passwords;
+pub mod people;
 pub mod tokens;
 
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use keys::ApiKey;
+
+pub use people::{Member, Membership};
 
 /// What a person may do in an org, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +30,8 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Role; 5] = [Role::Viewer, Role::Member, Role::Approver, Role::Admin, Role::Owner];
+    /// Every role, weakest first.
+    pub const ALL: [Role; 5] = [Role::Viewer, Role::Member, Role::Approver, Role::Admin, Role::Owner];
 
     /// The word in the database and in answers.
     pub fn name(self) -> &'static str {
@@ -45,25 +49,25 @@ impl Role {
         Role::ALL.into_iter().find(|role| role.name() == name)
     }
 
-    /// Whether it may change anything.
-    pub fn may_change(self) -> bool {
-        self > Role::Viewer
+    /// What people are told that a role can be.
+    pub fn names() -> String {
+        Role::ALL.map(Role::name).join(", ")
     }
 }
 
-/// A person of an org, as stored.
+/// A person, as stored.
 #[derive(Debug, Clone)]
 pub struct User {
     /// Their id, which is also their account.
     pub id: Uuid,
-    /// Their home org.
+    /// Their home org: the one that they were first invited to.
     pub org: Uuid,
     /// Their e-mail address, in lower case; unique everywhere.
     pub email: String,
-    /// What they may do.
-    pub role: Role,
-    /// An Argon2id hash in PHC form.
+    /// An Argon2id hash in PHC form; empty if no password is good any more.
     pub password_hash: String,
+    /// Whether the password was made up and is good for one login.
+    pub one_time: bool,
     /// Since when.
     pub created_at_us: i64,
 }

@@ -1,12 +1,13 @@
 //! Rows of orgs, users and API keys.
 
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::StoreError;
 use super::database::{Database, bytes32};
 use super::sql::{Pool, Transaction};
-use crate::accounts::keys::ApiKey;
-use crate::accounts::{Role, User};
+use crate::accounts::keys::{ApiKey, OldSecret};
+use crate::accounts::{Member, Membership, Role, User};
 use crate::ledger::Head;
 
 pub(super) async fn insert_org(
@@ -34,17 +35,61 @@ pub(super) async fn insert_org(
 }
 
 pub(super) async fn insert_user(transaction: &mut Transaction, user: &User) -> Result<(), StoreError> {
-    let sql = "INSERT INTO users (org_id, user_id, email, role, password_hash, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    let sql = "INSERT INTO users (org_id, user_id, email, password_hash, one_time, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
     transaction
         .query(sql)
         .bind(user.org)
         .bind(user.id)
         .bind(&user.email)
-        .bind(user.role.name())
         .bind(&user.password_hash)
+        .bind(i64::from(user.one_time))
         .bind(user.created_at_us)
         .execute()
         .await?;
+    Ok(())
+}
+
+/// Sets a person's password; an empty hash is none.
+pub(super) async fn set_password(
+    transaction: &mut Transaction,
+    user: Uuid,
+    password_hash: &str,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE users SET password_hash = $1, one_time = 0 WHERE user_id = $2";
+    transaction.query(sql).bind(password_hash).bind(user).execute().await?;
+    Ok(())
+}
+
+pub(super) async fn put_member(
+    transaction: &mut Transaction,
+    org: Uuid,
+    member: &Member,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO members (org_id, user_id, role, invited_at, accepted_at) VALUES ($1, $2, $3, $4, $5) \
+               ON CONFLICT (org_id, user_id) DO UPDATE SET role = excluded.role, accepted_at = excluded.accepted_at";
+    transaction
+        .query(sql)
+        .bind(org)
+        .bind(member.user)
+        .bind(member.role.name())
+        .bind(member.invited_at_us)
+        .bind(member.accepted_at_us)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn remove_member(
+    transaction: &mut Transaction,
+    org: Uuid,
+    user: Uuid,
+) -> Result<(), StoreError> {
+    let sql = "DELETE FROM members WHERE org_id = $1 AND user_id = $2";
+    transaction.query(sql).bind(org).bind(user).execute().await?;
+    // Nobody ever logged in with the password that was made up: with it the person would be locked out for ever.
+    let sql = "DELETE FROM users WHERE user_id = $1 AND one_time = 1 \
+               AND NOT EXISTS (SELECT 1 FROM members WHERE user_id = $1)";
+    transaction.query(sql).bind(user).execute().await?;
     Ok(())
 }
 
@@ -66,6 +111,21 @@ pub(super) async fn insert_key(transaction: &mut Transaction, key: &ApiKey) -> R
     Ok(())
 }
 
+pub(super) async fn rotate_key(transaction: &mut Transaction, key: &ApiKey) -> Result<(), StoreError> {
+    let sql =
+        "UPDATE api_keys SET hash = $1, old_hash = $2, old_until = $3 WHERE org_id = $4 AND key_id = $5";
+    transaction
+        .query(sql)
+        .bind(key.hash.as_slice())
+        .bind(key.old.map(|old| old.hash.to_vec()))
+        .bind(key.old.map(|old| old.until_us))
+        .bind(key.org)
+        .bind(key.id)
+        .execute()
+        .await?;
+    Ok(())
+}
+
 pub(super) async fn revoke_key(
     transaction: &mut Transaction,
     org: Uuid,
@@ -82,48 +142,108 @@ pub(super) async fn revoke_key(
     Ok(())
 }
 
-type UserRow = (Uuid, Uuid, String, String, String, i64);
+type UserRow = (Uuid, Uuid, String, String, i64, i64);
 
-fn user(row: UserRow) -> Result<User, StoreError> {
-    let (org, id, email, role, password_hash, created_at_us) = row;
-    let role = Role::named(&role).ok_or(StoreError::Corrupt("role"))?;
-    Ok(User { id, org, email, role, password_hash, created_at_us })
+type MemberRow = (Uuid, String, String, i64, Option<i64>, i64);
+
+fn user(row: UserRow) -> User {
+    let (org, id, email, password_hash, one_time, created_at_us) = row;
+    User { id, org, email, password_hash, one_time: one_time != 0, created_at_us }
 }
 
-type KeyRow = (Uuid, Uuid, Uuid, String, String, Option<Uuid>, Vec<u8>, i64, Option<i64>);
+/// Everybody who belongs to an org or may join it, first come first.
+pub(super) async fn members(pool: &Pool, org: Uuid) -> Result<Vec<Member>, StoreError> {
+    let sql = "SELECT m.user_id, u.email, m.role, m.invited_at, m.accepted_at, u.one_time \
+               FROM members m JOIN users u ON u.user_id = m.user_id WHERE m.org_id = $1 ORDER BY m.invited_at, m.user_id";
+    let rows: Vec<MemberRow> = pool.query(sql).bind(org).all().await?;
+    rows.into_iter()
+        .map(|(user, email, role, invited_at_us, accepted_at_us, one_time)| {
+            let (role, one_time) = (named(&role)?, one_time != 0);
+            Ok(Member { user, email, role, invited_at_us, accepted_at_us, one_time })
+        })
+        .collect()
+}
+
+fn named(role: &str) -> Result<Role, StoreError> {
+    Role::named(role).ok_or(StoreError::Corrupt("role"))
+}
+
+#[derive(FromRow)]
+struct KeyRow {
+    org_id: Uuid,
+    key_id: Uuid,
+    account_id: Uuid,
+    name: String,
+    prefix: String,
+    agent_id: Option<Uuid>,
+    hash: Vec<u8>,
+    old_hash: Option<Vec<u8>>,
+    old_until: Option<i64>,
+    created_at: i64,
+    last_used_at: Option<i64>,
+}
+
+fn key(row: KeyRow) -> Result<ApiKey, StoreError> {
+    let hash = bytes32(&row.hash, "key hash")?;
+    let old = match row.old_hash.zip(row.old_until) {
+        Some((hash, until_us)) => Some(OldSecret { hash: bytes32(&hash, "key hash")?, until_us }),
+        None => None,
+    };
+    let KeyRow { org_id, key_id, account_id, name, prefix, agent_id, created_at, last_used_at, .. } = row;
+    let key = ApiKey::new(key_id, org_id, account_id, name, prefix, agent_id, hash, created_at, last_used_at);
+    Ok(key.with_old(old))
+}
 
 /// The keys of an org, or of all, that were not revoked.
 pub(super) async fn live_keys(pool: &Pool, org: Option<Uuid>) -> Result<Vec<ApiKey>, StoreError> {
     let mut query = pool.query(
-        "SELECT org_id, key_id, account_id, name, prefix, agent_id, hash, created_at, last_used_at \
+        "SELECT org_id, key_id, account_id, name, prefix, agent_id, hash, old_hash, old_until, created_at, last_used_at \
          FROM api_keys WHERE revoked_at IS NULL",
     );
     if let Some(org) = org {
         query = query.push(" AND org_id = ").push_bind(org);
     }
     let rows: Vec<KeyRow> = query.all().await?;
-    rows.into_iter()
-        .map(|(org, id, account, name, prefix, agent, hash, created_at_us, last_used_us)| {
-            let hash = bytes32(&hash, "key hash")?;
-            Ok(ApiKey::new(id, org, account, name, prefix, agent, hash, created_at_us, last_used_us))
-        })
-        .collect()
+    rows.into_iter().map(key).collect()
 }
 
 impl Database {
     /// The person with this e-mail address, which is in lower case.
     pub async fn user_by_email(&self, email: &str) -> Result<Option<User>, StoreError> {
         let sql =
-            "SELECT org_id, user_id, email, role, password_hash, created_at FROM users WHERE email = $1";
+            "SELECT org_id, user_id, email, password_hash, one_time, created_at FROM users WHERE email = $1";
         let row: Option<UserRow> = self.readers().query(sql).bind(email).optional().await?;
-        row.map(user).transpose()
+        Ok(row.map(user))
     }
 
-    /// A person of an org.
-    pub async fn user(&self, org: Uuid, id: Uuid) -> Result<Option<User>, StoreError> {
-        let sql = "SELECT org_id, user_id, email, role, password_hash, created_at FROM users WHERE org_id = $1 AND user_id = $2";
-        let row: Option<UserRow> = self.readers().query(sql).bind(org).bind(id).optional().await?;
-        row.map(user).transpose()
+    /// A person.
+    pub async fn user(&self, id: Uuid) -> Result<Option<User>, StoreError> {
+        let sql = "SELECT org_id, user_id, email, password_hash, one_time, created_at FROM users WHERE user_id = $1";
+        let row: Option<UserRow> = self.readers().query(sql).bind(id).optional().await?;
+        Ok(row.map(user))
+    }
+
+    /// Whether somebody has an e-mail address of this domain.
+    pub async fn knows_domain(&self, domain: &str) -> Result<bool, StoreError> {
+        let escaped = domain.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        let sql = "SELECT user_id FROM users WHERE email LIKE $1 ESCAPE '\\' LIMIT 1";
+        let row: Option<(Uuid,)> = self.readers().query(sql).bind(format!("%@{escaped}")).optional().await?;
+        Ok(row.is_some())
+    }
+
+    /// The orgs that a person belongs to, in the order in which they joined.
+    pub async fn memberships(&self, user: Uuid) -> Result<Vec<Membership>, StoreError> {
+        let sql = "SELECT org_id, role FROM members WHERE user_id = $1 AND accepted_at IS NOT NULL \
+                   ORDER BY accepted_at, org_id";
+        let rows: Vec<(Uuid, String)> = self.readers().query(sql).bind(user).all().await?;
+        rows.into_iter().map(|(org, role)| Ok(Membership { org, role: named(&role)? })).collect()
+    }
+
+    /// The orgs that a person is invited to.
+    pub async fn invitations(&self, user: Uuid) -> Result<Vec<Uuid>, StoreError> {
+        let sql = "SELECT org_id FROM members WHERE user_id = $1 AND accepted_at IS NULL ORDER BY org_id";
+        let rows: Vec<(Uuid,)> = self.readers().query(sql).bind(user).all().await?;
+        Ok(rows.into_iter().map(|(org,)| org).collect())
     }
 
     /// Every key that was not revoked.

@@ -14,6 +14,7 @@ use super::{Address, Batch, Change, Changed, JudgedRow, Later, OrgRows, Store, S
 use super::{
     accounts, agents, entries, follow, incidents, intents, memory, policies, postgres, sqlite, tasks,
 };
+use crate::accounts::Member;
 use crate::incidents::Incident;
 use crate::intents::Intent;
 use crate::ledger::{Head, StepBefore};
@@ -192,6 +193,10 @@ impl Store for Database {
         })
     }
 
+    fn members(&self, org: Uuid) -> Later<'_, Vec<Member>> {
+        Box::pin(accounts::members(&self.readers, org))
+    }
+
     fn commit(&self, turn: Turn, batch: Batch) -> Later<'_, ()> {
         Box::pin(async move {
             let written = self.write(turn, batch).await;
@@ -231,7 +236,11 @@ async fn put(transaction: &mut Transaction, org: Uuid, changes: &[Change]) -> Re
                 accounts::insert_org(transaction, org, name, *created_at_us).await?;
             }
             Change::User(user) => accounts::insert_user(transaction, user).await?,
+            Change::Password { user, hash } => accounts::set_password(transaction, *user, hash).await?,
+            Change::Member(member) => accounts::put_member(transaction, org, member).await?,
+            Change::MemberRemoved(user) => accounts::remove_member(transaction, org, *user).await?,
             Change::Key(key) => accounts::insert_key(transaction, key).await?,
+            Change::KeyRotated(key) => accounts::rotate_key(transaction, key).await?,
             Change::KeyRevoked { id, at_us } => accounts::revoke_key(transaction, org, *id, *at_us).await?,
             Change::Agent(agent) => agents::put(transaction, org, agent).await?,
             Change::Incident(incident) => folds.push(&**incident),

@@ -27,8 +27,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::accounts::User;
 use crate::accounts::keys::ApiKey;
+use crate::accounts::{Member, User};
 use crate::agents::Agent;
 use crate::incidents::Incident;
 use crate::intents::Intent;
@@ -79,6 +79,10 @@ pub trait Store: Send + Sync {
     fn policies(&self, _org: Uuid) -> Later<'_, (Vec<Policy>, Vec<Missing>)> {
         Box::pin(async { Ok((Vec::new(), Vec::new())) })
     }
+    /// Everybody who belongs to an org or may join it.
+    fn members(&self, _org: Uuid) -> Later<'_, Vec<Member>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
     /// Where a task stands; none if it has no steps.
     fn task<'a>(&'a self, org: Uuid, task: &'a str) -> Later<'a, Option<StepBefore>>;
     /// An incident by its id.
@@ -114,7 +118,11 @@ pub struct Batch {
 pub enum Change {
     Org { name: String, created_at_us: i64 },
     User(Arc<User>),
+    Password { user: Uuid, hash: String },
+    Member(Member),
+    MemberRemoved(Uuid),
     Key(Arc<ApiKey>),
+    KeyRotated(Arc<ApiKey>),
     KeyRevoked { id: Uuid, at_us: i64 },
     Agent(Arc<Agent>),
     Incident(Arc<Incident>),

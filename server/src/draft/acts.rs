@@ -7,14 +7,14 @@ use lictor_engine::memory::{Memories, Missing};
 use uuid::Uuid;
 
 use super::{Draft, Refused};
-use crate::accounts::keys::ApiKey;
+use crate::accounts::keys::{ApiKey, Keyring};
 use crate::canonical::{Object, Value};
 use crate::clock::ledger_time;
 use crate::db::Change;
 use crate::incidents::{self, Incident, Status, Witness};
 use crate::ledger::{self, Index, Record};
 use crate::policies::{InForce, Policies};
-use crate::vault::hex;
+use crate::vault::{Bytes32, hex};
 
 /// Who acts where nobody asked.
 pub const SYSTEM: &str = "system";
@@ -47,6 +47,32 @@ pub struct Filled {
     pub memories: Memories,
     /// The first entry of the ledger that is not in them.
     pub next_seq: i64,
+}
+
+/// Another secret for a key.
+#[derive(Debug, Clone, Copy)]
+pub struct Rotation {
+    /// Which key.
+    pub id: Uuid,
+    /// SHA-256 of the new secret.
+    pub hash: Bytes32,
+    /// How long the one until now is good, in seconds.
+    pub overlap_s: i64,
+}
+
+/// An act that changes nothing, but is to be found in the ledger.
+#[derive(Debug)]
+pub struct Note {
+    /// What kind of entry it makes.
+    pub kind: &'static str,
+    /// The API that took it.
+    pub source: &'static str,
+    /// What happened.
+    pub action: &'static str,
+    /// Who did it.
+    pub actor: String,
+    /// What else there is to say, by name.
+    pub content: Vec<(&'static str, String)>,
 }
 
 impl Draft<'_> {
@@ -138,6 +164,27 @@ impl Draft<'_> {
         self.note(now_us, "key", "/api/v1/auth/api-keys", "created", actor, content);
         self.changes.push(Change::Key(Arc::clone(&key)));
         self.new.keys.push(key);
+    }
+
+    /// Gives an API key another secret, by its hash. The one until now is good for so long.
+    pub fn rotate_key(
+        &mut self,
+        now_us: i64,
+        keys: &Keyring,
+        rotation: Rotation,
+        actor: String,
+    ) -> Result<(), Refused> {
+        let Rotation { id, hash, overlap_s } = rotation;
+        let in_batch = self.new.keys.iter().rev().find(|key| key.id == id).cloned();
+        let known = in_batch.or_else(|| keys.by_id(self.view.id, id));
+        let known = known.filter(|_| !self.new.revoked.contains(&id)).ok_or(Refused::NotFound)?;
+        let content = Object::new().text("key", id.to_string()).integer("overlap_s", overlap_s);
+        let at_us = self.note(now_us, "key", "/api/v1/auth/api-keys", "rotated", actor, content);
+        let until_us = (overlap_s > 0).then(|| at_us + overlap_s * 1_000_000);
+        let key = Arc::new(known.rotated(hash, until_us));
+        self.changes.push(Change::KeyRotated(Arc::clone(&key)));
+        self.new.keys.push(key);
+        Ok(())
     }
 
     /// Makes an API key worthless.

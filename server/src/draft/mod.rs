@@ -4,6 +4,7 @@
 //! has a journal, so that a failed commit is undone.
 
 mod acts;
+mod people;
 mod view;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use lictor_engine::memory::{Fate, Memories};
 use uuid::Uuid;
 
 use crate::accounts::keys::{ApiKey, Keyring};
+use crate::accounts::people::{People, PeopleError};
 use crate::agents::{Agent, Inactive};
 use crate::canonical::{Object, Value};
 use crate::clock::ledger_time;
@@ -28,7 +30,7 @@ use crate::policies::InForce;
 use crate::registration::{Registered, Registration};
 use crate::vault::{Sealed, Vault};
 
-pub use acts::{Filled, PolicyChange, SYSTEM};
+pub use acts::{Filled, Note, PolicyChange, Rotation, SYSTEM};
 pub use view::{Memory, View};
 
 /// A judged event, ready to be put in its place.
@@ -108,6 +110,9 @@ pub enum Refused {
     /// The payload can't be encrypted.
     #[error("the payload can't be encrypted")]
     Unsealable,
+    /// Who belongs to the org can't be changed like that.
+    #[error(transparent)]
+    People(#[from] PeopleError),
     /// The policies are no longer those that the change was made from.
     #[error("the policies were changed meanwhile")]
     Superseded,
@@ -120,6 +125,8 @@ pub struct Draft<'a> {
     memory: &'a mut Memory,
     vault: &'a Vault,
     in_force: Arc<InForce>,
+    /// Who belongs to the org, if this batch asks.
+    people: Option<People>,
     new: New,
     entries: Vec<ledger::Entry>,
     payloads: Vec<(Uuid, Sealed)>,
@@ -158,7 +165,8 @@ impl<'a> Draft<'a> {
             filled: None,
         };
         let (entries, payloads, changes) = (Vec::new(), Vec::new(), Vec::new());
-        Draft { view, memory, vault, in_force: view.in_force(), new, entries, payloads, changes }
+        let (in_force, people) = (view.in_force(), None);
+        Draft { view, memory, vault, in_force, people, new, entries, payloads, changes }
     }
 
     /// Whose ledger it is.

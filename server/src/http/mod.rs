@@ -1,5 +1,6 @@
 //! HTTP: every route on one page, and what all of them share.
 
+pub mod access;
 pub mod acting;
 pub mod answer;
 pub mod auth;
@@ -14,7 +15,9 @@ pub mod platform;
 pub mod problem;
 pub mod progress;
 pub mod rates;
+pub mod review;
 pub mod values;
+pub mod verdicts;
 
 use std::sync::Arc;
 
@@ -29,9 +32,10 @@ use utoipa_axum::routes;
 use crate::app::App;
 use answer::{panicked, tell_route};
 use documentation::Documentation;
-use platform::{agents, auth as accounts, decisions, incidents, ledger, logs, orgs, policies, proofs};
+use platform::{agents, auth as accounts, decisions, incidents, keys, ledger, logs, orgs, policies, proofs};
 use problem::Problem;
 use rates::limited;
+use verdicts::{keys as console_keys, people};
 
 /// The routes, and the document that describes them.
 pub struct Routes {
@@ -49,9 +53,19 @@ pub fn routes() -> Routes {
         .routes(routes!(operations::metrics))
         // The platform: accounts.
         .routes(routes!(accounts::login))
-        .routes(routes!(accounts::create_key, accounts::list_keys))
-        .routes(routes!(accounts::revoke_key))
-        .routes(routes!(orgs::list_orgs))
+        .routes(routes!(review::login))
+        .routes(routes!(accounts::register))
+        .routes(routes!(accounts::set_password))
+        .routes(routes!(keys::create_key, keys::list_keys))
+        .routes(routes!(keys::revoke_key))
+        .routes(routes!(keys::rotate_key))
+        .routes(routes!(console_keys::create_key, console_keys::list_keys))
+        .routes(routes!(orgs::list_orgs, orgs::create_org))
+        .routes(routes!(people::invite))
+        .routes(routes!(people::set_role))
+        .routes(routes!(people::leave))
+        .routes(routes!(people::list_members))
+        .routes(routes!(people::remove_member))
         // The platform: what agents call.
         .routes(routes!(agents::register_agent, agents::list_agents))
         .routes(routes!(agents::get_agent))
@@ -107,6 +121,7 @@ impl Routes {
             .merge(documentation::routes(self.api))
             .route_layer(CatchPanicLayer::custom(panicked))
             .route_layer(from_fn_with_state(Arc::clone(&app), limited))
+            .route_layer(from_fn_with_state(Arc::clone(&app), access::admit))
             .route_layer(from_fn(tell_route))
             .fallback(async || Problem::not_found("path"))
             .method_not_allowed_fallback(async || Problem::method_not_allowed())

@@ -13,6 +13,7 @@ use serde_json::json;
 use utoipa::IntoResponses;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
+use crate::accounts::people::PeopleError;
 use crate::db::StoreError;
 use crate::draft::Refused;
 use crate::pdp::PdpError;
@@ -322,7 +323,9 @@ impl From<Refused> for Problem {
                 Problem { code: "idempotency_key_reused", ..problem }
             }
             Refused::NotFound => Problem::not_found("object"),
-            Refused::WrongStatus { .. } | Refused::Taken | Refused::Superseded => {
+            Refused::People(PeopleError::Nobody) => Problem::not_found("member"),
+            Refused::People(PeopleError::OnlyOwners) => Problem::forbidden(refused.to_string()),
+            Refused::WrongStatus { .. } | Refused::Taken | Refused::Superseded | Refused::People(_) => {
                 Problem::conflict(refused.to_string())
             }
             Refused::Unsealable => logged(&refused, Problem::internal()),

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::auth::Anyone;
+use super::auth::Actor;
 use super::problem::Problem;
 use crate::app::App;
 use crate::quota::Spent;
@@ -15,7 +15,7 @@ use crate::quota::Spent;
 /// The routes that are limited.
 const LIMITED: &str = "/api/v3/";
 
-/// Answers as the route does, if the caller's org may still ask. Whoever is nobody's caller hears that from the route.
+/// Answers as the route does, if the caller's org may still ask.
 pub async fn limited(
     State(app): State<Arc<App>>,
     route: MatchedPath,
@@ -25,11 +25,8 @@ pub async fn limited(
     if !app.quota.limits_requests() || !route.as_str().starts_with(LIMITED) {
         return next.run(request).await;
     }
-    let (mut parts, body) = request.into_parts();
-    let caller = Anyone::from_request_parts(&mut parts, &app).await;
-    let request = Request::from_parts(parts, body);
-    let Ok(Anyone { org, .. }) = caller else { return next.run(request).await };
-    let Some(spent) = app.quota.take_request(org.view.id, app.clock.now_us()) else {
+    let org = request.extensions().get::<Actor>().map(|actor| actor.org.view.id);
+    let Some(spent) = org.and_then(|org| app.quota.take_request(org, app.clock.now_us())) else {
         return next.run(request).await;
     };
     let mut response = match spent.is_within {

@@ -179,12 +179,12 @@ impl Sequencer {
             }
             return;
         }
-        let Parts { view, store, clock, vault, .. } = &self.parts;
+        let Parts { view, store, clock, vault, keys, .. } = &self.parts;
         let mut draft = Draft::new(view, &mut self.memory, vault);
         let mut tell = Vec::new();
         let read = prefetch(store.as_ref(), &mut draft, &batch).await;
         if read.is_ok() {
-            tell.extend(batch.into_iter().filter_map(|work| apply(&mut draft, clock.as_ref(), work)));
+            tell.extend(batch.into_iter().filter_map(|work| apply(&mut draft, clock.as_ref(), keys, work)));
         }
         let (writes, new) = draft.finish();
         // Where something could not be read, dropping the batch tells its callers.
@@ -264,6 +264,7 @@ async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> R
                     }
                 }
             }
+            Work::People(..) => draft.know_people(store.members(org).await?),
             Work::Incident(id, ..) if !draft.knows_incident(*id) => {
                 if let Some(incident) = store.incident(org, *id).await? {
                     draft.know_incident(incident);
@@ -275,7 +276,7 @@ async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> R
     Ok(())
 }
 
-fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, work: Work) -> Option<Told> {
+fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, keys: &Keyring, work: Work) -> Option<Told> {
     let now_us = clock.now_us();
     match work {
         Work::Judge(events, reply) => {
@@ -294,8 +295,24 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, work: Work) -> Option<Told> {
             draft.add_key(now_us, key, actor);
             Some(told(reply, ()))
         }
+        Work::RotateKey(rotation, actor, reply) => {
+            let rotated = draft.rotate_key(now_us, keys, rotation, actor);
+            Some(told(reply, rotated))
+        }
         Work::RevokeKey(id, actor, reply) => {
             draft.revoke_key(now_us, id, actor);
+            Some(told(reply, ()))
+        }
+        Work::People(steps, actor, reply) => {
+            let changed = draft.change_people(now_us, steps, &actor);
+            Some(told(reply, changed))
+        }
+        Work::Password(user, hash, reply) => {
+            draft.set_password(now_us, user, hash);
+            Some(told(reply, ()))
+        }
+        Work::Note(note, reply) => {
+            draft.take_note(now_us, note);
             Some(told(reply, ()))
         }
         Work::Incident(id, to, actor, reply) => {

@@ -15,7 +15,8 @@ use uuid::Uuid;
 use super::activation::Activated;
 use super::reads::{self, Read};
 use crate::accounts::keys::ApiKey;
-use crate::draft::{Answer, Filled, PolicyChange, Prepared, Refused};
+use crate::accounts::people::Step;
+use crate::draft::{Answer, Filled, Note, PolicyChange, Prepared, Refused, Rotation};
 use crate::incidents::{Incident, Status};
 use crate::policies::InForce;
 use crate::registration::{Registered, Registration};
@@ -50,7 +51,11 @@ pub(super) enum Work {
     Policies(Box<PolicyChange>, String, Reply<Result<Arc<InForce>, Refused>>),
     Activate(Box<Filled>, oneshot::Sender<Activated>),
     AddKey(Arc<ApiKey>, String, Reply<()>),
+    RotateKey(Rotation, String, Reply<Result<(), Refused>>),
     RevokeKey(Uuid, String, Reply<()>),
+    People(Vec<Step>, String, Reply<Result<(), Refused>>),
+    Password(Uuid, String, Reply<()>),
+    Note(Note, Reply<()>),
     Incident(Uuid, Status, String, Reply<Result<Arc<Incident>, Refused>>),
     LedgerKey(String, String, Reply<()>),
     /// Takes over what other servers wrote.
@@ -83,7 +88,11 @@ impl Work {
             Work::Register(_, reply) => reply.is_closed(),
             Work::Policies(_, _, reply) => reply.is_closed(),
             Work::Activate(_, reply) => reply.is_closed(),
-            Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) => reply.is_closed(),
+            Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => {
+                reply.is_closed()
+            }
+            Work::People(_, _, reply) | Work::RotateKey(_, _, reply) => reply.is_closed(),
+            Work::Note(_, reply) => reply.is_closed(),
             Work::Incident(_, _, _, reply) => reply.is_closed(),
             Work::LedgerKey(_, _, reply) => reply.is_closed(),
             Work::Follow | Work::Stop => false,
@@ -130,7 +139,8 @@ pub struct Queue {
 /// Where a sequencer takes its work from.
 pub(super) struct Waiting {
     /// Changes of the policy set, which come between two batches and before all that waits: what was filled for them
-    /// would be far behind otherwise.
+    /// would be far behind otherwise. Changes of who belongs to the org, which can fail where another org knows the
+    /// same new person at the same time, and nobody else is to fail with them.
     pub(super) first: mpsc::UnboundedReceiver<Job>,
     pub(super) jobs: mpsc::UnboundedReceiver<Job>,
     pub(super) reads: mpsc::Receiver<Read>,
@@ -197,6 +207,15 @@ impl Queue {
         self.submit(|reply| Work::AddKey(key, actor, reply)).await
     }
 
+    /// Gives a key another secret.
+    pub async fn rotate_key(
+        &self,
+        rotation: Rotation,
+        actor: String,
+    ) -> Result<Result<(), Refused>, Unavailable> {
+        self.submit(|reply| Work::RotateKey(rotation, actor, reply)).await
+    }
+
     /// Says in the ledger which key its checkpoints are to be signed with.
     pub async fn announce_ledger_key(&self, key: String, actor: String) -> Result<(), Unavailable> {
         self.submit(|reply| Work::LedgerKey(key, actor, reply)).await
@@ -205,6 +224,25 @@ impl Queue {
     /// Makes a key worthless.
     pub async fn revoke_key(&self, id: Uuid, actor: String) -> Result<(), Unavailable> {
         self.submit(|reply| Work::RevokeKey(id, actor, reply)).await
+    }
+
+    /// Changes who belongs to the org: all of these steps, or none.
+    pub async fn change_people(
+        &self,
+        steps: Vec<Step>,
+        actor: String,
+    ) -> Result<Result<(), Refused>, Unavailable> {
+        self.submit(|reply| Work::People(steps, actor, reply)).await
+    }
+
+    /// Gives a person another password, by its hash.
+    pub async fn set_password(&self, user: Uuid, hash: String) -> Result<(), Unavailable> {
+        self.submit(|reply| Work::Password(user, hash, reply)).await
+    }
+
+    /// Records an act that changes nothing.
+    pub async fn note(&self, note: Note) -> Result<(), Unavailable> {
+        self.submit(|reply| Work::Note(note, reply)).await
     }
 
     /// Moves an incident on.
@@ -244,7 +282,7 @@ impl Queue {
         let (reply, mut answer) = oneshot::channel();
         let work = work(reply);
         let (jobs, place) = match work {
-            Work::Policies(..) => (&self.first, None),
+            Work::Policies(..) | Work::People(..) => (&self.first, None),
             _ => (&self.jobs, Some(self.place(&work, deadline).await?)),
         };
         let claim = Arc::<Claim>::default();

@@ -22,6 +22,13 @@ pub(crate) struct TestApp {
     pub(crate) org: String,
 }
 
+/// An org beside the first.
+pub(crate) struct OtherOrg {
+    pub(crate) id: String,
+    /// Its owner's access token.
+    pub(crate) token: String,
+}
+
 /// What came back.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -81,10 +88,7 @@ impl TestApp {
         let client = Client::builder().build().unwrap();
         let mut app =
             TestApp { server: Some(server), home, client, base, token: String::new(), org: String::new() };
-        let login = app
-            .send(Method::POST, "/api/v1/auth/login", None, json!({"email": EMAIL, "password": PASSWORD}))
-            .await;
-        app.token = text(&login.expect(200)["access_token"]);
+        app.token = app.token_of(EMAIL, PASSWORD).await;
         app.org = text(&app.get("/api/v1/orgs").await.expect(200)[0]["id"]);
         app
     }
@@ -147,6 +151,28 @@ impl TestApp {
     pub(crate) async fn agent(&self, key: &str, name: &str) -> String {
         let body = json!({"agent_key": name});
         text(&self.send(Method::POST, "/api/v1/agents", Some(key), body).await.expect(201)["agent_id"])
+    }
+
+    /// Somebody who was invited and logged in: their access token.
+    pub(crate) async fn member(&self, email: &str, role: &str) -> String {
+        let password = format!("password of {email}");
+        let body = json!({"email": email, "role": role, "password": password});
+        self.post("/v1/members/invite", body).await.expect(201);
+        self.token_of(email, &password).await
+    }
+
+    async fn token_of(&self, email: &str, password: &str) -> String {
+        let body = json!({"email": email, "password": password});
+        let login = self.send(Method::POST, "/api/v1/auth/login", None, body).await;
+        text(&login.expect(200)["access_token"])
+    }
+
+    /// A further org with an owner of its own.
+    pub(crate) async fn org(&self, name: &str) -> OtherOrg {
+        let email = format!("owner@{}.example", name.to_lowercase());
+        let body = json!({"name": name, "owner_email": email, "owner_password": PASSWORD});
+        let id = text(&self.post("/api/v1/orgs", body).await.expect(201)["id"]);
+        OtherOrg { id, token: self.token_of(&email, PASSWORD).await }
     }
 
     /// With the headers of `/api/v3`.

@@ -17,7 +17,7 @@ const DATABASE: &str = "LICTOR_TEST_DATABASE";
 /// Where a server keeps what it knows. Files go when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Home {
-    _folder: TempDir,
+    folder: TempDir,
     /// Its address, as the setting says it.
     pub(crate) database: String,
 }
@@ -40,7 +40,7 @@ impl Home {
     pub(crate) fn on_files() -> Home {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("lictor.db").display().to_string();
-        Home { _folder: folder, database }
+        Home { folder, database }
     }
 
     pub(crate) async fn on_postgres() -> Home {
@@ -61,7 +61,7 @@ impl Home {
         connection.close().await.unwrap();
         let more = if server.contains('?') { '&' } else { '?' };
         let database = format!("{server}{more}options=-c%20search_path%3D{schema}");
-        Home { _folder: tempfile::tempdir().unwrap(), database }
+        Home { folder: tempfile::tempdir().unwrap(), database }
     }
 
     /// The statement that replaces one text by another in the bytes of all entries.
@@ -71,6 +71,29 @@ impl Home {
             false => format!("CAST(replace(CAST(canonical AS TEXT), '{text}', '{by}') AS BLOB)"),
         };
         format!("UPDATE entries SET canonical = {replaced}")
+    }
+
+    /// Everything that is stored: of files all bytes, of PostgreSQL each row of each table as text, with bytes in
+    /// hexadecimal.
+    pub(crate) async fn dump(&self) -> Vec<u8> {
+        if !self.is_on_postgres() {
+            let files = std::fs::read_dir(self.folder.path()).unwrap();
+            return files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+        }
+        let options: PgConnectOptions = self.database.parse().unwrap();
+        let mut connection = PgConnection::connect_with(&options).await.unwrap();
+        let sql =
+            "SELECT table_name::text FROM information_schema.tables WHERE table_schema = current_schema()";
+        let tables: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap();
+        let mut dump = Vec::new();
+        for table in tables {
+            let sql = format!("SELECT t::text FROM {table} t");
+            let rows: Vec<String> =
+                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
+            dump.extend(rows.into_iter().flat_map(String::into_bytes));
+        }
+        connection.close().await.unwrap();
+        dump
     }
 
     /// Ends all connections that servers have to it, and says how many.
@@ -99,7 +122,7 @@ impl Home {
 
     /// The same database for another server; files are not shared.
     pub(crate) fn same(&self) -> Home {
-        Home { _folder: tempfile::tempdir().unwrap(), database: self.database.clone() }
+        Home { folder: tempfile::tempdir().unwrap(), database: self.database.clone() }
     }
 
     /// Runs statements behind the back of the server: how many rows the last of them changed.

@@ -1,6 +1,7 @@
 //! The server over HTTP, as its callers see it: a real port, a fresh database, real requests.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says where")]
 
+mod access;
 mod agents;
 mod app;
 mod auth;
@@ -12,10 +13,13 @@ mod hot_swap;
 mod hygiene;
 mod incidents;
 mod intents;
+mod keys;
 mod ledger;
 mod logs;
 mod memory;
+mod people;
 mod policies;
 mod proofs;
 mod several;
 mod start;
+mod tokens;

@@ -139,6 +139,42 @@ async fn a_window_is_never_overrun_and_the_chain_is_one() {
     assert_eq!(decide(&third, 1).await["decision"], "deny");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_and_orgs_that_one_server_makes_are_served_by_the_other() {
+    let (first, second) = two().await;
+    let made = first.post("/api/v1/auth/api-keys", json!({"name": "k"})).await.expect(201);
+    let (old, path) = (text(&made["key"]), format!("/api/v1/auth/api-keys/{}/rotate", text(&made["id"])));
+    let token = first.member("ann@example.com", "viewer").await;
+    // Roles are read at each call: there is nothing to wait for.
+    answer(second.request(Method::GET, "/api/v1/policies", Some(&token))).await.expect(200);
+    first.post("/v1/members/role", json!({"email": "ann@example.com", "role": "admin"})).await.expect(200);
+    let invited = json!({"email": "bob@example.com", "role": "viewer", "password": "long enough"});
+    second.send(Method::POST, "/v1/members/invite", Some(&token), invited).await.expect(201);
+    let rotated = text(&first.post(&path, json!({})).await.expect(200)["key"]);
+    let other = first.org("Other").await;
+    let begun = Instant::now();
+    loop {
+        let by = |credential: &str, path: &str| answer(second.request(Method::GET, path, Some(credential)));
+        let statuses = [
+            by(&old, "/api/v1/agents").await.status.as_u16(),
+            by(&rotated, "/api/v1/agents").await.status.as_u16(),
+            by(&other.token, "/api/v1/policies/base").await.status.as_u16(),
+        ];
+        if statuses == [401, 200, 200] {
+            break;
+        }
+        assert!(begun.elapsed() < KNOWN, "{statuses:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Both write the new org's ledger.
+    for (number, app) in [&first, &second, &first].into_iter().enumerate() {
+        let event = json!({"event": "intent", "agent": {"id": "theirs"}, "action": "x"});
+        let decided =
+            app.send(Method::POST, "/api/v1/decisions", Some(&other.token), event).await.expect(200);
+        assert_eq!(decided["decision"], "allow", "{number}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn servers_that_sign_at_once_sign_one_history() {
     let (first, second) = two().await;

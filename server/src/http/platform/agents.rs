@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::super::auth::{Actor, Anyone};
+use super::super::auth::Actor;
 use super::super::body::Json;
 use super::super::problem::{FieldProblem, Problem, ReadProblems, WriteProblems};
 use super::super::values::{Parameters, Segment};
@@ -219,22 +219,19 @@ pub fn check_agent_key(key: &str) -> Result<(), &'static str> {
         ("after" = Option<String>, Query, description = "Continue after this agent's id"),
         ("limit" = Option<i64>, Query, description = "1 to 1000, 100 if left out")),
     responses((status = 200, description = "Oldest first", body = Vec<AgentBody>), ReadProblems))]
-pub async fn list_agents(
-    anyone: Anyone,
-    uri: Uri,
-) -> Result<(HeaderMap, axum::Json<Vec<AgentBody>>), Problem> {
+pub async fn list_agents(actor: Actor, uri: Uri) -> Result<(HeaderMap, axum::Json<Vec<AgentBody>>), Problem> {
     let parameters = Parameters::of(&uri, &["environment", "include_inactive", "after", "limit"])?;
     let limit = parameters.limit()?;
     let inactive = parameters.read("include_inactive", "true or false", |text| text.parse::<bool>().ok())?;
-    let directory = &anyone.org.view.directory;
+    let directory = &actor.org.view.directory;
     let own = |text: &str| {
         let agent = Uuid::parse_str(text).ok().and_then(|_| directory.find(text))?;
-        agent.obeys(&anyone.caller).then_some(agent.id)
+        agent.obeys(&actor.caller).then_some(agent.id)
     };
     let after = parameters.read("after", "the id of an agent of yours", own)?;
     let environment = parameters.text("environment");
     let wanted = |agent: &&Arc<Agent>| {
-        agent.obeys(&anyone.caller)
+        agent.obeys(&actor.caller)
             && (agent.inactive.is_none() || inactive == Some(true))
             && environment.is_none_or(|environment| agent.profile.environment.as_deref() == Some(environment))
             && after.is_none_or(|after| agent.id > after)
@@ -254,8 +251,8 @@ pub async fn list_agents(
 #[utoipa::path(get, path = "/api/v1/agents/{agent}", tag = "agents",
     params(("agent" = String, Path, description = "The agent's id or name")),
     responses((status = 200, description = "The agent", body = AgentBody), ReadProblems))]
-pub async fn get_agent(anyone: Anyone, Segment(name): Segment) -> Result<axum::Json<AgentBody>, Problem> {
-    let found = anyone.org.view.directory.find(&name).filter(|agent| agent.obeys(&anyone.caller));
+pub async fn get_agent(actor: Actor, Segment(name): Segment) -> Result<axum::Json<AgentBody>, Problem> {
+    let found = actor.org.view.directory.find(&name).filter(|agent| agent.obeys(&actor.caller));
     let agent = found.ok_or_else(|| Problem::not_found("agent"))?;
     Ok(axum::Json(body(&agent)))
 }

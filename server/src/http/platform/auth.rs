@@ -1,4 +1,4 @@
-//! `/api/v1/auth`: logging in, and API keys.
+//! `/api/v1/auth`: logging in, passwords, and orgs of one's own.
 
 use std::sync::Arc;
 
@@ -8,19 +8,22 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::super::auth::{Editor, Reader};
+use super::super::auth::Human;
 use super::super::body::Json;
-use super::super::problem::{LoginProblems, Problem, ReadProblems, WriteProblems};
-use super::super::values::{Segment, id};
-use crate::accounts::keys::{ApiKey, PREFIXES, generate};
-use crate::accounts::{passwords, tokens};
+use super::super::problem::{LoginProblems, Problem, WriteProblems};
+use super::orgs::{FoundedOrg, founded, org_name};
+use crate::accounts::logins::FREE_TRIES;
+use crate::accounts::people::Step;
+use crate::accounts::{User, passwords, tokens};
 use crate::app::App;
-use crate::clock::rfc3339;
+use crate::config::looks_like_email;
+use crate::draft::Note;
+use crate::founding::{NewOrg, Standing};
 
-/// The longest password that is looked at.
-const MAX_PASSWORD_BYTES: usize = 1_024;
+/// How the ledger names whoever does not know a password.
+const NOBODY: &str = "nobody";
 /// What anybody may send without being known.
-const MAX_LOGIN_BYTES: usize = 16 * 1024;
+pub(in crate::http) const MAX_LOGIN_BYTES: usize = 16 * 1024;
 /// The longest e-mail address that is looked at.
 const MAX_EMAIL_BYTES: usize = 320;
 
@@ -48,7 +51,7 @@ pub struct Token {
     expires_in: i64,
 }
 
-/// Log in with e-mail address and password.
+/// Log in with e-mail address and password. Who was invited to an org belongs to it from then on.
 #[utoipa::path(post, path = "/api/v1/auth/login", tag = "auth", request_body = Login, security(()),
     responses((status = 200, description = "Who you are", body = Token), LoginProblems))]
 pub async fn login(
@@ -56,133 +59,189 @@ pub async fn login(
     Json(login): Json<Login, MAX_LOGIN_BYTES>,
 ) -> Result<axum::Json<Token>, Problem> {
     let email = login.email.trim().to_lowercase();
-    if email.len() > MAX_EMAIL_BYTES || login.password.len() > MAX_PASSWORD_BYTES {
+    if !can_be_kept(&email) || login.password.len() > passwords::MAX_BYTES {
         return Err(Problem::wrong_login());
     }
-    if let Some(seconds) = app.logins.wait_s(&email, app.clock.now_us()) {
+    let user = proven(&app, &email, login.password).await?;
+    accept(&app, &user).await?;
+    Ok(axum::Json(token(&app, &user)?))
+}
+
+/// The person who has this e-mail address and this password.
+async fn proven(app: &App, email: &str, password: String) -> Result<User, Problem> {
+    if let Some(seconds) = app.logins.wait_s(email, app.clock.now_us()) {
         return Err(Problem::wait(seconds));
     }
     let _in_line =
         app.logging_in.try_acquire().map_err(|_| Problem::unavailable("too many logins are waiting"))?;
-    let user = app.database.user_by_email(&email).await?;
+    let user = app.database.user_by_email(email).await?;
     let kept = user.as_ref().map(|user| user.password_hash.clone());
     let place = Arc::clone(&app.hashing).acquire_owned().await.map_err(|_| Problem::internal())?;
-    app.logins.begin(&email, app.clock.now_us()).map_err(Problem::wait)?;
+    let tries = app.logins.begin(email, app.clock.now_us()).map_err(Problem::wait)?;
     let verify = move || {
-        let matches = passwords::verify(&login.password, kept.as_deref());
+        let matches = passwords::verify(&password, kept.as_deref());
         drop(place);
         matches
     };
-    let matches = tokio::task::spawn_blocking(verify).await.map_err(|_| Problem::internal())?;
-    let user = user.filter(|_| matches).ok_or_else(Problem::wrong_login)?;
-    app.logins.right(&email);
-    let now_us = app.clock.now_us();
-    let access_token = app.tokens.issue(user.id, user.org, now_us).map_err(|_| Problem::internal())?;
-    Ok(axum::Json(Token { access_token, token_type: "bearer", expires_in: tokens::LIFETIME_S }))
+    match (user, tokio::task::spawn_blocking(verify).await) {
+        (Some(user), Ok(true)) => {
+            app.logins.right(email);
+            Ok(user)
+        }
+        (user, Ok(_)) => {
+            record_failure(app, user.as_ref(), tries);
+            Err(Problem::wrong_login())
+        }
+        (_, Err(_)) => Err(Problem::internal()),
+    }
 }
 
-/// A key to be made.
+/// Records a failed login in the ledger of the home of whoever it was tried for. Nobody waits for that, so that the
+/// answer comes as soon where nobody has the address.
+fn record_failure(app: &App, user: Option<&User>, tries: u32) {
+    let action = if tries >= FREE_TRIES { "locked" } else { "failed" };
+    let Some((user, org)) = user.and_then(|user| Some((user, app.org(user.org)?))) else {
+        tracing::warn!(action, "a login under an address that nobody has was refused");
+        return;
+    };
+    let content = vec![("user", user.id.to_string())];
+    let note =
+        Note { kind: "login", source: "/api/v1/auth/login", action, actor: NOBODY.to_owned(), content };
+    tokio::spawn(async move {
+        if let Err(error) = org.queue.note(note).await {
+            tracing::warn!(%error, action, org = %org.view.id, "a failed login could not be recorded");
+        }
+    });
+}
+
+/// Makes a person who logged in a member of the orgs that they are invited to, and spends a password that is good once.
+async fn accept(app: &App, user: &User) -> Result<(), Problem> {
+    let mut orgs = app.database.invitations(user.id).await?;
+    if user.one_time && !orgs.contains(&user.org) {
+        orgs.push(user.org);
+    }
+    for id in orgs {
+        let Some(org) = app.org(id) else { continue };
+        let mut steps = vec![Step::Accept { user: user.id }];
+        if user.one_time && id == user.org {
+            steps.push(Step::SpendPassword { user: user.id });
+        }
+        match org.queue.change_people(steps, format!("user:{}", user.id)).await? {
+            Ok(()) => {}
+            // Somebody else logged in with it, or withdrew the invitation.
+            Err(_) if user.one_time && id == user.org => return Err(Problem::wrong_login()),
+            Err(refused) => tracing::info!(org = %id, %refused, "an invitation was not accepted"),
+        }
+    }
+    Ok(())
+}
+
+fn token(app: &App, user: &User) -> Result<Token, Problem> {
+    let issued = app.tokens.issue(user.id, user.org, app.clock.now_us());
+    let access_token = issued.map_err(|_| Problem::internal())?;
+    Ok(Token { access_token, token_type: "bearer", expires_in: tokens::LIFETIME_S })
+}
+
+/// The hash of a password, made where it may be slow.
+pub(in crate::http) async fn hashed(app: &App, password: String) -> Result<String, Problem> {
+    let place = Arc::clone(&app.hashing).acquire_owned().await.map_err(|_| Problem::internal())?;
+    let hash = move || {
+        let hash = passwords::hash(&password);
+        drop(place);
+        hash
+    };
+    let hashed = tokio::task::spawn_blocking(hash).await.map_err(|_| Problem::internal())?;
+    hashed.map_err(|_| Problem::internal())
+}
+
+/// An e-mail address as it is kept; `field` names it where it can't be one.
+pub(in crate::http) fn email(field: &str, text: &str) -> Result<String, Problem> {
+    match looks_like_email(text) && can_be_kept(text) {
+        true => Ok(text.trim().to_lowercase()),
+        false => Err(Problem::field(field, "must be an e-mail address of at most 320 bytes")),
+    }
+}
+
+fn can_be_kept(email: &str) -> bool {
+    email.len() <= MAX_EMAIL_BYTES && !email.contains(char::is_control)
+}
+
+/// A new password.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewKey {
-    /// What you call it.
-    #[schema(example = "support bot")]
-    name: String,
-    /// How it begins: `KvKey-` (the default), `kz_live_` or `ka_live_`. They are all the same kind of key.
-    #[schema(example = "KvKey-")]
-    prefix: Option<String>,
-    /// The only agent that it may act for, by id or name. Without it: the agents that it registers.
-    agent_id: Option<String>,
+pub struct NewPassword {
+    /// The one until now. Not needed after a login with a one-time password.
+    password: Option<String>,
+    /// The one from now on: at least 8 characters.
+    #[schema(example = "correct horse battery staple")]
+    new_password: String,
 }
 
-/// A new key.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"key": "KvKey-3f…", "id": "0198c0de-0000-7000-8000-000000000000", "name": "support bot", "prefix": "KvKey-"}))]
-pub struct MadeKey {
-    /// The key itself. It is not shown again.
-    key: String,
-    /// The id to revoke it by.
-    id: Uuid,
-    /// What you call it.
-    name: String,
-    /// How it begins.
-    prefix: String,
-}
-
-/// Make an API key.
-#[utoipa::path(post, path = "/api/v1/auth/api-keys", tag = "auth", request_body = NewKey,
-    responses((status = 201, description = "The key, shown this once", body = MadeKey), WriteProblems))]
-pub async fn create_key(
+/// Set your password.
+#[utoipa::path(post, path = "/api/v1/auth/password", tag = "auth", request_body = NewPassword,
+    responses((status = 204, description = "From now on it is the new one"), WriteProblems))]
+pub async fn set_password(
     State(app): State<Arc<App>>,
-    editor: Editor,
-    Json(new): Json<NewKey>,
-) -> Result<(StatusCode, axum::Json<MadeKey>), Problem> {
-    if new.name.trim().is_empty() || new.name.len() > 255 || new.name.contains('\0') {
-        return Err(Problem::field("name", "must have 1 to 255 bytes, none of them 0"));
-    }
-    let prefix = new.prefix.unwrap_or_else(|| PREFIXES[0].to_owned());
-    if !PREFIXES.contains(&prefix.as_str()) {
-        return Err(Problem::field("prefix", format!("must be one of {}", PREFIXES.join(", "))));
-    }
-    let directory = &editor.org.view.directory;
-    let agent = match &new.agent_id {
-        Some(name) => Some(
-            directory.find(name).ok_or_else(|| Problem::field("agent_id", "is no agent of this org"))?.id,
-        ),
-        None => None,
-    };
-    let (secret, hash) = generate(&prefix).map_err(|_| Problem::internal())?;
-    let (id, now_us) = (Uuid::now_v7(), app.clock.now_us());
-    let (org, account) = (editor.org.view.id, editor.person.id);
-    let key = ApiKey::new(id, org, account, new.name.clone(), prefix.clone(), agent, hash, now_us, None);
-    editor.org.queue.add_key(Arc::new(key), editor.actor()).await?;
-    Ok((StatusCode::CREATED, axum::Json(MadeKey { key: secret, id, name: new.name, prefix })))
-}
-
-/// A key, without the key.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"id": "0198c0de-0000-7000-8000-000000000000", "name": "support bot", "prefix": "KvKey-",
-    "agent_id": null, "created_at": "2026-11-21T12:00:00.000Z", "last_used_at": "2026-11-21T12:05:00.000Z"}))]
-pub struct ListedKey {
-    id: Uuid,
-    /// What it is called.
-    name: String,
-    /// How it begins.
-    prefix: String,
-    /// The only agent that it may act for.
-    agent_id: Option<Uuid>,
-    created_at: String,
-    /// When it was last used; written down every few seconds.
-    last_used_at: Option<String>,
-}
-
-/// The live keys of the org.
-#[utoipa::path(get, path = "/api/v1/auth/api-keys", tag = "auth",
-    responses((status = 200, description = "Oldest first", body = Vec<ListedKey>), ReadProblems))]
-pub async fn list_keys(State(app): State<Arc<App>>, reader: Reader) -> axum::Json<Vec<ListedKey>> {
-    let listed = |key: Arc<ApiKey>| ListedKey {
-        id: key.id,
-        name: key.name.clone(),
-        prefix: key.prefix.clone(),
-        agent_id: key.agent,
-        created_at: rfc3339(key.created_at_us),
-        last_used_at: key.last_used_us().map(rfc3339),
-    };
-    axum::Json(app.keys.of(reader.org.view.id).into_iter().map(listed).collect())
-}
-
-/// Revoke a key. It is worthless when this is answered.
-#[utoipa::path(delete, path = "/api/v1/auth/api-keys/{id}", tag = "auth", params(("id" = String, Path, description = "The key's id")),
-    responses((status = 204, description = "Revoked"), WriteProblems))]
-pub async fn revoke_key(
-    State(app): State<Arc<App>>,
-    editor: Editor,
-    Segment(key): Segment,
+    human: Human,
+    Json(new): Json<NewPassword>,
 ) -> Result<StatusCode, Problem> {
-    let key = id(&key, "key")?;
-    if !app.keys.of(editor.org.view.id).iter().any(|other| other.id == key) {
-        return Err(Problem::not_found("key"));
+    passwords::check(&new.new_password).map_err(|detail| Problem::field("new_password", detail))?;
+    let user = app.database.user(human.person.id).await?.ok_or_else(Problem::unauthenticated)?;
+    if !user.password_hash.is_empty() {
+        let password = new.password.ok_or_else(|| Problem::field("password", "is required"))?;
+        if password.len() > passwords::MAX_BYTES {
+            return Err(Problem::wrong_login());
+        }
+        proven(&app, &user.email, password).await?;
     }
-    editor.org.queue.revoke_key(key, editor.actor()).await?;
+    let hash = hashed(&app, new.new_password).await?;
+    human.org.queue.set_password(user.id, hash).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Somebody who wants an org of their own.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// The e-mail address of its owner. Nobody known here may have one of the same domain.
+    #[schema(example = "owner@example.org")]
+    email: String,
+    /// What it is called.
+    #[schema(example = "Example")]
+    name: String,
+    /// At least 8 characters.
+    #[schema(example = "correct horse battery staple")]
+    password: String,
+}
+
+/// Make an org of your own, where the server is open to that (`LICTOR_OPEN_REGISTRATION=1`).
+#[utoipa::path(post, path = "/api/v1/auth/register", tag = "auth", request_body = Registration, security(()),
+    responses((status = 201, description = "The org, and its owner", body = FoundedOrg), WriteProblems))]
+pub async fn register(
+    State(app): State<Arc<App>>,
+    Json(new): Json<Registration, MAX_LOGIN_BYTES>,
+) -> Result<(StatusCode, axum::Json<FoundedOrg>), Problem> {
+    if !app.open_registration {
+        return Err(Problem::forbidden(
+            "this server is not open to registration: ask an owner to invite you",
+        ));
+    }
+    let email = email("email", &new.email)?;
+    let name = org_name("name", &new.name)?;
+    passwords::check(&new.password).map_err(|detail| Problem::field("password", detail))?;
+    let hash = hashed(&app, new.password).await?;
+    // Of several that come at once with one domain, one makes the org.
+    let _here = app.registering.lock().await;
+    let _anywhere = app.database.alone().await?;
+    let domain = email.rsplit('@').next().unwrap_or_default();
+    if app.database.knows_domain(domain).await? {
+        let detail = "somebody of that e-mail domain is known here: ask an owner of their org to invite you";
+        return Err(Problem::conflict(detail));
+    }
+    let (org, id) = (Uuid::now_v7(), Uuid::now_v7());
+    let created_at_us = app.clock.now_us();
+    let owner = User { id, org, email, password_hash: hash, one_time: false, created_at_us };
+    let actor = format!("user:{id}");
+    let new = NewOrg { id: org, name, owner: Arc::new(owner), standing: Standing::New, key: None, actor };
+    founded(&app, new).await
 }

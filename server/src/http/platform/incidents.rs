@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::super::auth::{Editor, Reader};
+use super::super::auth::Human;
 use super::super::problem::{Problem, ReadProblems, WriteProblems};
 use super::super::values::{Parameters, Segment, id};
 use crate::app::App;
@@ -124,7 +124,7 @@ impl TouchedIncident {
     responses((status = 200, description = "Newest first", body = Vec<IncidentBody>), ReadProblems))]
 pub async fn list_incidents(
     State(app): State<Arc<App>>,
-    reader: Reader,
+    human: Human,
     uri: Uri,
 ) -> Result<(HeaderMap, axum::Json<Vec<IncidentBody>>), Problem> {
     let parameters = Parameters::of(&uri, &PARAMETERS)?;
@@ -143,7 +143,7 @@ pub async fn list_incidents(
         severity: parameters.read("severity", "low, medium, high or critical", severity_named)?,
         agent: match parameters.text("agent_id") {
             None => None,
-            Some(name) => match reader.org.view.directory.find(name) {
+            Some(name) => match human.org.view.directory.find(name) {
                 Some(agent) => Some(agent.id),
                 None => return Ok((HeaderMap::new(), axum::Json(Vec::new()))),
             },
@@ -154,7 +154,7 @@ pub async fn list_incidents(
     if status == Some(None) {
         return Ok((HeaderMap::new(), axum::Json(Vec::new())));
     }
-    let org = reader.org.view.id;
+    let org = human.org.view.id;
     if let Some(before) = filter.before
         && app.database.incident(org, before).await?.is_none()
     {
@@ -175,10 +175,10 @@ macro_rules! transition {
             responses((status = 200, description = "The incident as it is now", body = IncidentBody), WriteProblems))]
         pub async fn $name(
             State(app): State<Arc<App>>,
-            editor: Editor,
+            human: Human,
             Segment(incident): Segment,
         ) -> Result<axum::Json<IncidentBody>, Problem> {
-            change(&app, editor, &incident, $to).await
+            change(&app, human, &incident, $to).await
         }
     };
 }
@@ -205,16 +205,16 @@ transition!(reactivate, "/api/v1/incidents/{id}/reactivate", Status::Open, "It i
 
 async fn change(
     app: &App,
-    editor: Editor,
+    human: Human,
     incident: &str,
     to: Status,
 ) -> Result<axum::Json<IncidentBody>, Problem> {
     let incident = id(incident, "incident")?;
-    let changed = editor.org.queue.change_incident(incident, to, editor.actor()).await?;
+    let changed = human.org.queue.change_incident(incident, to, human.actor()).await?;
     let incident = changed.map_err(|refused| match refused {
         Refused::NotFound => Problem::not_found("incident"),
         other => other.into(),
     })?;
-    let earlier = earlier(app, editor.org.view.id, &[&incident]).await?;
+    let earlier = earlier(app, human.org.view.id, &[&incident]).await?;
     Ok(axum::Json(body(&incident, &earlier)))
 }

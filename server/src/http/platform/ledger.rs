@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::super::auth::Reader;
+use super::super::auth::Human;
 use super::super::problem::{Problem, ReadProblems};
 use super::super::values::{Decimal, Parameters};
 use crate::app::App;
@@ -33,13 +33,13 @@ pub struct EntryBody {
     hash: String,
     /// The hash of the entry before; zeros for the first.
     prev_hash: String,
-    /// An event's kind, or `policy`, `key`, `ledger_key`, `incident`, `org`.
+    /// An event's kind, or `policy`, `key`, `ledger_key`, `incident`, `org`, `member`, `login`, `access`.
     kind: String,
     /// The API that took it.
     source: String,
     agent_id: Option<Uuid>,
     task: Option<String>,
-    /// `key:…`, `user:…` or `system`.
+    /// `key:…`, `user:…`, `system`, or `nobody` for a failed login.
     actor: String,
     action: Option<String>,
     /// What was decided.
@@ -79,7 +79,7 @@ fn body(row: EntryRow) -> Result<EntryBody, Problem> {
     responses((status = 200, description = "Lowest number first", body = Vec<EntryBody>), ReadProblems))]
 pub async fn list_entries(
     State(app): State<Arc<App>>,
-    reader: Reader,
+    human: Human,
     uri: Uri,
 ) -> Result<(HeaderMap, axum::Json<Vec<EntryBody>>), Problem> {
     let parameters = Parameters::of(&uri, &["after", "limit"])?;
@@ -89,7 +89,7 @@ pub async fn list_entries(
             text.parse::<i64>().ok().filter(|after| *after >= -1)
         })?
         .unwrap_or(-1);
-    let rows = app.database.entries(reader.org.view.id, after, limit).await?;
+    let rows = app.database.entries(human.org.view.id, after, limit).await?;
     let page = rows.into_iter().map(body).collect::<Result<Vec<_>, _>>()?;
     let last = page.last().map(|entry| entry.seq.to_string());
     Ok((parameters.next_page("/api/v1/ledger", ("after", last), page.len(), limit), axum::Json(page)))

@@ -6,6 +6,7 @@ pub mod decisions;
 pub mod dry_run;
 pub mod head;
 pub mod incidents;
+pub mod keys;
 pub mod ledger;
 pub mod logs;
 pub mod orgs;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::super::auth::{Editor, Reader};
+use super::super::auth::Human;
 use super::super::body::{Json, POLICY_BYTES};
 use super::super::problem::{PolicyProblems, Problem, ReadProblems};
 use super::super::values::{Parameters, Segment, id};
@@ -148,10 +148,10 @@ fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
     responses((status = 201, description = "It is in force from now on; `rules` says which of its rules only report until what they ask of the past is filled", body = PolicyBody), PolicyProblems))]
 pub async fn create_policy(
     State(app): State<Arc<App>>,
-    editor: Editor,
+    human: Human,
     Json(new): Json<NewSource, POLICY_BYTES>,
 ) -> Result<Answer, Problem> {
-    let created = rollout::create(&editor.org, new.text()?, editor.actor(), app.clock.now_us()).await?;
+    let created = rollout::create(&human.org, new.text()?, human.actor(), app.clock.now_us()).await?;
     Ok(done(StatusCode::CREATED, created))
 }
 
@@ -161,12 +161,12 @@ pub async fn create_policy(
         ("limit" = Option<i64>, Query, description = "1 to 1000, 100 if left out")),
     responses((status = 200, description = "By name", body = Vec<PolicyBody>), ReadProblems))]
 pub async fn list_policies(
-    reader: Reader,
+    human: Human,
     uri: Uri,
 ) -> Result<(HeaderMap, axum::Json<Vec<PolicyBody>>), Problem> {
     let parameters = Parameters::of(&uri, &["after", "limit"])?;
     let limit = parameters.limit()?;
-    let in_force = reader.org.view.in_force();
+    let in_force = human.org.view.in_force();
     let own =
         |name: &str| in_force.policies.iter().any(|policy| policy.name == name).then(|| name.to_owned());
     let after = parameters.read("after", "the name of a policy of this org", own)?.unwrap_or_default();
@@ -181,9 +181,9 @@ pub async fn list_policies(
 #[utoipa::path(get, path = "/api/v1/policies/{id}", tag = "policies",
     params(("id" = String, Path, description = "The policy's id or name")),
     responses((status = 200, description = "The policy; `ETag` names its revision", body = PolicyBody), ReadProblems))]
-pub async fn get_policy(reader: Reader, Segment(policy): Segment) -> Result<Answer, Problem> {
-    let in_force = reader.org.view.in_force();
-    let id = named(&reader.org, &policy)?;
+pub async fn get_policy(human: Human, Segment(policy): Segment) -> Result<Answer, Problem> {
+    let in_force = human.org.view.in_force();
+    let id = named(&human.org, &policy)?;
     let policy = in_force
         .policies
         .iter()
@@ -199,12 +199,12 @@ pub async fn get_policy(reader: Reader, Segment(policy): Segment) -> Result<Answ
     responses((status = 200, description = "It is in force from now on; `rules` says which of its rules only report until what they ask of the past is filled", body = PolicyBody), PolicyProblems))]
 pub async fn update_policy(
     State(app): State<Arc<App>>,
-    editor: Editor,
+    human: Human,
     Segment(policy): Segment,
     headers: HeaderMap,
     Json(new): Json<NewSource, POLICY_BYTES>,
 ) -> Result<Answer, Problem> {
-    change(&app, editor, &policy, &headers, Edit::Source(new.text()?)).await
+    change(&app, human, &policy, &headers, Edit::Source(new.text()?)).await
 }
 
 /// Remove a policy. Its rules decide nothing any more when this is answered.
@@ -213,12 +213,12 @@ pub async fn update_policy(
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read: 412 if it was changed since")),
     responses((status = 204, description = "Removed"), PolicyProblems))]
 pub async fn delete_policy(
-    editor: Editor,
+    human: Human,
     Segment(policy): Segment,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let id = named(&editor.org, &policy)?;
-    rollout::remove(&editor.org, id, if_match(&headers)?, editor.actor()).await?;
+    let id = named(&human.org, &policy)?;
+    rollout::remove(&human.org, id, if_match(&headers)?, human.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -231,11 +231,11 @@ macro_rules! mode {
             responses((status = 200, description = "The policy as it is now", body = PolicyBody), PolicyProblems))]
         pub async fn $name(
             State(app): State<Arc<App>>,
-            editor: Editor,
+            human: Human,
             Segment(policy): Segment,
             headers: HeaderMap,
         ) -> Result<Answer, Problem> {
-            change(&app, editor, &policy, &headers, $edit).await
+            change(&app, human, &policy, &headers, $edit).await
         }
     };
 }
@@ -256,13 +256,13 @@ mode!(
 
 async fn change(
     app: &App,
-    editor: Editor,
+    human: Human,
     policy: &str,
     headers: &HeaderMap,
     edit: Edit,
 ) -> Result<Answer, Problem> {
-    let (id, revision) = (named(&editor.org, policy)?, if_match(headers)?);
-    let edited = rollout::edit(&editor.org, id, edit, revision, editor.actor(), app.clock.now_us()).await?;
+    let (id, revision) = (named(&human.org, policy)?, if_match(headers)?);
+    let edited = rollout::edit(&human.org, id, edit, revision, human.actor(), app.clock.now_us()).await?;
     Ok(done(StatusCode::OK, edited))
 }
 
@@ -291,10 +291,10 @@ pub struct CheckBody {
 #[utoipa::path(post, path = "/api/v1/policies/check", tag = "policies", request_body = NewSource,
     responses((status = 200, description = "It could be put in force", body = CheckBody), PolicyProblems))]
 pub async fn check_policy(
-    reader: Reader,
+    human: Human,
     Json(new): Json<NewSource, POLICY_BYTES>,
 ) -> Result<axum::Json<CheckBody>, Problem> {
-    let (header, diagnostics) = rollout::inspect(&reader.org.view.policies(), new.source).await?;
+    let (header, diagnostics) = rollout::inspect(&human.org.view.policies(), new.source).await?;
     Ok(axum::Json(CheckBody { valid: true, name: header.name, title: header.title, diagnostics }))
 }
 
@@ -317,16 +317,16 @@ pub struct VersionBody {
     responses((status = 200, description = "Newest first", body = Vec<VersionBody>), ReadProblems))]
 pub async fn list_versions(
     State(app): State<Arc<App>>,
-    reader: Reader,
+    human: Human,
     Segment(policy): Segment,
     uri: Uri,
 ) -> Result<axum::Json<Vec<VersionBody>>, Problem> {
     let limit = Parameters::of(&uri, &["limit"])?.limit()?;
-    let id = named(&reader.org, &policy)?;
-    if !reader.org.view.policies().iter().any(|policy| policy.id == id) {
+    let id = named(&human.org, &policy)?;
+    if !human.org.view.policies().iter().any(|policy| policy.id == id) {
         return Err(Problem::not_found("policy"));
     }
-    let versions = app.database.policy_versions(reader.org.view.id, id, limit).await?;
+    let versions = app.database.policy_versions(human.org.view.id, id, limit).await?;
     let body = versions.into_iter().map(|version| VersionBody {
         version: version.version,
         source: version.source,

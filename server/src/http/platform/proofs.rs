@@ -12,10 +12,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::super::auth::{Editor, Reader};
+use super::super::auth::Human;
 use super::super::problem::{Problem, ReadProblems, WriteProblems};
 use super::super::values::Parameters;
-use crate::accounts::Role;
 use crate::app::App;
 use crate::checkpoints::{CheckpointError, KeyError};
 use crate::db::{Database, Store, StoreError};
@@ -78,9 +77,9 @@ pub struct LedgerKeyBody {
 #[utoipa::path(get, path = "/api/v1/ledger/checkpoint", tag = "ledger",
     params(("size" = Option<u64>, Query, description = "The checkpoint of exactly so many entries; the latest if left out")),
     responses((status = 200, description = "A signed note (C2SP tlog-checkpoint)", body = String, content_type = "text/plain"), ReadProblems))]
-pub async fn checkpoint(reader: Reader, uri: Uri) -> Result<Response, Problem> {
+pub async fn checkpoint(human: Human, uri: Uri) -> Result<Response, Problem> {
     let parameters = Parameters::of(&uri, &["size"])?;
-    let checkpointer = &reader.org.checkpointer;
+    let checkpointer = &human.org.checkpointer;
     let note = match whole(&parameters, "size")? {
         Some(size) => checkpointer.signed(size).await?.ok_or_else(|| Problem::not_found("checkpoint"))?,
         None => checkpointer.latest().await?,
@@ -93,14 +92,14 @@ pub async fn checkpoint(reader: Reader, uri: Uri) -> Result<Response, Problem> {
     params(("seq" = u64, Query, description = "The entry's number"),
         ("size" = Option<u64>, Query, description = "In the ledger of so many entries; of the latest checkpoint if left out")),
     responses((status = 200, description = "The proof", body = InclusionBody), ReadProblems))]
-pub async fn prove_inclusion(reader: Reader, uri: Uri) -> Result<axum::Json<InclusionBody>, Problem> {
+pub async fn prove_inclusion(human: Human, uri: Uri) -> Result<axum::Json<InclusionBody>, Problem> {
     let parameters = Parameters::of(&uri, &["seq", "size"])?;
     let seq = required(&parameters, "seq")?;
     let size = whole(&parameters, "size")?;
     if size.is_some_and(|size| seq >= size) {
         return Err(Problem::field("size", "must be larger than `seq`"));
     }
-    let proved = reader.org.checkpointer.inclusion(seq, size).await?;
+    let proved = human.org.checkpointer.inclusion(seq, size).await?;
     let proved = proved.ok_or_else(|| Problem::not_found("entry"))?;
     Ok(axum::Json(InclusionBody {
         seq,
@@ -117,13 +116,13 @@ pub async fn prove_inclusion(reader: Reader, uri: Uri) -> Result<axum::Json<Incl
     params(("from" = u64, Query, description = "How many entries the earlier ledger had"),
         ("to" = u64, Query, description = "How many the later one has")),
     responses((status = 200, description = "The proof", body = ConsistencyBody), ReadProblems))]
-pub async fn prove_consistency(reader: Reader, uri: Uri) -> Result<axum::Json<ConsistencyBody>, Problem> {
+pub async fn prove_consistency(human: Human, uri: Uri) -> Result<axum::Json<ConsistencyBody>, Problem> {
     let parameters = Parameters::of(&uri, &["from", "to"])?;
     let (from, to) = (required(&parameters, "from")?, required(&parameters, "to")?);
     if from > to {
         return Err(Problem::field("from", "must not be larger than `to`"));
     }
-    let proved = reader.org.checkpointer.consistency(from, to).await?;
+    let proved = human.org.checkpointer.consistency(from, to).await?;
     let proved = proved.ok_or_else(|| Problem::not_found("entry"))?;
     Ok(axum::Json(ConsistencyBody {
         from,
@@ -138,8 +137,8 @@ pub async fn prove_consistency(reader: Reader, uri: Uri) -> Result<axum::Json<Co
 /// The public keys of the ledger, those that no longer sign with them.
 #[utoipa::path(get, path = "/api/v1/ledger/keys", tag = "ledger",
     responses((status = 200, description = "Oldest first", body = Vec<LedgerKeyBody>), ReadProblems))]
-pub async fn list_ledger_keys(reader: Reader) -> Result<axum::Json<Vec<LedgerKeyBody>>, Problem> {
-    let keys = reader.org.checkpointer.keys().await?;
+pub async fn list_ledger_keys(human: Human) -> Result<axum::Json<Vec<LedgerKeyBody>>, Problem> {
+    let keys = human.org.checkpointer.keys().await?;
     let last = keys.len().saturating_sub(1);
     let listed = keys.iter().enumerate().map(|(place, key)| key_body(key, place == last));
     Ok(axum::Json(listed.collect()))
@@ -148,11 +147,8 @@ pub async fn list_ledger_keys(reader: Reader) -> Result<axum::Json<Vec<LedgerKey
 /// Replace the key that signs checkpoints. The old key signs the ledger's entry that names the new one.
 #[utoipa::path(post, path = "/api/v1/ledger/keys", tag = "ledger",
     responses((status = 201, description = "The new key", body = LedgerKeyBody), WriteProblems))]
-pub async fn rotate_ledger_key(editor: Editor) -> Result<(StatusCode, axum::Json<LedgerKeyBody>), Problem> {
-    if editor.person.role != Role::Owner {
-        return Err(Problem::forbidden("only an owner may replace the key of the ledger"));
-    }
-    let key = editor.org.checkpointer.rotate(editor.actor()).await?;
+pub async fn rotate_ledger_key(human: Human) -> Result<(StatusCode, axum::Json<LedgerKeyBody>), Problem> {
+    let key = human.org.checkpointer.rotate(human.actor()).await?;
     Ok((StatusCode::CREATED, axum::Json(key_body(&key, true))))
 }
 
@@ -160,8 +156,8 @@ pub async fn rotate_ledger_key(editor: Editor) -> Result<(StatusCode, axum::Json
 #[utoipa::path(get, path = "/api/v1/ledger/export", tag = "ledger",
     responses((status = 200, description = "One entry a line: `{\"seq\":…,\"hash\":…,\"prev_hash\":…,\"record\":{…}}`, the record byte for byte as it was hashed",
         body = String, content_type = "application/x-ndjson"), ReadProblems))]
-pub async fn export(State(app): State<Arc<App>>, reader: Reader) -> Result<Response, Problem> {
-    let org = reader.org.view.id;
+pub async fn export(State(app): State<Arc<App>>, human: Human) -> Result<Response, Problem> {
+    let org = human.org.view.id;
     let all = 0..app.database.next_seq(org).await?;
     let database = Arc::clone(&app.database);
     let chunks = stream::try_unfold(all, move |left| next_lines(Arc::clone(&database), org, left));
