@@ -1,13 +1,14 @@
 //! App: what handlers share, and how it is wired.
 
+mod restore;
+mod upkeep;
+
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lictor_engine::generation::Generation;
-use lictor_engine::memory::Memories;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -15,44 +16,26 @@ use uuid::Uuid;
 use crate::accounts::keys::Keyring;
 use crate::accounts::logins::Logins;
 use crate::accounts::tokens::Tokens;
-use crate::agents::Directory;
-use crate::checkpoints::{CHECKPOINT_EVERY, CheckpointError, Checkpointer, KeyFile, Shared, Sink};
+use crate::checkpoints::{Checkpointer, KeyFile, Shared, Sink};
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
-use crate::db::{Database, OrgRows, Store, StoreError};
-use crate::draft::{Draft, Memory, View};
+use crate::db::{Database, Store, StoreError};
+use crate::draft::{Memory, View};
 use crate::founding::{FoundingError, NewOrg, found};
-use crate::incidents::Open;
-use crate::ledger::{Head, Verified, verify};
-use crate::memory::fill::{fill, fill_and_activate};
+use crate::ledger::Verified;
 use crate::memory::snapshots::SnapshotError;
 use crate::memory::{Past, Snapshots};
 use crate::metrics::Metrics;
-use crate::policies::InForce;
 use crate::quota::Quota;
-use crate::rollout::{Kept, RolloutError, compile, interpreted};
-use crate::sequencer::{self, Compile, Parts, Queue};
+use crate::rollout::{Kept, RolloutError};
+use crate::sequencer::{self, Parts, Queue};
 use crate::vault::Vault;
+use restore::{activate, following, restore, verify_end};
 
 /// Passwords that may be hashed at once; each takes 19 MiB and a core for some time.
 const PASSWORDS_AT_ONCE: usize = 2;
 /// Logins that may be under way at once.
 const LOGINS_AT_ONCE: usize = 64;
-/// How often the last uses of keys are written down.
-const FLUSH_EVERY: Duration = Duration::from_secs(10);
-/// How many entries at the end of a ledger are verified before it is served.
-const VERIFIED_AT_START: i64 = 16;
-
-/// How often it is looked whether a snapshot of memory is due.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// After this time a server fills what another began to fill.
-const HELP_AFTER: Duration = Duration::from_secs(20);
-/// How often it is looked whether other servers wrote something.
-const FOLLOW_EVERY: Duration = Duration::from_millis(250);
-/// How often a snapshot of memory is made where something happened.
-const SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
-/// After so many entries one is made before that.
-const SNAPSHOT_ENTRIES: i64 = 50_000;
 
 /// An org and the task that decides for it.
 type Sequencer = (Arc<Org>, JoinHandle<Memory>);
@@ -127,44 +110,6 @@ impl Org {
             before.abort();
             // It was told to end, or ended by itself.
             let _ = before.await;
-        }
-    }
-
-    /// Goes on with what another server began to fill a while ago: it may be gone.
-    async fn help_with_filling(&self) {
-        let in_force = self.view.in_force();
-        let mut elsewhere = self.filled_elsewhere.lock().await;
-        let is_filled_here = self.filling.lock().await.as_ref().is_some_and(|task| !task.is_finished());
-        if in_force.filling.is_empty() || is_filled_here {
-            *elsewhere = None;
-            return;
-        }
-        match &*elsewhere {
-            Some((generation, since)) if Arc::ptr_eq(generation, &in_force.generation) => {
-                if since.elapsed() < HELP_AFTER {
-                    return;
-                }
-            }
-            _ => {
-                *elsewhere = Some((Arc::clone(&in_force.generation), Instant::now()));
-                return;
-            }
-        }
-        *elsewhere = None;
-        let generation = Arc::clone(&in_force.generation);
-        let (past, queue, view) = (self.past.clone(), Arc::clone(&self.queue), Arc::clone(&self.view));
-        let fill = async move {
-            let begun = fill(&past, &queue, &generation).await;
-            fill_and_activate(past, queue, view, generation, async { begun }).await;
-        };
-        self.replace_filling(Some(tokio::spawn(fill))).await;
-    }
-
-    async fn make_snapshot(&self) -> Result<(), SnapshotError> {
-        let in_force = self.view.in_force();
-        match in_force.generation.remembers() && in_force.filling.is_empty() {
-            true => self.snapshots.advance(&in_force.generation).await,
-            false => Ok(()),
         }
     }
 }
@@ -312,34 +257,6 @@ impl App {
         Ok(org)
     }
 
-    /// Takes over what other servers write, for as long as it is polled.
-    pub async fn follow_other_servers(self: Arc<App>) {
-        while self.database.is_shared() {
-            tokio::time::sleep(FOLLOW_EVERY).await;
-            if let Err(error) = self.follow().await {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "what other servers wrote can't be seen");
-            }
-        }
-    }
-
-    async fn follow(&self) -> Result<(), LoadError> {
-        for org in self.all() {
-            org.help_with_filling().await;
-        }
-        for (id, next_seq) in self.database.heads().await? {
-            match self.org(id) {
-                Some(org) if org.view.next_seq() != next_seq => org.queue.follow(),
-                Some(_) => {}
-                None => {
-                    self.keys.replace(id, self.database.live_keys_of(id).await?);
-                    self.serve(id).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// An org by its id.
     pub fn org(&self, id: Uuid) -> Option<Arc<Org>> {
         self.orgs.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
@@ -375,72 +292,6 @@ impl App {
     fn all(&self) -> Vec<Arc<Org>> {
         self.orgs.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
-
-    /// Makes snapshots of what is remembered from time to time, for as long as it is polled.
-    pub async fn make_snapshots_now_and_then(self: Arc<App>) {
-        let mut made = HashMap::new();
-        loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            for org in self.all() {
-                let Ok(behind) = org.snapshots.behind().await else { continue };
-                let since = made.entry(org.view.id).or_insert_with(Instant::now);
-                let is_due = behind >= SNAPSHOT_ENTRIES || (behind > 0 && since.elapsed() >= SNAPSHOT_EVERY);
-                if is_due {
-                    if let Err(error) = org.make_snapshot().await {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(org = %org.view.id, error, "a snapshot of memory was not made");
-                    }
-                    made.insert(org.view.id, Instant::now());
-                }
-            }
-        }
-    }
-
-    /// Signs every ledger from time to time, for as long as it is polled.
-    pub async fn make_checkpoints_now_and_then(self: Arc<App>) {
-        loop {
-            self.make_checkpoints().await;
-            tokio::time::sleep(CHECKPOINT_EVERY).await;
-        }
-    }
-
-    /// Signs every ledger in which something happened.
-    pub async fn make_checkpoints(&self) {
-        for org in self.all() {
-            match org.checkpointer.advance().await {
-                // It says so itself, louder.
-                Ok(_) | Err(CheckpointError::Unsound(_)) => {}
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(org = %org.view.id, error, "a checkpoint was not made");
-                }
-            }
-        }
-    }
-
-    /// Writes the last uses of keys from time to time, for as long as it is polled.
-    pub async fn flush_key_uses_now_and_then(self: Arc<App>) {
-        loop {
-            tokio::time::sleep(FLUSH_EVERY).await;
-            self.flush_key_uses().await;
-        }
-    }
-
-    /// Writes the last uses of keys.
-    pub async fn flush_key_uses(&self) {
-        let keys = self.keys.all();
-        let uses: Vec<_> =
-            keys.iter().filter_map(|key| Some((key.org, key.id, key.take_unsaved_use()?))).collect();
-        if uses.is_empty() {
-            return;
-        }
-        if let Err(error) = self.database.save_key_uses(&uses).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the last uses of keys could not be written"
-            );
-        }
-    }
 }
 
 /// A sequencer that ended: what it remembered is kept, so that the next start need not fold it.
@@ -462,87 +313,5 @@ async fn end((org, task): Sequencer) {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(org = %org.view.id, error, "the last snapshot of memory was not kept");
         }
-    }
-}
-
-/// Compiles what other servers put in force, with what is kept from one set to the next.
-fn following() -> Compile {
-    let kept = Arc::<Mutex<Kept>>::default();
-    Box::new(move |policies| {
-        let kept = Arc::clone(&kept);
-        Box::pin(async move { interpreted(&mut *kept.lock().await, policies).await })
-    })
-}
-
-/// Rules whose memories were being filled when the server ended decide from now on: all is remembered again. Not if
-/// another server moved the ledger meanwhile.
-async fn activate(view: &View, memory: &mut Memory, app: &App) -> Result<bool, LoadError> {
-    if view.in_force().filling.is_empty() {
-        return Ok(true);
-    }
-    let turn = app.database.turn(view.id).await?;
-    if turn.head.is_some_and(|head| head != memory.head) {
-        return Ok(false);
-    }
-    let mut draft = Draft::new(view, memory, &app.vault);
-    draft.activate(app.clock.now_us(), Memories::default());
-    let (batch, new) = draft.finish();
-    if let Some(batch) = batch {
-        app.database.commit(turn, batch).await?;
-    }
-    new.publish(view, &app.keys, memory);
-    Ok(true)
-}
-
-async fn restore(rows: OrgRows, snapshots: &Snapshots) -> Result<(View, Memory), LoadError> {
-    let policies: Vec<_> = rows.policies.into_iter().map(Arc::new).collect();
-    let generation = compile(&policies).map_err(|source| LoadError::Policies { org: rows.id, source })?;
-    let generation = Arc::new(generation);
-    let memories = if generation.remembers() {
-        let restored = snapshots.restore(&generation, rows.head.next_seq).await;
-        restored.map_err(|source| LoadError::Memory { org: rows.id, source })?
-    } else {
-        // What policies ask later has to be filled from the ledger.
-        let mut memories = Memories::new(&generation);
-        if rows.head != Head::EMPTY {
-            memories.pass(rows.head.at_us);
-        }
-        memories
-    };
-    let mut incidents = Open::default();
-    for incident in rows.incidents {
-        incidents.put(Arc::new(incident));
-    }
-    let view = View {
-        id: rows.id,
-        name: rows.name,
-        created_at_us: rows.created_at_us,
-        directory: Directory::new(rows.agents),
-        in_force: RwLock::new(Arc::new(InForce::new(Arc::new(policies), generation, rows.filling))),
-        next_seq: AtomicI64::new(rows.head.next_seq),
-    };
-    Ok((view, Memory { head: rows.head, incidents, tasks: HashMap::new(), memories }))
-}
-
-/// The last entries must follow from the ones before them, and end where the head says.
-async fn verify_end(database: &Database, org: Uuid, head: Head) -> Result<(), LoadError> {
-    if head == Head::EMPTY {
-        return Ok(());
-    }
-    let first = (head.next_seq - 1 - VERIFIED_AT_START).max(0);
-    // One more than there should be, so that an entry behind the head is noticed.
-    let stored = database.stored_entries(org, first - 1, VERIFIED_AT_START + 2).await?;
-    let mut entries = stored.into_iter();
-    let from = match first {
-        0 => Some(Head::EMPTY),
-        _ => entries.next().filter(|before| before.seq == first).map(|before| Head {
-            next_seq: first + 1,
-            hash: before.hash,
-            at_us: 0,
-        }),
-    };
-    match from.map_or(Verified::GapAt(first), |from| verify(from, entries)) {
-        Verified::Ok(found) if found == head => Ok(()),
-        found => Err(LoadError::Ledger { org, found }),
     }
 }
