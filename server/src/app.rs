@@ -38,7 +38,7 @@ const PASSWORDS_AT_ONCE: usize = 2;
 const LOGINS_AT_ONCE: usize = 64;
 
 /// An org and the task that decides for it.
-type Sequencer = (Arc<Org>, JoinHandle<Memory>);
+type Sequencer = (Arc<Org>, JoinHandle<Option<Memory>>);
 
 /// What handlers share.
 #[derive(Debug)]
@@ -225,6 +225,8 @@ impl App {
             let turn = database.turn(id).await?;
             let rows = database.org(id, clock.now_us()).await?;
             verify_end(database, id, rows.head).await?;
+            // What other servers do with keys from here on is followed.
+            keys.replace(id, database.live_keys_of(id).await?);
             drop(turn);
             let (view, mut memory) = restore(rows, &snapshots).await?;
             if activate(&view, &mut memory, self).await? {
@@ -298,7 +300,9 @@ impl App {
 async fn end((org, task): Sequencer) {
     org.replace_filling(None).await;
     let memory = match task.await {
-        Ok(memory) => memory,
+        Ok(Some(memory)) => memory,
+        // It said why.
+        Ok(None) => return,
         Err(error) => {
             // The error would quote what it panicked with.
             let panicked = error.is_panic();

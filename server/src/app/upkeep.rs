@@ -43,8 +43,11 @@ impl App {
                 Some(org) if org.view.next_seq() != next_seq => org.queue.follow(),
                 Some(_) => {}
                 None => {
-                    self.keys.replace(id, self.database.live_keys_of(id).await?);
-                    self.serve(id).await?;
+                    // One that can't be served keeps nobody from following the others.
+                    if let Err(error) = self.serve(id).await {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(org = %id, error, "an org that another server made can't be served");
+                    }
                 }
             }
         }

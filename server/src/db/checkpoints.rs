@@ -102,6 +102,12 @@ impl Database {
             return Ok(false);
         }
         insert_key(&mut transaction, org, new, now_us).await?;
+        let sql = "SELECT COALESCE(MAX(size), 0) FROM ledger_checkpoints WHERE org_id = $1";
+        let (latest,): (i64,) = transaction.query(sql).bind(org).one().await?;
+        if signed.is_some_and(|signed| number(signed.size) < latest) {
+            // Another server signed more meanwhile: the new key has to sign that.
+            return Ok(false);
+        }
         if let Some(signed) = signed {
             insert_signatures(&mut transaction, org, signed, now_us).await?;
         }

@@ -107,7 +107,9 @@ impl Database {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.readers.query("SELECT 1").execute().await?;
         if self.refuses.load(Ordering::Relaxed) {
-            self.writers.query("UPDATE heads SET next_seq = next_seq").execute().await?;
+            let mut transaction = self.writers.begin().await?;
+            transaction.query("UPDATE heads SET next_seq = next_seq").execute().await?;
+            transaction.commit().await?;
             self.refuses.store(false, Ordering::Relaxed);
         }
         Ok(())
@@ -307,14 +309,23 @@ mod tests {
         };
         let org = Change::Org { name: "o".to_owned(), created_at_us: 1 };
         database.commit(Turn::alone(), batch(Head::EMPTY, vec![org])).await.unwrap();
-        run("CREATE TRIGGER full BEFORE UPDATE ON heads BEGIN SELECT RAISE(FAIL, 'full'); END").await;
-        database.ping().await.unwrap();
-        let next = batch(Head { next_seq: 1, hash: [1; 32], at_us: 5 }, Vec::new());
-        assert!(matches!(database.commit(Turn::alone(), next.clone()).await, Err(StoreError::Database(_))));
-        assert!(database.ping().await.is_err());
-        run("DROP TRIGGER full").await;
-        database.ping().await.unwrap();
-        database.commit(Turn::alone(), next).await.unwrap();
+        let mut head = Head { next_seq: 1, hash: [1; 32], at_us: 5 };
+        // The second ends the transaction by itself, as a full disk may.
+        for trigger in [
+            "CREATE TRIGGER full BEFORE UPDATE ON heads BEGIN SELECT RAISE(FAIL, 'full'); END",
+            "CREATE TRIGGER full BEFORE UPDATE ON heads BEGIN SELECT RAISE(ROLLBACK, 'full'); END",
+        ] {
+            run(trigger).await;
+            database.ping().await.unwrap();
+            let next = batch(head, Vec::new());
+            let refused = database.commit(Turn::alone(), next.clone()).await;
+            assert!(matches!(refused, Err(StoreError::Database(_))), "{trigger}");
+            assert!(database.ping().await.is_err(), "{trigger}");
+            run("DROP TRIGGER full").await;
+            database.ping().await.unwrap();
+            head = next.after;
+            database.commit(Turn::alone(), next).await.unwrap();
+        }
         database.close().await;
     }
 }

@@ -14,6 +14,7 @@ use crate::accounts::keys::ApiKey;
 use crate::agents::Agent;
 use crate::incidents::Incident;
 use crate::ledger::Head;
+use crate::vault::Bytes32;
 
 /// An org's turn to write: while it lasts, nobody else moves the org's ledger. It is given up when it is dropped.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ impl Turn {
 /// What others changed.
 #[derive(Debug, Default)]
 pub struct Changed {
+    /// The hash of the entry before the first of them.
+    pub after: Option<Bytes32>,
     /// Where the ledger stands after it; none if nothing changed.
     pub head: Option<Head>,
     /// Agents as they are now.
@@ -67,6 +70,7 @@ pub struct Changed {
 struct Row {
     seq: i64,
     hash: Vec<u8>,
+    prev_hash: Vec<u8>,
     at: i64,
     kind: String,
     agent_id: Option<Uuid>,
@@ -104,12 +108,17 @@ pub(super) async fn turn(writers: &Pool, org: Uuid) -> Result<Turn, StoreError> 
 
 /// What the entries from this one on changed. For whoever has the org's turn: what is read belongs together.
 pub(super) async fn changed(readers: &Pool, org: Uuid, from: i64, limit: i64) -> Result<Changed, StoreError> {
-    let sql = "SELECT seq, hash, at, kind, agent_id, task, canonical FROM entries \
+    let sql = "SELECT seq, hash, prev_hash, at, kind, agent_id, task, canonical FROM entries \
                WHERE org_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
     let rows: Vec<Row> = readers.query(sql).bind(org).bind(from).bind(limit).all().await?;
     let mut changed = Changed::default();
     let (mut agents, mut incidents, mut keys) = (BTreeSet::new(), BTreeSet::new(), false);
-    for row in rows {
+    for (seq, row) in (from..).zip(rows) {
+        let prev_hash = bytes32(&row.prev_hash, "entry")?;
+        if row.seq != seq || changed.head.is_some_and(|head| head.hash != prev_hash) {
+            return Err(StoreError::Corrupt("ledger"));
+        }
+        changed.after.get_or_insert(prev_hash);
         let named: Named =
             serde_json::from_slice(&row.canonical).map_err(|_| StoreError::Corrupt("entry"))?;
         incidents.extend(named.incidents.into_iter().map(|touched| touched.id).chain(named.incident));

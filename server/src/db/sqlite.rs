@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -39,6 +40,8 @@ pub(super) async fn open(path: &Path) -> Result<(SqlitePool, SqlitePool), OpenEr
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        // After some errors SQLite has ended a transaction that the driver believes in: nothing more could begin.
+        .after_release(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .connect_with(options.clone())
         .await
         .map_err(failed)?;

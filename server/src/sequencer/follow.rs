@@ -16,8 +16,10 @@ use crate::rollout::{RolloutError, code_for};
 const PAGE: i64 = 1_000;
 /// So many entries are taken over while the turn is held; more without it.
 const NEAR: i64 = 100;
+/// How often that is tried before others have to wait for more.
+const PATIENT: u32 = 2;
 /// How often it is tried to know everything before the turn comes.
-const TRIES: usize = 8;
+const TRIES: u32 = 8;
 
 /// Why an org can't be decided for now.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +67,9 @@ impl Sequencer {
         match self.try_turn().await {
             Ok(turn) => Some(turn),
             Err(error) => {
-                self.stopping |= error.is_final();
+                if error.is_final() {
+                    self.give_up();
+                }
                 let org = self.parts.view.id;
                 tracing::error!(%org, error = &error as &dyn std::error::Error, "the org can't be decided for");
                 None
@@ -75,10 +79,12 @@ impl Sequencer {
 
     /// While it is this server's turn no other can decide: what takes long is done before it is taken again.
     async fn try_turn(&mut self) -> Result<Turn, FollowError> {
-        for _ in 0..TRIES {
+        for tries in 0..TRIES {
             let turn = self.parts.store.turn(self.parts.view.id).await?;
             let Some(head) = turn.head else { return Ok(turn) };
-            if head.next_seq - self.memory.head.next_seq > NEAR {
+            // Where others write more meanwhile than is taken over, it is done while they wait.
+            let near = if tries < PATIENT { NEAR } else { PAGE };
+            if head.next_seq - self.memory.head.next_seq > near {
                 drop(turn);
                 self.follow(head).await?;
                 continue;
@@ -100,7 +106,8 @@ impl Sequencer {
             let from = self.memory.head.next_seq;
             let limit = PAGE.min(to.next_seq - from);
             let changed = self.parts.store.changed(org, from, limit).await?;
-            let head = changed.head.filter(|head| head.next_seq > from).ok_or(FollowError::Rewound(from))?;
+            let goes_on = changed.after == Some(self.memory.head.hash);
+            let head = changed.head.filter(|_| goes_on).ok_or(FollowError::Rewound(from))?;
             let rows =
                 self.past.read(from..head.next_seq, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
             let generation = Arc::clone(&self.parts.view.in_force().generation);

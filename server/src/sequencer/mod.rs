@@ -70,8 +70,9 @@ pub type Compile = Box<dyn Fn(Policies) -> Compiled + Send + Sync>;
 /// A generation that is being made.
 pub type Compiled = Pin<Box<dyn Future<Output = Result<Arc<Generation>, RolloutError>> + Send>>;
 
-/// Starts the sequencer of an org that stands where `memory` says. It ends with where it stands then.
-pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Memory>) {
+/// Starts the sequencer of an org that stands where `memory` says. It ends with where it stands then; with nothing, if that is
+/// not what the ledger says.
+pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Option<Memory>>) {
     let (queue, waiting) = queue::queue();
     let past = Past::new(Arc::clone(&parts.store), Arc::clone(&parts.vault), parts.view.id);
     let sequencer = Sequencer {
@@ -80,6 +81,7 @@ pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Memory>) {
         memory,
         waiting,
         stopping: false,
+        is_sound: true,
         policies_moved: false,
         adoption: None,
         tidy_above: MANY_INCIDENTS,
@@ -94,6 +96,8 @@ struct Sequencer {
     memory: Memory,
     waiting: Waiting,
     stopping: bool,
+    /// Whether what is remembered is what the ledger says.
+    is_sound: bool,
     /// Whether another server put policies in force that are not in force here yet.
     policies_moved: bool,
     /// Those policies, ready to be put in force.
@@ -113,7 +117,7 @@ fn told<T: Send + 'static>(reply: Reply<T>, value: T) -> Told {
 }
 
 impl Sequencer {
-    async fn run(mut self) -> Memory {
+    async fn run(mut self) -> Option<Memory> {
         while !self.stopping {
             let batch = tokio::select! {
                 biased;
@@ -130,7 +134,7 @@ impl Sequencer {
             self.process(batch).await;
             self.answer_some();
         }
-        self.memory
+        self.is_sound.then_some(self.memory)
     }
 
     /// Takes what is a batch of its own.
@@ -227,8 +231,14 @@ impl Sequencer {
     fn failed(&mut self, error: &StoreError) {
         let org = self.parts.view.id;
         tracing::error!(%org, error = error as &dyn std::error::Error, "a batch could not be recorded");
-        // What is remembered here is no longer what the ledger says: nothing may be decided from it.
-        self.stopping |= matches!(error, StoreError::HeadMoved);
+        if matches!(error, StoreError::HeadMoved) {
+            self.give_up();
+        }
+    }
+
+    /// What is remembered here is no longer what the ledger says: it ends, and nothing of it is kept.
+    fn give_up(&mut self) {
+        (self.stopping, self.is_sound) = (true, false);
     }
 
     fn tidy(&mut self) {

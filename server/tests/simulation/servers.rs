@@ -88,7 +88,7 @@ pub(crate) struct Server {
     pub(crate) keys: Arc<Keyring>,
     pub(crate) past: Past,
     vault: Arc<Vault>,
-    task: JoinHandle<Memory>,
+    task: JoinHandle<Option<Memory>>,
 }
 
 impl Server {

@@ -158,6 +158,7 @@ impl Kept {
     fn changed(&self, from: i64, limit: i64) -> Changed {
         let mut changed = Changed::default();
         for entry in self.entries.iter().filter(|entry| entry.seq >= from).take(limit as usize) {
+            changed.after.get_or_insert(entry.prev_hash);
             let record: Value = serde_json::from_slice(&entry.canonical).unwrap();
             let touched = record["incidents"].as_array().into_iter().flatten().map(|touched| &touched["id"]);
             for id in touched.chain(record.get("incident")) {

@@ -123,11 +123,16 @@ pub async fn create_org(
 }
 
 /// Makes an org, and the answer that says so.
-pub(super) async fn founded(app: &App, new: NewOrg) -> Result<(StatusCode, axum::Json<FoundedOrg>), Problem> {
+pub(super) async fn founded(
+    app: &Arc<App>,
+    new: NewOrg,
+) -> Result<(StatusCode, axum::Json<FoundedOrg>), Problem> {
     let status = if new.standing == Standing::Invited { "invited" } else { "active" };
     let owner = Owner { id: new.owner.id, email: new.owner.email.clone(), status };
     let (id, name) = (new.id, new.name.clone());
-    app.found(new).await?;
+    // To the end even if the caller leaves: an org that is stored has to be served.
+    let app = Arc::clone(app);
+    tokio::spawn(async move { app.found(new).await }).await.map_err(|_| Problem::internal())??;
     Ok((StatusCode::CREATED, axum::Json(FoundedOrg { id, name, owner })))
 }
 

@@ -153,6 +153,7 @@ struct Bench {
     vault: Arc<Vault>,
     agent: Arc<Agent>,
     policies: Policies,
+    task: JoinHandle<Option<Memory>>,
 }
 
 const SOURCE: &str = "policy p {}\ndefault on intent allow\n\
@@ -206,9 +207,9 @@ fn bench_of(store: Arc<TestStore>, source: &str, limits: MemoryLimits) -> Bench 
     };
     let memory =
         Memory { head: Head::EMPTY, incidents: Open::default(), tasks: Default::default(), memories };
-    let (queue, _) = start(parts, memory);
+    let (queue, task) = start(parts, memory);
     let agent = Arc::new(Agent::undeclared(Uuid::from_u128(2), "bot"));
-    Bench { queue: Arc::new(queue), store, clock, view, vault, agent, policies }
+    Bench { queue: Arc::new(queue), store, clock, view, vault, agent, policies, task }
 }
 
 impl Bench {
@@ -283,6 +284,8 @@ async fn a_ledger_that_somebody_else_moved_ends_its_sequencer() {
     bench.store.moved.store(false, Ordering::SeqCst);
     assert_eq!(bench.judge(bench.log("t")).await.unwrap_err(), Unavailable::Stopping);
     assert!(!bench.queue.is_served());
+    // What it remembered may be wrong, so nobody keeps it.
+    assert!(bench.task.await.unwrap().is_none());
 }
 
 #[tokio::test]
