@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::sql::{Pool, Transaction, shown};
+use super::sql::{KEYS_AT_ONCE, Pool, Transaction, shown};
 use crate::agents::{Agent, Inactive};
 
 const COLUMNS: &str = "agent_id, agent_key, account_id, key_id, profile, declared, inactive, reason, revision, \
@@ -57,10 +57,15 @@ pub(super) async fn all(pool: &Pool, org: Uuid) -> Result<Vec<Agent>, StoreError
     rows.into_iter().map(agent).collect()
 }
 
-pub(super) async fn find(pool: &Pool, org: Uuid, id: Uuid) -> Result<Option<Agent>, StoreError> {
-    let query = pool.query("SELECT ").push(COLUMNS).push(" FROM agents WHERE org_id = ").push_bind(org);
-    let row: Option<Row> = query.push(" AND agent_id = ").push_bind(id).optional().await?;
-    row.map(agent).transpose()
+/// The agents with these ids.
+pub(super) async fn some(pool: &Pool, org: Uuid, ids: &[Uuid]) -> Result<Vec<Agent>, StoreError> {
+    let mut agents = Vec::with_capacity(ids.len());
+    for some in ids.chunks(KEYS_AT_ONCE) {
+        let query = pool.query("SELECT ").push(COLUMNS).push(" FROM agents WHERE org_id = ").push_bind(org);
+        let rows: Vec<Row> = query.push(" AND agent_id IN ").push_list(some.iter().copied()).all().await?;
+        agents.extend(rows.into_iter().map(agent).collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(agents)
 }
 
 fn agent(row: Row) -> Result<Agent, StoreError> {

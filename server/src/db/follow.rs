@@ -132,12 +132,10 @@ pub(super) async fn changed(readers: &Pool, org: Uuid, from: i64, limit: i64) ->
         changed.head =
             Some(Head { next_seq: row.seq + 1, hash: bytes32(&row.hash, "entry")?, at_us: row.at });
     }
-    for id in agents {
-        changed.agents.extend(agents::find(readers, org, id).await?);
-    }
-    for id in incidents {
-        changed.incidents.extend(incidents::find(readers, org, id).await?);
-    }
+    let (agents, incidents): (Vec<_>, Vec<_>) =
+        (agents.into_iter().collect(), incidents.into_iter().collect());
+    changed.agents = agents::some(readers, org, &agents).await?;
+    changed.incidents = incidents::some(readers, org, &incidents).await?;
     if keys {
         changed.keys = Some(accounts::live_keys(readers, Some(org)).await?);
     }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::database::Database;
-use super::sql::{Insert, Pool, ROWS_AT_ONCE, Transaction, shown};
+use super::sql::{Insert, KEYS_AT_ONCE, Pool, ROWS_AT_ONCE, Transaction, shown};
 use crate::incidents::{Incident, Status, severity_named};
 use lictor_engine::decision::Severity;
 
@@ -95,6 +95,18 @@ pub(super) async fn find(pool: &Pool, org: Uuid, id: Uuid) -> Result<Option<Inci
     let query = pool.query("SELECT ").push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
     let row: Option<Row> = query.push(" AND incident_id = ").push_bind(id).optional().await?;
     row.map(incident).transpose()
+}
+
+/// The incidents with these ids.
+pub(super) async fn some(pool: &Pool, org: Uuid, ids: &[Uuid]) -> Result<Vec<Incident>, StoreError> {
+    let mut incidents = Vec::with_capacity(ids.len());
+    for some in ids.chunks(KEYS_AT_ONCE) {
+        let query =
+            pool.query("SELECT ").push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
+        let rows: Vec<Row> = query.push(" AND incident_id IN ").push_list(some.iter().copied()).all().await?;
+        incidents.extend(rows.into_iter().map(incident).collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(incidents)
 }
 
 pub(super) async fn foldable(pool: &Pool, org: Uuid, now_us: i64) -> Result<Vec<Incident>, StoreError> {

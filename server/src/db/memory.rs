@@ -8,15 +8,12 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::database::Database;
-use super::sql::{Pool, Transaction};
+use super::sql::{KEYS_AT_ONCE, Pool, Transaction};
 
 /// Bytes of one part of a snapshot: a commit behind it waits for one of them at most.
 const PART_BYTES: usize = 1024 * 1024;
 /// Snapshots that are kept.
 const KEPT: i64 = 2;
-
-/// Entries that are looked up by one statement.
-const IDS_AT_ONCE: usize = 500;
 
 /// A judged event as it is stored.
 #[derive(Debug, Clone, FromRow)]
@@ -151,14 +148,11 @@ impl Database {
     /// The ids of these entries.
     pub async fn entry_ids(&self, org: Uuid, seqs: &[i64]) -> Result<Vec<(i64, Uuid)>, StoreError> {
         let mut ids = Vec::with_capacity(seqs.len());
-        for some in seqs.chunks(IDS_AT_ONCE) {
+        for some in seqs.chunks(KEYS_AT_ONCE) {
             let query =
                 self.readers().query("SELECT seq, entry_id FROM entries WHERE org_id = ").push_bind(org);
-            let mut query = query.push(" AND seq IN (");
-            for (place, seq) in some.iter().enumerate() {
-                query = query.push(if place > 0 { ", " } else { "" }).push_bind(*seq);
-            }
-            ids.extend(query.push(")").all::<(i64, Uuid)>().await?);
+            let query = query.push(" AND seq IN ").push_list(some.iter().copied());
+            ids.extend(query.all::<(i64, Uuid)>().await?);
         }
         Ok(ids)
     }

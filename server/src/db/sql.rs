@@ -199,6 +199,15 @@ impl<'c> Query<'c> {
         self
     }
 
+    /// Goes on with placeholders for these values, as `IN` takes them. For no more than a statement may have.
+    pub(super) fn push_list<'v>(mut self, values: impl IntoIterator<Item = impl Bind<'v>>) -> Query<'c> {
+        self = self.push("(");
+        for (place, value) in values.into_iter().enumerate() {
+            self = self.push(if place > 0 { ", " } else { "" }).push_bind(value);
+        }
+        self.push(")")
+    }
+
     /// How many rows it changed.
     pub(super) async fn execute(self) -> Result<u64, StoreError> {
         run!(self, query_with, execute, done => done.rows_affected())
@@ -250,6 +259,9 @@ where
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
+
+/// Rows looked up by one statement at most.
+pub(super) const KEYS_AT_ONCE: usize = 500;
 
 /// Rows written by one statement at most.
 pub(super) const ROWS_AT_ONCE: usize = 64;
