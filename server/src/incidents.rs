@@ -188,6 +188,10 @@ impl Open {
 
     /// Adds or replaces an incident.
     pub fn put(&mut self, incident: Arc<Incident>) {
+        // One whose key was erased takes no hits of that key any more.
+        if let Some(before) = self.by_id.get(&incident.id).filter(|before| before.key != incident.key) {
+            self.folds.remove(&(before.rule.clone(), before.key.clone()));
+        }
         if incident.status.takes_hits() {
             let (by_id, key) = (&self.by_id, (incident.rule.clone(), incident.key.clone()));
             let folding = self.folds.entry(key).or_insert(incident.id);

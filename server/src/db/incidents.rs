@@ -16,7 +16,7 @@ static PUT: Insert = Insert::new(
     "INSERT INTO incidents (org_id, incident_id, rule, fold_key, severity, status, agent_id, task, title, hits, \
      first_seen, last_seen, fold_until, witnesses, earlier) VALUES",
     15,
-    "ON CONFLICT (org_id, incident_id) DO UPDATE SET severity = excluded.severity, status = excluded.status, \
+    "ON CONFLICT (org_id, incident_id) DO UPDATE SET fold_key = excluded.fold_key, severity = excluded.severity, status = excluded.status, \
      title = excluded.title, hits = excluded.hits, last_seen = excluded.last_seen, fold_until = excluded.fold_until, \
      witnesses = excluded.witnesses, earlier = excluded.earlier",
 );

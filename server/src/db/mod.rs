@@ -9,6 +9,7 @@ mod agents;
 mod checkpoints;
 mod database;
 mod entries;
+mod erasures;
 mod follow;
 mod incidents;
 mod intents;
@@ -32,6 +33,7 @@ use crate::accounts::{Member, User};
 use crate::agents::Agent;
 use crate::incidents::Incident;
 use crate::intents::Intent;
+use crate::ledger::erasure::{Erasure, Subject};
 use crate::ledger::{Entry, Head, StepBefore};
 use crate::policies::Policy;
 use crate::vault::Sealed;
@@ -41,6 +43,7 @@ pub use address::{Address, AddressError};
 pub use checkpoints::{CheckpointRow, LedgerKeyRow, SignatureRow};
 pub use database::{Alone, Database, OpenError};
 pub use entries::{EntryRow, PayloadRow};
+pub use erasures::{ErasableRow, MAX_EVENTS};
 pub use follow::{Changed, Turn};
 pub use incidents::Filter as IncidentFilter;
 pub use lock::Lock;
@@ -93,6 +96,20 @@ pub trait Store: Send + Sync {
     fn next_seq(&self, org: Uuid) -> Later<'_, i64>;
     /// The judged events among these entries, in order, at most so many.
     fn judged(&self, org: Uuid, entries: Range<i64>, limit: usize) -> Later<'_, Vec<JudgedRow>>;
+    /// Those of these entries that have content of this subject, in order, at most so many.
+    fn erasable<'a>(
+        &'a self,
+        _org: Uuid,
+        _subject: &'a Subject,
+        _entries: Range<i64>,
+        _limit: i64,
+    ) -> Later<'a, Vec<ErasableRow>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    /// Every erasure of an org.
+    fn erasures(&self, _org: Uuid) -> Later<'_, Vec<Erasure>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 }
 
 /// Everything that one batch writes, in one transaction.
@@ -130,6 +147,7 @@ pub enum Change {
     Intent(Arc<Intent>),
     Policy { policy: Arc<Policy>, new_source_by: Option<String> },
     PolicyRemoved(Uuid),
+    Erased(Vec<Uuid>),
     Filling(Vec<Missing>),
 }
 

@@ -8,6 +8,7 @@
 //! about what would be decided are answered between batches, a little at a time, and leave nothing.
 
 mod activation;
+mod erasing;
 mod follow;
 mod queue;
 mod reads;
@@ -34,6 +35,7 @@ use follow::Adoption;
 use queue::{Job, Reply, Waiting, Work};
 
 pub use activation::Activated;
+pub use erasing::Attempt;
 pub use queue::{Queue, Unavailable};
 
 /// Events in one batch, and so in one transaction.
@@ -84,6 +86,7 @@ pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Option<Memory>>
         is_sound: true,
         policies_moved: false,
         adoption: None,
+        erased_at: -1,
         tidy_above: MANY_INCIDENTS,
     };
     let task = tokio::spawn(sequencer.run());
@@ -102,6 +105,8 @@ struct Sequencer {
     policies_moved: bool,
     /// Those policies, ready to be put in force.
     adoption: Option<Adoption>,
+    /// The number of the latest erasure that is known of since the start.
+    erased_at: i64,
     /// How many incidents are too many to keep without a look.
     tidy_above: usize,
 }
@@ -180,6 +185,13 @@ impl Sequencer {
             if let Some(Work::Activate(filled, reply)) = batch.pop() {
                 // Who filled them may have ended.
                 let _ = reply.send(self.activate(turn, filled).await);
+            }
+            return;
+        }
+        if let [Work::Erase(..)] = batch.as_slice() {
+            if let Some(Work::Erase(erasing, reply)) = batch.pop() {
+                // Who asked may have left.
+                let _ = reply.send(self.erase(turn, erasing).await);
             }
             return;
         }
@@ -334,7 +346,7 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, keys: &Keyring, work: Work) -
             Some(told(reply, ()))
         }
         // It was taken out before, or the turn was all that it needs.
-        Work::Activate(..) | Work::Follow | Work::Stop => None,
+        Work::Activate(..) | Work::Erase(..) | Work::Follow | Work::Stop => None,
     }
 }
 

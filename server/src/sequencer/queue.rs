@@ -13,10 +13,11 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::activation::Activated;
+use super::erasing::Attempt;
 use super::reads::{self, Read};
 use crate::accounts::keys::ApiKey;
 use crate::accounts::people::Step;
-use crate::draft::{Answer, Filled, Note, PolicyChange, Prepared, Refused, Rotation};
+use crate::draft::{Answer, Erasing, Filled, Note, PolicyChange, Prepared, Refused, Rotation};
 use crate::incidents::{Incident, Status};
 use crate::policies::InForce;
 use crate::registration::{Registered, Registration};
@@ -50,6 +51,7 @@ pub(super) enum Work {
     Register(Box<Registration>, Reply<Result<Registered, Refused>>),
     Policies(Box<PolicyChange>, String, Reply<Result<Arc<InForce>, Refused>>),
     Activate(Box<Filled>, oneshot::Sender<Activated>),
+    Erase(Box<Erasing>, Reply<Attempt>),
     AddKey(Arc<ApiKey>, String, Reply<()>),
     RotateKey(Rotation, String, Reply<Result<(), Refused>>),
     RevokeKey(Uuid, String, Reply<()>),
@@ -88,6 +90,7 @@ impl Work {
             Work::Register(_, reply) => reply.is_closed(),
             Work::Policies(_, _, reply) => reply.is_closed(),
             Work::Activate(_, reply) => reply.is_closed(),
+            Work::Erase(_, reply) => reply.is_closed(),
             Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => {
                 reply.is_closed()
             }
@@ -187,6 +190,14 @@ impl Queue {
             return Activated::Dropped;
         }
         answer.await.unwrap_or(Activated::Dropped)
+    }
+
+    /// Erases content. It waits for its turn however long that takes.
+    pub async fn erase(&self, erasing: Box<Erasing>) -> Result<Attempt, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { work: Work::Erase(erasing, reply), claim: Arc::default(), _place: None };
+        self.first.send(job).map_err(|_| Unavailable::Stopping)?;
+        answer.await.unwrap_or(Err(Unavailable::NotDurable))
     }
 
     /// What would be decided now, by what happened before. At this time, or at the event's own.
