@@ -6,6 +6,7 @@
 mod accounts;
 mod address;
 mod agents;
+mod backup;
 mod checkpoints;
 mod database;
 mod entries;
@@ -40,6 +41,7 @@ use crate::vault::Sealed;
 use lictor_engine::memory::Missing;
 
 pub use address::{Address, AddressError};
+pub use backup::copy;
 pub use checkpoints::{CheckpointRow, LedgerKeyRow, SignatureRow};
 pub use database::{Alone, Database, OpenError};
 pub use entries::{EntryRow, PayloadRow};

@@ -7,6 +7,7 @@ mod app;
 mod auth;
 mod bad_input;
 mod decisions;
+mod erasure;
 #[allow(dead_code, reason = "shared with the tests of the command")]
 mod home;
 mod hot_swap;

@@ -3,6 +3,8 @@
 mod export;
 mod verify;
 
+pub(super) use verify::exit_code;
+
 use clap::{Args, Subcommand};
 
 use crate::Outcome;
