@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod pdp;
 pub mod policies;
 pub mod quota;
+pub mod rebuild;
 pub mod registration;
 pub mod rollout;
 pub mod sequencer;

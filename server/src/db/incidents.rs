@@ -109,6 +109,13 @@ pub(super) async fn some(pool: &Pool, org: Uuid, ids: &[Uuid]) -> Result<Vec<Inc
     Ok(incidents)
 }
 
+/// Every incident of an org.
+pub(super) async fn all(pool: &Pool, org: Uuid) -> Result<Vec<Incident>, StoreError> {
+    let query = pool.query("SELECT ").push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
+    let rows: Vec<Row> = query.all().await?;
+    rows.into_iter().map(incident).collect()
+}
+
 pub(super) async fn foldable(pool: &Pool, org: Uuid, now_us: i64) -> Result<Vec<Incident>, StoreError> {
     let query = pool.query("SELECT ").push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
     let query = query.push(" AND fold_until > ").push_bind(now_us);

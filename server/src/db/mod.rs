@@ -18,6 +18,7 @@ mod lock;
 mod memory;
 mod policies;
 mod postgres;
+mod rebuild;
 mod sql;
 mod sqlite;
 mod tasks;
@@ -50,6 +51,7 @@ pub use follow::{Changed, Turn};
 pub use incidents::Filter as IncidentFilter;
 pub use lock::Lock;
 pub use memory::{JudgedRow, SnapshotRow};
+pub use rebuild::{Stored, StoredIntent, StoredKey, StoredMember};
 
 /// The database could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]

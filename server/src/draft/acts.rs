@@ -140,7 +140,7 @@ impl Draft<'_> {
             return;
         }
         let hit = incidents::lost_keys(self.memory.memories.keys());
-        let at_us = self.new.head.at_us;
+        let at_us = ledger_time(self.new.head.at_us, self.new.head.at_us);
         if incidents::is_open(&self.new.incidents, &self.memory.incidents, &hit, at_us) {
             return;
         }
