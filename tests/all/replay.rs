@@ -1,6 +1,6 @@
 //! The ledger says everything: judged again from its first entry, by the engine alone, every event gets the decision
 //! that was recorded, whatever clients did at the same time, however policies changed, and however often the server
-//! ended in between.
+//! ended in between. Where content was erased it says so, and of a decision that rested on it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use lictor_dsl::{Source, check};
 use lictor_engine::decision::{Class, Decision, Mode, ReportedTruth};
-use lictor_engine::event::Event;
 use lictor_engine::generation::{Engine, Generation};
-use lictor_engine::memory::{Fate, Memories};
+use lictor_engine::memory::Memories;
 use lictor_server::db::{Address, Database, Store};
-use lictor_server::memory::Past;
+use lictor_server::memory::{Past, Recorded};
 use lictor_server::vault::Vault;
 use serde_json::{Value, json};
 
@@ -42,14 +41,28 @@ async fn a_ledger_judged_again_gives_the_decisions_that_were_recorded() {
     same_decisions(&home, &caller.org).await;
 }
 
+/// What judging a ledger again says.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    /// Decisions that are the same.
+    pub(crate) same: usize,
+    /// Decisions that can't be made again, as their content was erased.
+    pub(crate) erased: usize,
+    /// Decisions that are not the same, and were made before the content was erased that they may rest on.
+    pub(crate) rest_on_erased: usize,
+}
+
 /// Judges all events of a ledger again. No server runs on it.
-pub(crate) async fn same_decisions(home: &Home, org: &str) {
+pub(crate) async fn same_decisions(home: &Home, org: &str) -> Replayed {
     let begun = Instant::now();
     let address: Address = home.database.parse().unwrap();
     let database = Arc::new(Database::open(&address).await.unwrap());
     let vault = Arc::new(Vault::open(home.master_key().as_deref(), address.key_file().as_deref()).unwrap());
     let past = Past::new(Arc::clone(&database) as Arc<dyn Store>, vault, org.parse().unwrap());
-    let mut replay = Replay { database, past, policies: None, events: Vec::new(), hits: HashMap::new() };
+    let erasure = database.last_erasure(past.org()).await.unwrap();
+    let replayed = Replayed { same: 0, erased: 0, rest_on_erased: 0 };
+    let (events, hits) = (Vec::new(), HashMap::new());
+    let mut replay = Replay { database, past, policies: None, events, hits, erasure, replayed };
     let mut seq = 0;
     loop {
         let page = replay.database.entries(replay.past.org(), seq - 1, 1_000).await.unwrap();
@@ -65,17 +78,21 @@ pub(crate) async fn same_decisions(home: &Home, org: &str) {
                 _ if entry.outcome.is_some() => {
                     let recorded = judged.pop().unwrap();
                     assert_eq!(recorded.seq, entry.seq);
-                    replay.judge(recorded.event, entry.seq, &record);
+                    match recorded.erased {
+                        true => replay.remember_erased(recorded),
+                        false => replay.judge(recorded, &record),
+                    }
                 }
                 _ => {}
             }
         }
     }
-    note(&format!("{} decisions of {seq} entries again, in {:?}", replay.events.len(), begun.elapsed()));
+    note(&format!("{:?} of {seq} entries, in {:?}", replay.replayed, begun.elapsed()));
     for rule in ["limits.burst", "limits.refused", "limits.steps", "limits.spent"] {
         assert!(replay.hits.contains_key(rule), "{rule} never matched: {:?}", replay.hits);
     }
     assert!(begun.elapsed() < Duration::from_secs(300), "judging again took {:?}", begun.elapsed());
+    replay.replayed
 }
 
 /// What decides at one place of the ledger.
@@ -90,9 +107,12 @@ struct Replay {
     past: Past,
     policies: Option<Policies>,
     /// All events so far, with what became of them.
-    events: Vec<(Event, Fate, u64)>,
+    events: Vec<Recorded>,
     /// How often each rule matched.
     hits: HashMap<String, usize>,
+    /// The latest entry that erased something.
+    erasure: i64,
+    replayed: Replayed,
 }
 
 impl Replay {
@@ -122,8 +142,8 @@ impl Replay {
             None => {
                 assert_eq!(policy_set, generation.digest());
                 let mut aside = memories.aside(&generation);
-                for (event, fate, number) in &self.events {
-                    aside.remember(&generation, event, *fate, *number, event.at());
+                for recorded in &self.events {
+                    remember(&mut aside, &generation, recorded);
                 }
                 memories.absorb(aside);
                 assert!(memories.missing(&generation).is_empty());
@@ -148,20 +168,42 @@ impl Replay {
         Generation::compile(&checked.set).unwrap()
     }
 
-    fn judge(&mut self, event: Event, seq: i64, record: &Value) {
+    fn judge(&mut self, event: Recorded, record: &Value) {
+        let seq = event.seq;
         let Policies { generation, memories, policy_set } = self.policies.as_mut().unwrap();
         let engine = if seq % 2 == 0 { Engine::Jit } else { Engine::Interpreter };
-        let decision = generation.judge_with(&event, memories, engine);
+        let decision = generation.judge_with(&event.event, memories, engine);
         let recorded = &record["decision"];
-        assert_eq!(&comparable(&decision), &recorded_alike(recorded), "entry {seq}: {record}");
+        if self.replayed.erased > 0 && seq < self.erasure && comparable(&decision) != recorded_alike(recorded)
+        {
+            self.replayed.rest_on_erased += 1;
+        } else {
+            assert_eq!(&comparable(&decision), &recorded_alike(recorded), "entry {seq}: {record}");
+            self.replayed.same += 1;
+        }
         assert_eq!(record["policy_set"], **policy_set, "entry {seq}");
         for rule in decision.rules.iter().filter(|rule| rule.truth == ReportedTruth::True) {
             *self.hits.entry(rule.rule.to_string()).or_default() += 1;
         }
         assert_ne!(decision.class, Class::InvalidInput, "no policy here has a schema");
-        let (fate, number) = (Fate::of(decision.decision), seq as u64);
-        memories.remember(generation, &event, fate, number, event.at());
-        self.events.push((event, fate, number));
+        remember(memories, generation, &event);
+        self.events.push(event);
+    }
+
+    fn remember_erased(&mut self, recorded: Recorded) {
+        self.replayed.erased += 1;
+        let Policies { generation, memories, .. } = self.policies.as_mut().unwrap();
+        remember(memories, generation, &recorded);
+        self.events.push(recorded);
+    }
+}
+
+fn remember(memories: &mut Memories, generation: &Generation, recorded: &Recorded) {
+    let Recorded { seq, event, fate, erased } = recorded;
+    let (number, fate) = (*seq as u64, fate.unwrap());
+    match erased {
+        true => memories.remember_erased(generation, event, fate, number, event.at()),
+        false => memories.remember(generation, event, fate, number, event.at()),
     }
 }
 

@@ -58,7 +58,11 @@ pub async fn erase_content(
     let subject = subject(&app, &human, body).await?;
     let (org, actor) = (Arc::clone(&human.org), human.actor());
     // To the end even if the caller leaves.
-    let erasing = async move { erase(&org.past, &org.queue, &org.view, subject, actor).await };
+    let erasing = async move {
+        // What is remembered is made anew for the policies that are in force.
+        let _unchanged = org.rollout.lock().await;
+        erase(&org.past, &org.queue, &org.view, subject, actor).await
+    };
     let erased = tokio::spawn(erasing).await.map_err(|_| Problem::internal())??;
     let body = ErasedBody {
         seq: erased.seq,
