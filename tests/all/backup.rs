@@ -82,7 +82,7 @@ async fn every_backup_under_load_is_a_whole_database() {
     server.healthy().await;
     let event = json!({"event": "intent", "agent": {"id": "bot"}, "action": "x", "amount": 1});
     let decided = server.owner().await.post("/api/v1/decisions", &event).await.expect(200);
-    assert_eq!(decided["seq"].as_u64().unwrap() as usize, *entries.last().unwrap());
+    assert!(decided["seq"].as_u64().unwrap() as usize >= *entries.last().unwrap());
     note(&format!(
         "{count} backups of {entries:?} entries beside {answered} answers, {signed} checkpoints in them hold"
     ));
