@@ -269,3 +269,39 @@ async fn a_snapshot_of_another_ledger_is_not_used() {
     let app = TestApp::start_in(home).await;
     assert_eq!((decide(&app, "one").await.as_str(), decide(&app, "other").await.as_str()), ("allow", "deny"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_server_erases_the_others_forget() {
+    let home = Home::on_postgres().await;
+    let second = home.same();
+    let first = TestApp::start_in(home).await;
+    let second = TestApp::over(Server::start(&config(&second)).await.unwrap(), second).await;
+    first.post("/api/v1/policies", json!({"source": POLICY})).await.expect(201);
+    let truths = |decided: &Value| {
+        let rules = decided["rules"].as_array().unwrap().iter();
+        rules.map(|rule| json!([rule["rule"], rule["truth"]])).collect::<Vec<_>>()
+    };
+    for app in [&first, &second, &first] {
+        decide(app, "subject", CANARY).await;
+        decide(app, "bystander", CANARY).await;
+    }
+    let certain = decide(&second, "bystander", CANARY).await;
+    assert_eq!(truths(&decide(&second, "subject", CANARY).await), truths(&certain));
+    erase(&first, json!({"agent": "subject"})).await;
+    // The first decision of the other server after that rests on nothing that was erased.
+    let decided = decide(&second, "subject", CANARY).await;
+    assert!(truths(&decided).contains(&json!(["watch.twice", "unknown"])), "{decided}");
+    assert!(truths(&decide(&second, "bystander", CANARY).await).contains(&json!(["watch.twice", "true"])));
+    assert_eq!(
+        truths(&decide(&first, "subject", CANARY).await),
+        truths(&decide(&second, "subject", CANARY).await)
+    );
+    // A policy whose memories the other server fills now is filled without it.
+    let source = "policy more {}\nrule large on intent { when count(intent where amount > 4 per agent.id within 2h) >= 6 deny }";
+    let made = second.post("/api/v1/policies", json!({"source": source})).await.expect(201);
+    assert_eq!(made["state"], "live", "{made}");
+    for app in [&first, &second] {
+        let decided = decide(app, "subject", CANARY).await;
+        assert!(truths(&decided).contains(&json!(["more.large", "unknown"])), "{decided}");
+    }
+}
