@@ -292,10 +292,8 @@ async fn what_one_server_erases_the_others_forget() {
     let decided = decide(&second, "subject", CANARY).await;
     assert!(truths(&decided).contains(&json!(["watch.twice", "unknown"])), "{decided}");
     assert!(truths(&decide(&second, "bystander", CANARY).await).contains(&json!(["watch.twice", "true"])));
-    assert_eq!(
-        truths(&decide(&first, "subject", CANARY).await),
-        truths(&decide(&second, "subject", CANARY).await)
-    );
+    let decided = decide(&first, "subject", CANARY).await;
+    assert!(truths(&decided).contains(&json!(["watch.twice", "unknown"])), "{decided}");
     // A policy whose memories the other server fills now is filled without it.
     let source = "policy more {}\nrule large on intent { when count(intent where amount > 4 per agent.id within 2h) >= 6 deny }";
     let made = second.post("/api/v1/policies", json!({"source": source})).await.expect(201);
