@@ -303,3 +303,20 @@ async fn what_one_server_erases_the_others_forget() {
         assert!(truths(&decided).contains(&json!(["more.large", "unknown"])), "{decided}");
     }
 }
+
+#[tokio::test]
+async fn a_snapshot_from_before_an_erasure_is_not_used() {
+    let (app, _) = some_traffic().await;
+    let home = app.stop().await;
+    home.meddle(&["CREATE TABLE kept AS SELECT * FROM memory_snapshots"]).await;
+    let app = TestApp::start_in(home).await;
+    let before = asked(&app, "subject").await;
+    erase(&app, json!({"agent": "subject"})).await;
+    let live = asked(&app, "subject").await;
+    assert_ne!(live, before);
+    let home = app.stop().await;
+    let forged = ["DELETE FROM memory_snapshots", "INSERT INTO memory_snapshots SELECT * FROM kept"];
+    assert!(home.meddle(&forged).await > 0);
+    let app = TestApp::start_in(home).await;
+    assert_eq!(asked(&app, "subject").await, live);
+}
