@@ -134,10 +134,10 @@ impl Sequencer {
         }
         self.policies_moved |= policies;
         self.memory.head = head;
+        view.moved_to(head.next_seq);
         if let Some(seq) = erasure {
             self.forget(seq);
         }
-        view.moved_to(head.next_seq);
     }
 
     /// Another server erased something: what is remembered here may rest on it, and is made anew from the ledger.
