@@ -10,7 +10,7 @@ const POLICY: &str = "policy limits {}
 default on intent allow
 rule large on intent { when amount > 100 deny incident high per agent.id }
 rule burst on intent { when count(intent per agent.id within 1h) >= 3 warn incident low per action }
-rule secret on registration { when agent.purpose == \"spy\" deny }";
+rule secret on registration { when agent.purpose? == \"spy\" deny }";
 
 /// A server that does something of everything, and ends.
 async fn some_of_everything(home: &Home) {

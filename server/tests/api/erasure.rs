@@ -20,7 +20,7 @@ default on intent allow
 rule paid on intent { when currency like \"canary*\" warn incident high per currency title \"paid in {currency}\" }
 rule twice on intent { when count(intent where amount > 1 per agent.id within 1h) >= 2 require approval from \"ops\" }
 rule again on intent { when last(intent.currency per agent.id) == currency score +0.1 }
-rule known on registration { when agent.purpose like \"canary*\" deny because \"no {agent.purpose}\" }";
+rule known on registration { when agent.purpose? like \"canary*\" deny because \"no {agent.purpose}\" }";
 
 fn intent(agent: &str, currency: &str) -> Value {
     json!({"event": "intent", "agent": {"id": agent}, "action": "pay", "amount": 5, "currency": currency,
@@ -189,7 +189,7 @@ async fn content_is_erased_by_entry_by_task_and_by_who_sent_it() {
         (json!({}), 400, ""),
         (json!({"events": []}), 400, "events"),
         (json!({"events": vec![one.clone(); 501]}), 400, "events"),
-        (json!({"events": ["x"]}), 400, "events[0]"),
+        (json!({"events": ["x"]}), 400, "events.0"),
         (json!({"task": "t", "actor": "a"}), 400, "task"),
         (json!({"tasks": "t"}), 400, "tasks"),
         (json!({"agent": "nobody"}), 404, ""),
@@ -295,7 +295,7 @@ async fn what_one_server_erases_the_others_forget() {
     let decided = decide(&first, "subject", CANARY).await;
     assert!(truths(&decided).contains(&json!(["watch.twice", "unknown"])), "{decided}");
     // A policy whose memories the other server fills now is filled without it.
-    let source = "policy more {}\nrule large on intent { when count(intent where amount > 4 per agent.id within 2h) >= 6 deny }";
+    let source = "policy more {}\nrule large on intent { when count(attempted intent where amount > 4 per agent.id within 2h) >= 6 deny }";
     let made = second.post("/api/v1/policies", json!({"source": source})).await.expect(201);
     assert_eq!(made["state"], "live", "{made}");
     for app in [&first, &second] {
