@@ -304,6 +304,11 @@ pub(crate) async fn load(server: &Server, caller: &Caller) -> Load {
     load_with_edits(server, caller, RESTLESS).await
 }
 
+/// With a person who rests between edits.
+pub(crate) async fn load_edited_every(pause: Duration, server: &Server, caller: &Caller) -> Load {
+    load_with_edits(server, caller, Edits { pause, ..RESTLESS }).await
+}
+
 async fn load_with_edits(server: &Server, caller: &Caller, edits: Edits) -> Load {
     let person = caller.person(server);
     let version = caller.version(&person).await;

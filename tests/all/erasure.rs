@@ -1,11 +1,12 @@
 //! Content that is erased while a server is at work: no file has it, and judging the ledger again says what is gone.
 
 use std::fs::{self, File};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::command::{file, lictor};
-use crate::durability::{Caller, load, note};
+use crate::durability::{Caller, load_edited_every, note};
 use crate::home::Home;
 use crate::replay;
 use crate::running::{Server, serve, text};
@@ -23,8 +24,9 @@ async fn judging_again_says_what_was_erased_and_all_else_is_the_same() {
     let mut server = Server::start(&home);
     let caller = Caller::new(&server).await;
     let owner = server.owner().await;
-    let load = load(&server, &caller).await;
-    load.at_least(150).await;
+    // To judge again takes as long for each edit as for all events before it.
+    let load = load_edited_every(Duration::from_millis(400), &server, &caller).await;
+    load.at_least(80).await;
     // Every other event so far, the latest ones first, and a whole task.
     let mut judged: Vec<_> = Vec::new();
     let mut after = -1;
@@ -35,14 +37,14 @@ async fn judging_again_says_what_was_erased_and_all_else_is_the_same() {
         let events = page.as_array().unwrap().iter().filter(|entry| !entry["outcome"].is_null());
         judged.extend(events.map(|entry| text(&entry["entry_id"])));
     }
-    let some: Vec<_> = judged.iter().rev().step_by(2).take(400).collect();
+    let some: Vec<_> = judged.iter().rev().step_by(2).take(200).collect();
     let erased = owner.post("/api/v1/ledger/erasures", &json!({"events": some})).await.expect(201);
     assert_eq!(erased["entries"], some.len());
     let of_task = owner.post("/api/v1/ledger/erasures", &json!({"task": "t-8"})).await.expect(201);
     let count = |erased: &Value| erased["entries"].as_u64().unwrap() as usize;
     assert!(count(&of_task) > 0, "{of_task}");
     let answered = load.answered();
-    load.at_least(answered + 100).await;
+    load.at_least(answered + 60).await;
     server.kill();
     load.ended().await;
     // What was remembered when it ended is what the ledger alone gives.
