@@ -130,6 +130,8 @@ impl Promises {
                 known.1 = status;
                 Ok(())
             }
+            // The system says that something could not be recorded before.
+            "incident" if entry.index.action.as_deref() == Some("opened") => Ok(()),
             "key" => {
                 let key = id(&record["key"]);
                 match entry.index.action.as_deref() {
