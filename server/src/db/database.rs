@@ -142,7 +142,12 @@ impl Database {
         self.readers.query("SELECT 1").execute().await?;
         if self.refuses.load(Ordering::Relaxed) {
             let mut transaction = self.writers.begin().await?;
-            transaction.query("UPDATE heads SET next_seq = next_seq").execute().await?;
+            // Of a row that stays as it is SQLite would write nothing.
+            for sql in
+                ["UPDATE heads SET next_seq = next_seq + 1", "UPDATE heads SET next_seq = next_seq - 1"]
+            {
+                transaction.query(sql).execute().await?;
+            }
             transaction.commit().await?;
             self.refuses.store(false, Ordering::Relaxed);
         }
