@@ -96,6 +96,9 @@ pub enum ServeError {
     /// What is stored can't be served.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// What the database acknowledged may not be on its disk.
+    #[error("the database could not be synced to its disk; start the server again once the disk is well")]
+    Untrusted,
     /// The system does not tell about signals or take our output.
     #[error("the server can't talk to the system")]
     System(#[from] std::io::Error),
@@ -121,7 +124,17 @@ impl Server {
 
     /// Starts a server that goes by this clock.
     pub async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> Result<Server, ServeError> {
-        let database: Address = config.database.parse().map_err(ConfigError::from)?;
+        let address: Address = config.database.parse().map_err(ConfigError::from)?;
+        Server::start_on(&address, Database::open(&address), config, clock).await
+    }
+
+    /// Starts a server on a database that is opened like this.
+    pub async fn start_on(
+        database: &Address,
+        opening: impl Future<Output = Result<Database, db::OpenError>>,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Server, ServeError> {
         let owner = config.owner()?;
         let address = config.listen.clone();
         let listener = listen(&address).await.map_err(|source| ServeError::Listen { address, source })?;
@@ -129,8 +142,8 @@ impl Server {
         let vault = Arc::new(Vault::open(config.master_key.as_deref(), database.key_file().as_deref())?);
         let key_file = config.ledger_key_file.as_deref().map(KeyFile::open).transpose()?.map(Arc::new);
         let sink = Arc::new(Sink::open(config.checkpoint_file.as_deref())?);
-        let lock = Lock::take(&database)?;
-        let database = Arc::new(Database::open(&database).await?);
+        let lock = Lock::take(database)?;
+        let database = Arc::new(opening.await?);
         // Of several servers that start on an empty database, one makes the first org.
         let alone = database.alone().await?;
         let credentials = match database.org_ids().await?.is_empty() {
@@ -161,6 +174,12 @@ impl Server {
     /// What the first start made up, to be shown once.
     pub fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
+    }
+
+    /// Waits until the database can't be believed any more. Nothing may be written then, so the process has to end as it
+    /// is.
+    pub async fn lost(&self) {
+        self.app.database.lost().await;
     }
 
     /// Stops accepting, finishes what is in flight, writes everything down and ends.
@@ -214,6 +233,15 @@ pub async fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<(), S
     logging::install();
     let mut asked_to_end = Signals::listen()?;
     let server = Server::start(&config).await?;
+    run(server, async move { asked_to_end.wait().await }, out).await
+}
+
+/// Runs a server until the process is asked to end, or has to.
+pub async fn run(
+    server: Server,
+    asked_to_end: impl Future<Output = ()>,
+    out: &mut (dyn Write + Send),
+) -> Result<(), ServeError> {
     if let Some(credentials) = server.credentials() {
         writeln!(out, "This is the first start. Keep these; they are not shown again:")?;
         writeln!(out, "  owner    {}", credentials.email)?;
@@ -223,7 +251,10 @@ pub async fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<(), S
     writeln!(out, "Lictor listens on http://{}", server.address())?;
     out.flush()?;
     tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "the server has started");
-    asked_to_end.wait().await;
+    tokio::select! {
+        () = asked_to_end => {}
+        () = server.lost() => return Err(ServeError::Untrusted),
+    }
     tracing::info!("the server is asked to stop");
     server.stop().await;
     tracing::info!("the server has stopped");

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::database::{Database, bytes32};
+use super::database::{Database, bytes32, soon};
 use super::sql::{Pool, Transaction};
 use crate::accounts::keys::{ApiKey, OldSecret};
 use crate::accounts::{Member, Membership, Role, User};
@@ -235,7 +235,7 @@ impl Database {
     pub async fn memberships(&self, user: Uuid) -> Result<Vec<Membership>, StoreError> {
         let sql = "SELECT org_id, role FROM members WHERE user_id = $1 AND accepted_at IS NOT NULL \
                    ORDER BY accepted_at, org_id";
-        let rows: Vec<(Uuid, String)> = self.readers().query(sql).bind(user).all().await?;
+        let rows: Vec<(Uuid, String)> = soon(self.readers().query(sql).bind(user).all()).await?;
         rows.into_iter().map(|(org, role)| Ok(Membership { org, role: named(&role)? })).collect()
     }
 

@@ -14,14 +14,17 @@ mod incidents;
 mod intents;
 mod lock;
 mod memory;
+mod place;
 mod policies;
 mod postgres;
 mod sql;
 mod sqlite;
 mod tasks;
+mod trust;
 
 use std::future::Future;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -45,19 +48,44 @@ pub use follow::{Changed, Turn};
 pub use incidents::Filter as IncidentFilter;
 pub use lock::Lock;
 pub use memory::{JudgedRow, SnapshotRow};
+pub use sqlite::OnVfs;
 
 /// The database could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It answered with an error.
     #[error("the database failed")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
+    /// There is no room for what was to be written.
+    #[error("the disk of the database is full")]
+    Full(#[source] sqlx::Error),
+    /// It did not answer in time.
+    #[error("the database takes too long to answer")]
+    TooSlow,
+    /// A file of it is not where it was opened.
+    #[error("the file {} is no longer the one that was opened", .0.display())]
+    Moved(PathBuf),
+    /// What it acknowledged may not be on its disk.
+    #[error("the database could not be synced to its disk, and can't be believed since")]
+    Untrusted,
     /// A stored row is not what this version writes.
     #[error("a stored {0} can't be read")]
     Corrupt(&'static str),
     /// Another writer moved the org's ledger.
     #[error("the ledger was moved by somebody else")]
     HeadMoved,
+}
+
+/// What databases call a full disk: SQLite (`SQLITE_FULL`) and PostgreSQL (`disk_full`).
+const FULL: [&str; 2] = ["13", "53100"];
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> StoreError {
+        match trust::code(&error) {
+            Some(code) if FULL.contains(&&*code) => StoreError::Full(error),
+            _ => StoreError::Database(error),
+        }
+    }
 }
 
 /// What a [`Store`] promises to answer later.

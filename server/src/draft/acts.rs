@@ -11,7 +11,7 @@ use crate::accounts::keys::{ApiKey, Keyring};
 use crate::canonical::{Object, Value};
 use crate::clock::ledger_time;
 use crate::db::Change;
-use crate::incidents::{self, Incident, Status, Witness};
+use crate::incidents::{self, Hit, Incident, Status, Witness};
 use crate::ledger::{self, Index, Record};
 use crate::policies::{InForce, Policies};
 use crate::vault::{Bytes32, hex};
@@ -143,6 +143,16 @@ impl Draft<'_> {
             return;
         }
         tracing::error!(org = %self.view.id, lost, "memory is full: keys that could still matter are forgotten");
+        self.report(at_us, hit);
+    }
+
+    /// Opens an incident, or adds to it: batches could not be recorded for a while, and this one can be again.
+    pub fn report_outage(&mut self, now_us: i64, batches: u64) {
+        let at_us = ledger_time(self.new.head.at_us, now_us);
+        self.report(at_us, incidents::outage(batches));
+    }
+
+    fn report(&mut self, at_us: i64, hit: Hit) {
         let entry = Uuid::now_v7();
         let witness = Witness { entry, at_us, agent: Uuid::nil(), task: "" };
         let touched =

@@ -16,6 +16,7 @@ pub mod problem;
 pub mod progress;
 pub mod rates;
 pub mod review;
+mod storage;
 pub mod values;
 pub mod verdicts;
 

@@ -84,6 +84,7 @@ pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Option<Memory>>
         is_sound: true,
         policies_moved: false,
         adoption: None,
+        unrecorded: 0,
         tidy_above: MANY_INCIDENTS,
     };
     let task = tokio::spawn(sequencer.run());
@@ -102,6 +103,8 @@ struct Sequencer {
     policies_moved: bool,
     /// Those policies, ready to be put in force.
     adoption: Option<Adoption>,
+    /// Batches in a row that could not be recorded.
+    unrecorded: u64,
     /// How many incidents are too many to keep without a look.
     tidy_above: usize,
 }
@@ -189,18 +192,24 @@ impl Sequencer {
         let read = prefetch(store.as_ref(), &mut draft, &batch).await;
         if read.is_ok() {
             tell.extend(batch.into_iter().filter_map(|work| apply(&mut draft, clock.as_ref(), keys, work)));
+            if self.unrecorded > 0 {
+                draft.report_outage(clock.now_us(), self.unrecorded);
+            }
         }
         let (writes, new) = draft.finish();
         // Where something could not be read, dropping the batch tells its callers.
         let done = match read {
-            Ok(()) => self.commit(turn, writes, new).await.is_ok(),
+            Ok(()) => self.commit(turn, writes, new).await,
             Err(error) => {
                 new.undo(&mut self.memory);
                 self.failed(&error);
-                false
+                Err(error)
             }
         };
-        let outcome = if done { Ok(()) } else { Err(Unavailable::NotDurable) };
+        if done.is_ok() {
+            self.unrecorded = 0;
+        }
+        let outcome = done.map_err(|error| Unavailable::from(&error));
         tell.into_iter().for_each(|tell: Told| tell(outcome));
         self.tidy();
     }
@@ -231,6 +240,7 @@ impl Sequencer {
     fn failed(&mut self, error: &StoreError) {
         let org = self.parts.view.id;
         tracing::error!(%org, error = error as &dyn std::error::Error, "a batch could not be recorded");
+        self.unrecorded += 1;
         if matches!(error, StoreError::HeadMoved) {
             self.give_up();
         }

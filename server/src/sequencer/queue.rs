@@ -16,6 +16,7 @@ use super::activation::Activated;
 use super::reads::{self, Read};
 use crate::accounts::keys::ApiKey;
 use crate::accounts::people::Step;
+use crate::db::StoreError;
 use crate::draft::{Answer, Filled, Note, PolicyChange, Prepared, Refused, Rotation};
 use crate::incidents::{Incident, Status};
 use crate::policies::InForce;
@@ -25,6 +26,8 @@ use crate::registration::{Registered, Registration};
 pub(super) const QUEUE_EVENTS: usize = 4_096;
 /// How long one may wait for its turn before its caller is told to come back.
 pub(super) const QUEUE_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long one waits for an answer about an event that is being recorded, its turn included. Callers wait for 2 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_800);
 /// What an event of this many bytes, or a part of it, weighs as much as one small event: 4,096 places are 16 MiB.
 const PLACE_BYTES: usize = 4_096;
 
@@ -37,9 +40,24 @@ pub enum Unavailable {
     /// What was decided could not be made durable, so it counts for nothing.
     #[error("the decision could not be recorded")]
     NotDurable,
+    /// There was no room to make it durable.
+    #[error("the decision could not be recorded: the disk of the database is full")]
+    NoRoom,
+    /// It is not durable yet. If it becomes so, nobody was told.
+    #[error("the decision was not recorded in time; whether it will be is not known")]
+    Late,
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
+}
+
+impl From<&StoreError> for Unavailable {
+    fn from(error: &StoreError) -> Unavailable {
+        match error {
+            StoreError::Full(_) => Unavailable::NoRoom,
+            _ => Unavailable::NotDurable,
+        }
+    }
 }
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Unavailable>>;
@@ -278,9 +296,11 @@ impl Queue {
     }
 
     async fn submit<T>(&self, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, Unavailable> {
-        let deadline = Instant::now() + QUEUE_TIMEOUT;
+        let begun = Instant::now();
+        let deadline = begun + QUEUE_TIMEOUT;
         let (reply, mut answer) = oneshot::channel();
         let work = work(reply);
+        let is_event = matches!(work, Work::Judge(..) | Work::Register(..));
         let (jobs, place) = match work {
             Work::Policies(..) | Work::People(..) => (&self.first, None),
             _ => (&self.jobs, Some(self.place(&work, deadline).await?)),
@@ -291,7 +311,11 @@ impl Queue {
         let answer = match timeout_at(deadline, &mut answer).await {
             Ok(answer) => answer,
             Err(_) if claim.set(Claim::GIVEN_UP) => return Err(Unavailable::Busy),
-            // It is being done: what comes of it has to be told.
+            // It is being done: what comes of it is told, of an event if that is soon.
+            Err(_) if is_event => match timeout_at(begun + ANSWER_TIMEOUT, answer).await {
+                Ok(answer) => answer,
+                Err(_) => return Err(Unavailable::Late),
+            },
             Err(_) => answer.await,
         };
         answer.unwrap_or(Err(Unavailable::NotDurable))

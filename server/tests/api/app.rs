@@ -12,7 +12,7 @@ pub(crate) const PASSWORD: &str = "correct horse";
 
 /// A server under test. Its files go when it is dropped.
 pub(crate) struct TestApp {
-    server: Option<Server>,
+    pub(crate) server: Option<Server>,
     pub(crate) home: Home,
     pub(crate) client: Client,
     pub(crate) base: String,
