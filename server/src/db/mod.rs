@@ -13,9 +13,11 @@ mod follow;
 mod incidents;
 mod intents;
 mod lock;
+mod logins;
 mod memory;
 mod policies;
 mod postgres;
+mod quota;
 mod sql;
 mod sqlite;
 mod tasks;
@@ -44,6 +46,7 @@ pub use entries::{EntryRow, PayloadRow};
 pub use follow::{Changed, Turn};
 pub use incidents::Filter as IncidentFilter;
 pub use lock::Lock;
+pub use logins::LoginTry;
 pub use memory::{JudgedRow, SnapshotRow};
 
 /// The database could not do what it was asked for.
@@ -58,6 +61,9 @@ pub enum StoreError {
     /// Another writer moved the org's ledger.
     #[error("the ledger was moved by somebody else")]
     HeadMoved,
+    /// Somebody else changed meanwhile what was to be changed.
+    #[error("a {0} was changed by somebody else")]
+    Moved(&'static str),
 }
 
 /// What a [`Store`] promises to answer later.
@@ -82,6 +88,10 @@ pub trait Store: Send + Sync {
     /// Everybody who belongs to an org or may join it.
     fn members(&self, _org: Uuid) -> Later<'_, Vec<Member>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+    /// Whether somebody belongs to an org.
+    fn belongs(&self, _org: Uuid, _user: Uuid) -> Later<'_, bool> {
+        Box::pin(async { Ok(true) })
     }
     /// Where a task stands; none if it has no steps.
     fn task<'a>(&'a self, org: Uuid, task: &'a str) -> Later<'a, Option<StepBefore>>;
@@ -119,6 +129,8 @@ pub enum Change {
     Org { name: String, created_at_us: i64 },
     User(Arc<User>),
     Password { user: Uuid, hash: String },
+    PasswordSpent { user: Uuid, hash: String },
+    PasswordIssued { user: Uuid, hash: String },
     Member(Member),
     MemberRemoved(Uuid),
     Key(Arc<ApiKey>),
