@@ -105,7 +105,6 @@ pub async fn found(
         invited_at_us: now_us,
         accepted_at_us: (standing != Standing::Invited).then_some(now_us),
         one_time: owner.one_time,
-        may_get_password: owner.one_time,
         is_outdated: false,
         groups: Vec::new(),
     }));

@@ -66,8 +66,6 @@ pub struct Member {
     pub accepted_at_us: Option<i64>,
     /// Whether their password was made up and not used yet.
     pub one_time: bool,
-    /// Whether they may be given a password: they never set one of their own, and no other org has accepted them.
-    pub may_get_password: bool,
     /// Whether another org gave out their first password since they were invited: logging in does not accept it then.
     pub is_outdated: bool,
     /// The groups that they are in.
@@ -100,7 +98,7 @@ pub enum Step {
         /// The hash that it matched.
         hash: String,
     },
-    /// Somebody who has no password of their own gets one for one login.
+    /// Somebody who never logged in gets another password for that.
     IssuePassword {
         /// Who.
         user: Uuid,
@@ -177,8 +175,8 @@ pub enum PeopleError {
     /// It takes an owner.
     #[error("only an owner decides who is an owner")]
     OnlyOwners,
-    /// Nobody else gives them a password any more.
-    #[error("that person has logged in before: their password is theirs alone")]
+    /// Nobody else gives them a password.
+    #[error("that person has logged in before, or was given a password to keep: nobody else sets it")]
     HasPassword,
     /// Nobody would be left to decide.
     #[error("an org keeps at least one owner")]
@@ -211,7 +209,6 @@ impl People {
                     invited_at_us: at_us,
                     accepted_at_us: None,
                     one_time,
-                    may_get_password: one_time,
                     is_outdated: false,
                     groups: Vec::new(),
                 })
@@ -229,10 +226,10 @@ impl People {
                 if member.role == Role::Owner && *by != Role::Owner {
                     return Err(PeopleError::OnlyOwners);
                 }
-                if !member.may_get_password {
+                if !member.one_time {
                     return Err(PeopleError::HasPassword);
                 }
-                Some(Member { one_time: true, is_outdated: false, ..member })
+                Some(Member { is_outdated: false, ..member })
             }
             Step::SetGroups { groups, by, .. } => {
                 let member = found.ok_or(PeopleError::Nobody)?;
@@ -346,7 +343,7 @@ mod tests {
         let issue = |by| Step::IssuePassword { user: Uuid::from_u128(1), hash: String::new(), by };
         assert_eq!(people.take(&issue(Role::Admin), 2).unwrap_err(), PeopleError::OnlyOwners);
         assert!(people.take(&issue(Role::Owner), 2).is_ok());
-        people.0[0].may_get_password = false;
+        people.take(&Step::SpendPassword { user: Uuid::from_u128(1), hash: String::new() }, 2).unwrap();
         assert_eq!(people.take(&issue(Role::Owner), 3).unwrap_err(), PeopleError::HasPassword);
     }
 

@@ -75,25 +75,21 @@ pub(super) async fn spend_password(
     }
 }
 
-/// Gives a password for one login to somebody who has none of their own. The other orgs that invited them don't know who has
-/// it, so that it accepts none of these invitations.
+/// Gives another password for the first login to somebody who never logged in. The other orgs that invited them don't know
+/// who has it, so that it accepts none of these invitations.
 pub(super) async fn issue_password(
     transaction: &mut Transaction,
     org: Uuid,
     user: Uuid,
     password_hash: &str,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE members SET outdated = CASE WHEN org_id = $1 THEN 0 ELSE 1 END \
-               WHERE user_id = $2 AND (org_id = $1 OR accepted_at IS NULL)";
-    transaction.query(sql).bind(org).bind(user).execute().await?;
-    // Whoever accepts elsewhere at the same time was waited for by then.
-    let sql = "UPDATE users SET password_hash = $1, one_time = 1, org_id = $2 \
-               WHERE user_id = $3 AND (one_time = 1 OR password_hash = '') AND NOT EXISTS (SELECT 1 FROM members \
-               WHERE user_id = $3 AND org_id <> $2 AND accepted_at IS NOT NULL)";
-    match transaction.query(sql).bind(password_hash).bind(org).bind(user).execute().await? {
-        1 => Ok(()),
-        _ => Err(StoreError::Moved("password")),
+    let sql = "UPDATE users SET password_hash = $1, org_id = $2 WHERE user_id = $3 AND one_time = 1";
+    if transaction.query(sql).bind(password_hash).bind(org).bind(user).execute().await? != 1 {
+        return Err(StoreError::Moved("password"));
     }
+    let sql = "UPDATE members SET outdated = CASE WHEN org_id = $1 THEN 0 ELSE 1 END WHERE user_id = $2";
+    transaction.query(sql).bind(org).bind(user).execute().await?;
+    Ok(())
 }
 
 pub(super) async fn put_member(
@@ -123,10 +119,13 @@ pub(super) async fn remove_member(
     org: Uuid,
     user: Uuid,
 ) -> Result<(), StoreError> {
+    // Changes nothing, but holds the row of the person, which everybody takes before those of their memberships.
+    let sql = "UPDATE users SET created_at = created_at WHERE user_id = $1";
+    transaction.query(sql).bind(user).execute().await?;
     let sql = "DELETE FROM members WHERE org_id = $1 AND user_id = $2";
     transaction.query(sql).bind(org).bind(user).execute().await?;
-    // Nobody ever logged in with the password that was made up: with it the person would be locked out for ever.
-    let sql = "DELETE FROM users WHERE user_id = $1 AND one_time = 1 \
+    // Who has no password of their own and belongs to nobody would be locked out for ever: their address is free again.
+    let sql = "DELETE FROM users WHERE user_id = $1 AND (one_time = 1 OR password_hash = '') \
                AND NOT EXISTS (SELECT 1 FROM members WHERE user_id = $1)";
     transaction.query(sql).bind(user).execute().await?;
     Ok(())
@@ -193,8 +192,6 @@ struct MemberRow {
     outdated: i64,
     group_names: String,
     one_time: i64,
-    has_own_password: bool,
-    is_elsewhere: bool,
 }
 
 fn user(row: UserRow) -> User {
@@ -204,10 +201,7 @@ fn user(row: UserRow) -> User {
 
 /// Everybody who belongs to an org or may join it, first come first.
 pub(super) async fn members(pool: &Pool, org: Uuid) -> Result<Vec<Member>, StoreError> {
-    let sql = "SELECT m.user_id, u.email, m.role, m.invited_at, m.accepted_at, m.outdated, m.group_names, u.one_time, \
-               u.one_time = 0 AND u.password_hash <> '' AS has_own_password, \
-               EXISTS (SELECT 1 FROM members e WHERE e.user_id = m.user_id AND e.org_id <> m.org_id \
-               AND e.accepted_at IS NOT NULL) AS is_elsewhere \
+    let sql = "SELECT m.user_id, u.email, m.role, m.invited_at, m.accepted_at, m.outdated, m.group_names, u.one_time \
                FROM members m JOIN users u ON u.user_id = m.user_id WHERE m.org_id = $1 ORDER BY m.invited_at, m.user_id";
     let rows: Vec<MemberRow> = pool.query(sql).bind(org).all().await?;
     rows.into_iter().map(member).collect()
@@ -221,7 +215,6 @@ fn member(row: MemberRow) -> Result<Member, StoreError> {
         invited_at_us: row.invited_at,
         accepted_at_us: row.accepted_at,
         one_time: row.one_time != 0,
-        may_get_password: !row.has_own_password && !row.is_elsewhere,
         is_outdated: row.outdated != 0,
         groups: serde_json::from_str(&row.group_names).map_err(|_| StoreError::Corrupt("group"))?,
     })

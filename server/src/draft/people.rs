@@ -36,7 +36,7 @@ impl Draft<'_> {
             let member = people.take(&step, now_us)?;
             taken.push((step, member));
         }
-        let mut ended = Vec::new();
+        let (mut ended, mut members) = (Vec::new(), Vec::new());
         for (step, member) in taken {
             let user = step.user();
             let content = Object::new().text("user", user.to_string());
@@ -49,14 +49,6 @@ impl Draft<'_> {
                 _ => content,
             };
             self.note(now_us, "member", SOURCE, step.name(), actor.to_owned(), content);
-            // Everybody locks the row of the membership first, and that of the person after it.
-            match member {
-                Some(member) => self.changes.push(Change::Member(member)),
-                None => {
-                    self.changes.push(Change::MemberRemoved(user));
-                    ended.extend(self.end_keys(now_us, keys, user, actor));
-                }
-            }
             match step {
                 Step::Invite { user, is_new: true, .. } => self.changes.push(Change::User(user)),
                 Step::SpendPassword { user, hash } => self.changes.push(Change::PasswordSpent { user, hash }),
@@ -65,7 +57,16 @@ impl Draft<'_> {
                 }
                 _ => {}
             }
+            match member {
+                Some(member) => members.push(Change::Member(member)),
+                None => {
+                    members.push(Change::MemberRemoved(user));
+                    ended.extend(self.end_keys(now_us, keys, user, actor));
+                }
+            }
         }
+        // Everybody locks the row of the person first, so that two orgs don't wait for one another.
+        self.changes.extend(members);
         Ok(ended)
     }
 

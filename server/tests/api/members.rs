@@ -161,23 +161,26 @@ async fn whoever_lost_a_password_before_the_first_login_gets_another() {
     login(&app, BOB, &lost).await.expect_problem(401, "");
     let first = token(login(&app, BOB, &password).await.expect(200));
     login(&app, BOB, &password).await.expect_problem(401, "");
-    // He closed the page before he set one of his own: nobody else has let him in, so the org may help once more.
-    let again = text(&issue(&app, &org).await.expect(200)["one_time_password"]);
-    let bob = token(login(&app, BOB, &again).await.expect(200));
-    assert_eq!(orgs(&app, &bob).await, orgs(&app, &first).await);
-    let set = json!({"new_password": "mine from now on"});
-    app.send(Method::POST, "/api/v1/auth/password", Some(&bob), set).await.expect(204);
-    // From then on it is his alone.
+    // From then on nobody else sets it.
     let before = app.head().await;
     issue(&app, &org).await.expect_problem(409, "");
     assert_eq!(app.head().await, before);
+    // He closed the page before he set one of his own: invited again he is somebody new, and who still has his token is nobody.
+    remove(&app, &org).await;
+    let again = invite(&app, &org, "member").await;
+    assert_eq!(again["was_known"], false);
+    let bob = token(login(&app, BOB, &text(&again["one_time_password"])).await.expect(200));
+    answer(app.request(Method::GET, "/api/v1/orgs", Some(&first))).await.expect_problem(401, "");
+    let set = json!({"new_password": "mine from now on"});
+    app.send(Method::POST, "/api/v1/auth/password", Some(&bob), set).await.expect(204);
+    issue(&app, &org).await.expect_problem(409, "");
     login(&app, BOB, "mine from now on").await.expect(200);
     let acts = app.ledger().await;
     let acts: Vec<_> =
         acts.iter().filter(|entry| entry["kind"] == "member").map(|e| text(&e["action"])).collect();
-    let once = ["password_issued", "accepted", "password_spent"];
-    let twice = ["password_issued", "password_spent", "password_set"];
-    assert_eq!(acts, [&["invited"][..], &once, &twice].concat());
+    let (once, again) = (["invited", "password_issued"], ["removed", "invited"]);
+    let in_ = ["accepted", "password_spent"];
+    assert_eq!(acts, [&once[..], &in_, &again, &in_, &["password_set"]].concat());
 }
 
 #[tokio::test]
@@ -225,10 +228,9 @@ async fn who_was_removed_before_the_first_login_still_gets_into_the_other_org() 
     let theirs = token(login(&app, BOB, &password).await.expect(200));
     assert_eq!(orgs(&app, &theirs).await, [second.id.clone()]);
     login(&app, BOB, &password).await.expect_problem(401, "");
-    // The org that has him gives him another, as he set none of his own.
-    let password = text(&issue(&app, &second).await.expect(200)["one_time_password"]);
-    let theirs = token(login(&app, BOB, &password).await.expect(200));
-    assert_eq!(orgs(&app, &theirs).await, [second.id.clone()]);
+    let set = json!({"new_password": "mine from now on"});
+    app.send(Method::POST, "/api/v1/auth/password", Some(&theirs), set).await.expect(204);
+    login(&app, BOB, "mine from now on").await.expect(200);
 }
 
 #[tokio::test]
@@ -259,6 +261,28 @@ async fn a_password_of_one_org_opens_no_invitation_of_another() {
     for org in [&honest, &other] {
         issue(&app, org).await.expect_problem(409, "");
     }
+}
+
+#[tokio::test]
+async fn a_token_from_before_is_worth_nothing_once_another_org_lets_somebody_in() {
+    let app = TestApp::start().await;
+    let (honest, other) = two_orgs(&app).await;
+    invite(&app, &honest, "admin").await;
+    invite(&app, &other, "viewer").await;
+    let known_to_other = text(&issue(&app, &other).await.expect(200)["one_time_password"]);
+    // The other org logs in as him, keeps the token, and has him no more.
+    let kept = token(login(&app, BOB, &known_to_other).await.expect(200));
+    remove(&app, &other).await;
+    issue(&app, &honest).await.expect_problem(409, "");
+    remove(&app, &honest).await;
+    let again = invite(&app, &honest, "admin").await;
+    assert_eq!(again["was_known"], false);
+    let his = token(login(&app, BOB, &text(&again["one_time_password"])).await.expect(200));
+    assert_eq!(orgs(&app, &his).await, [honest.id.clone()]);
+    answer(app.request(Method::GET, "/api/v1/orgs", Some(&kept))).await.expect_problem(401, "");
+    answer(app.request(Method::GET, "/v1/members", Some(&kept)).header("x-org-id", &honest.id))
+        .await
+        .expect_problem(401, "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
