@@ -162,9 +162,7 @@ async fn whoever_lost_a_password_before_the_first_login_gets_another() {
     let first = token(login(&app, BOB, &password).await.expect(200));
     login(&app, BOB, &password).await.expect_problem(401, "");
     // From then on nobody else sets it.
-    let before = app.head().await;
     issue(&app, &org).await.expect_problem(409, "");
-    assert_eq!(app.head().await, before);
     // He closed the page before he set one of his own: invited again he is somebody new, and who still has his token is nobody.
     remove(&app, &org).await;
     let again = invite(&app, &org, "member").await;
