@@ -275,10 +275,8 @@ async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> R
                 }
             }
             Work::People(..) => draft.know_people(store.members(org).await?),
-            Work::AddKey(key, ..) => {
-                if !store.belongs(org, key.account).await? {
-                    draft.know_gone(key.account);
-                }
+            Work::AddKey(key, ..) if !store.belongs(org, key.account).await? => {
+                draft.know_gone(key.account);
             }
             Work::Incident(id, ..) if !draft.knows_incident(*id) => {
                 if let Some(incident) = store.incident(org, *id).await? {

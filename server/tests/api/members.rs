@@ -224,7 +224,7 @@ async fn who_was_removed_before_the_first_login_still_gets_into_the_other_org() 
     invite(&app, &second, "member").await;
     remove(&app, &first).await;
     let theirs = token(login(&app, BOB, &password).await.expect(200));
-    assert_eq!(orgs(&app, &theirs).await, [second.id.clone()]);
+    assert_eq!(orgs(&app, &theirs).await, [second.id.as_str()]);
     login(&app, BOB, &password).await.expect_problem(401, "");
     let set = json!({"new_password": "mine from now on"});
     app.send(Method::POST, "/api/v1/auth/password", Some(&theirs), set).await.expect(204);
@@ -242,11 +242,11 @@ async fn a_password_of_one_org_opens_no_invitation_of_another() {
     login(&app, BOB, &password).await.expect_problem(401, "");
     assert_eq!(bob(&app, &honest).await["status"], "outdated");
     let theirs = token(login(&app, BOB, &known_to_other).await.expect(200));
-    assert_eq!(orgs(&app, &theirs).await, [other.id.clone()]);
+    assert_eq!(orgs(&app, &theirs).await, [other.id.as_str()]);
     let set = json!({"new_password": "known to the other"});
     app.send(Method::POST, "/api/v1/auth/password", Some(&theirs), set).await.expect(204);
     let theirs = token(login(&app, BOB, "known to the other").await.expect(200));
-    assert_eq!(orgs(&app, &theirs).await, [other.id.clone()]);
+    assert_eq!(orgs(&app, &theirs).await, [other.id.as_str()]);
     // He logged in: the first org can't take him over either.
     issue(&app, &honest).await.expect_problem(409, "");
     login(&app, BOB, "known to the other").await.expect(200);
@@ -276,7 +276,7 @@ async fn a_token_from_before_is_worth_nothing_once_another_org_lets_somebody_in(
     let again = invite(&app, &honest, "admin").await;
     assert_eq!(again["was_known"], false);
     let his = token(login(&app, BOB, &text(&again["one_time_password"])).await.expect(200));
-    assert_eq!(orgs(&app, &his).await, [honest.id.clone()]);
+    assert_eq!(orgs(&app, &his).await, [honest.id.as_str()]);
     answer(app.request(Method::GET, "/api/v1/orgs", Some(&kept))).await.expect_problem(401, "");
     answer(app.request(Method::GET, "/v1/members", Some(&kept)).header("x-org-id", &honest.id))
         .await
@@ -305,7 +305,7 @@ async fn a_login_and_a_new_password_that_race_let_one_of_them_in() {
                 if issued.status == 200 {
                     let password = text(&issued.body["one_time_password"]);
                     let theirs = token(login(&app, BOB, &password).await.expect(200));
-                    assert_eq!(orgs(&app, &theirs).await, [second.id.clone()]);
+                    assert_eq!(orgs(&app, &theirs).await, [second.id.as_str()]);
                     return;
                 }
             }
