@@ -24,7 +24,7 @@ use crate::ledger::proof::{consistency, inclusion};
 use crate::sequencer::{Queue, Unavailable};
 use crate::vault::{Bytes32, Vault};
 
-pub use keys::{KeyError, KeyFile};
+pub use keys::{KeyError, KeyFile, check_key};
 pub use sink::{Sink, SinkError};
 pub use stored::{StoredReport, audit};
 

@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use super::{Draft, Refused};
 use crate::accounts::keys::{ApiKey, Keyring};
+use crate::accounts::people::PeopleError;
 use crate::canonical::{Object, Value};
 use crate::clock::ledger_time;
 use crate::db::Change;
-use crate::incidents::{self, Incident, Status, Witness};
+use crate::incidents::{self, Hit, Incident, Status, Witness};
 use crate::ledger::{self, Index, Record};
 use crate::policies::{InForce, Policies};
 use crate::vault::{Bytes32, hex};
@@ -145,6 +146,16 @@ impl Draft<'_> {
             return;
         }
         tracing::error!(org = %self.view.id, lost, "memory is full: keys that could still matter are forgotten");
+        self.report(at_us, hit);
+    }
+
+    /// Opens an incident, or adds to it: batches could not be recorded for a while, and this one can be again.
+    pub fn report_outage(&mut self, now_us: i64, batches: u64) {
+        let at_us = ledger_time(self.new.head.at_us, now_us);
+        self.report(at_us, incidents::outage(batches));
+    }
+
+    fn report(&mut self, at_us: i64, hit: Hit) {
         let entry = Uuid::now_v7();
         let witness = Witness { entry, at_us, agent: Uuid::nil(), task: "" };
         let touched =
@@ -157,8 +168,11 @@ impl Draft<'_> {
         self.changes.push(Change::Incident(touched.incident));
     }
 
-    /// Makes an API key good.
-    pub fn add_key(&mut self, now_us: i64, key: Arc<ApiKey>, actor: String) {
+    /// Makes an API key good, unless its account is gone.
+    pub fn add_key(&mut self, now_us: i64, key: Arc<ApiKey>, actor: String) -> Result<(), Refused> {
+        if self.gone.contains(&key.account) {
+            return Err(PeopleError::Nobody.into());
+        }
         let content = Object::new()
             .text("key", key.id.to_string())
             .text("account", key.account.to_string())
@@ -166,6 +180,7 @@ impl Draft<'_> {
         self.note(now_us, "key", "/api/v1/auth/api-keys", "created", actor, content);
         self.changes.push(Change::Key(Arc::clone(&key)));
         self.new.keys.push(key);
+        Ok(())
     }
 
     /// Gives an API key another secret, by its hash. The one until now is good for so long.

@@ -48,7 +48,7 @@ impl Sequencer {
         let mut draft = Draft::new(view, &mut self.memory, vault);
         let erased = draft.erase(clock.now_us(), *erasing);
         let (writes, new) = draft.finish();
-        self.commit(turn, writes, new).await.map_err(|_| Unavailable::NotDurable)?;
+        self.commit(turn, writes, new).await.map_err(|error| Unavailable::from(&error))?;
         self.erased_at = self.erased_at.max(erased.seq.unwrap_or(-1));
         Ok(Attempt::Done(erased))
     }

@@ -87,6 +87,7 @@ pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Option<Memory>>
         policies_moved: false,
         adoption: None,
         erased_at: -1,
+        unrecorded: 0,
         tidy_above: MANY_INCIDENTS,
     };
     let task = tokio::spawn(sequencer.run());
@@ -107,6 +108,8 @@ struct Sequencer {
     adoption: Option<Adoption>,
     /// The number of the latest erasure that is known of since the start.
     erased_at: i64,
+    /// Batches in a row that could not be recorded.
+    unrecorded: u64,
     /// How many incidents are too many to keep without a look.
     tidy_above: usize,
 }
@@ -201,18 +204,24 @@ impl Sequencer {
         let read = prefetch(store.as_ref(), &mut draft, &batch).await;
         if read.is_ok() {
             tell.extend(batch.into_iter().filter_map(|work| apply(&mut draft, clock.as_ref(), keys, work)));
+            if self.unrecorded > 0 {
+                draft.report_outage(clock.now_us(), self.unrecorded);
+            }
         }
         let (writes, new) = draft.finish();
         // Where something could not be read, dropping the batch tells its callers.
         let done = match read {
-            Ok(()) => self.commit(turn, writes, new).await.is_ok(),
+            Ok(()) => self.commit(turn, writes, new).await,
             Err(error) => {
                 new.undo(&mut self.memory);
                 self.failed(&error);
-                false
+                Err(error)
             }
         };
-        let outcome = if done { Ok(()) } else { Err(Unavailable::NotDurable) };
+        if done.is_ok() {
+            self.unrecorded = 0;
+        }
+        let outcome = done.map_err(|error| Unavailable::from(&error));
         tell.into_iter().for_each(|tell: Told| tell(outcome));
         self.tidy();
     }
@@ -243,6 +252,7 @@ impl Sequencer {
     fn failed(&mut self, error: &StoreError) {
         let org = self.parts.view.id;
         tracing::error!(%org, error = error as &dyn std::error::Error, "a batch could not be recorded");
+        self.unrecorded += 1;
         if matches!(error, StoreError::HeadMoved) {
             self.give_up();
         }
@@ -287,6 +297,9 @@ async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> R
                 }
             }
             Work::People(..) => draft.know_people(store.members(org).await?),
+            Work::AddKey(key, ..) if !store.belongs(org, key.account).await? => {
+                draft.know_gone(key.account);
+            }
             Work::Incident(id, ..) if !draft.knows_incident(*id) => {
                 if let Some(incident) = store.incident(org, *id).await? {
                     draft.know_incident(incident);
@@ -314,8 +327,8 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, keys: &Keyring, work: Work) -
             Some(told(reply, changed))
         }
         Work::AddKey(key, actor, reply) => {
-            draft.add_key(now_us, key, actor);
-            Some(told(reply, ()))
+            let added = draft.add_key(now_us, key, actor);
+            Some(told(reply, added))
         }
         Work::RotateKey(rotation, actor, reply) => {
             let rotated = draft.rotate_key(now_us, keys, rotation, actor);
@@ -326,7 +339,7 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, keys: &Keyring, work: Work) -
             Some(told(reply, ()))
         }
         Work::People(steps, actor, reply) => {
-            let changed = draft.change_people(now_us, steps, &actor);
+            let changed = draft.change_people(now_us, keys, steps, &actor);
             Some(told(reply, changed))
         }
         Work::Password(user, hash, reply) => {

@@ -17,6 +17,7 @@ use super::erasing::Attempt;
 use super::reads::{self, Read};
 use crate::accounts::keys::ApiKey;
 use crate::accounts::people::Step;
+use crate::db::StoreError;
 use crate::draft::{Answer, Erasing, Filled, Note, PolicyChange, Prepared, Refused, Rotation};
 use crate::incidents::{Incident, Status};
 use crate::policies::InForce;
@@ -26,6 +27,8 @@ use crate::registration::{Registered, Registration};
 pub(super) const QUEUE_EVENTS: usize = 4_096;
 /// How long one may wait for its turn before its caller is told to come back.
 pub(super) const QUEUE_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long one waits for an answer about an event that is being recorded, its turn included. Callers wait for 2 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_800);
 /// What an event of this many bytes, or a part of it, weighs as much as one small event: 4,096 places are 16 MiB.
 const PLACE_BYTES: usize = 4_096;
 
@@ -38,9 +41,24 @@ pub enum Unavailable {
     /// What was decided could not be made durable, so it counts for nothing.
     #[error("the decision could not be recorded")]
     NotDurable,
+    /// There was no room to make it durable.
+    #[error("the decision could not be recorded: the disk of the database is full")]
+    NoRoom,
+    /// It is not durable yet. If it becomes so, nobody was told.
+    #[error("the decision was not recorded in time; whether it will be is not known")]
+    Late,
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
+}
+
+impl From<&StoreError> for Unavailable {
+    fn from(error: &StoreError) -> Unavailable {
+        match error {
+            StoreError::Full(_) => Unavailable::NoRoom,
+            _ => Unavailable::NotDurable,
+        }
+    }
 }
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Unavailable>>;
@@ -51,11 +69,11 @@ pub(super) enum Work {
     Register(Box<Registration>, Reply<Result<Registered, Refused>>),
     Policies(Box<PolicyChange>, String, Reply<Result<Arc<InForce>, Refused>>),
     Activate(Box<Filled>, oneshot::Sender<Activated>),
-    Erase(Box<Erasing>, Reply<Attempt>),
-    AddKey(Arc<ApiKey>, String, Reply<()>),
+    Erase(Box<Erasing>, oneshot::Sender<Result<Attempt, Unavailable>>),
+    AddKey(Arc<ApiKey>, String, Reply<Result<(), Refused>>),
     RotateKey(Rotation, String, Reply<Result<(), Refused>>),
     RevokeKey(Uuid, String, Reply<()>),
-    People(Vec<Step>, String, Reply<Result<(), Refused>>),
+    People(Vec<Step>, String, Reply<Result<Vec<Uuid>, Refused>>),
     Password(Uuid, String, Reply<()>),
     Note(Note, Reply<()>),
     Incident(Uuid, Status, String, Reply<Result<Arc<Incident>, Refused>>),
@@ -91,10 +109,9 @@ impl Work {
             Work::Policies(_, _, reply) => reply.is_closed(),
             Work::Activate(_, reply) => reply.is_closed(),
             Work::Erase(_, reply) => reply.is_closed(),
-            Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => {
-                reply.is_closed()
-            }
-            Work::People(_, _, reply) | Work::RotateKey(_, _, reply) => reply.is_closed(),
+            Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => reply.is_closed(),
+            Work::AddKey(_, _, reply) | Work::RotateKey(_, _, reply) => reply.is_closed(),
+            Work::People(_, _, reply) => reply.is_closed(),
             Work::Note(_, reply) => reply.is_closed(),
             Work::Incident(_, _, _, reply) => reply.is_closed(),
             Work::LedgerKey(_, _, reply) => reply.is_closed(),
@@ -213,8 +230,8 @@ impl Queue {
         reads::aside(&self.reads, generation).await
     }
 
-    /// Makes a key good.
-    pub async fn add_key(&self, key: Arc<ApiKey>, actor: String) -> Result<(), Unavailable> {
+    /// Makes a key good, unless its account is gone.
+    pub async fn add_key(&self, key: Arc<ApiKey>, actor: String) -> Result<Result<(), Refused>, Unavailable> {
         self.submit(|reply| Work::AddKey(key, actor, reply)).await
     }
 
@@ -237,12 +254,12 @@ impl Queue {
         self.submit(|reply| Work::RevokeKey(id, actor, reply)).await
     }
 
-    /// Changes who belongs to the org: all of these steps, or none.
+    /// Changes who belongs to the org: all of these steps, or none. Tells which API keys ended with that.
     pub async fn change_people(
         &self,
         steps: Vec<Step>,
         actor: String,
-    ) -> Result<Result<(), Refused>, Unavailable> {
+    ) -> Result<Result<Vec<Uuid>, Refused>, Unavailable> {
         self.submit(|reply| Work::People(steps, actor, reply)).await
     }
 
@@ -289,9 +306,11 @@ impl Queue {
     }
 
     async fn submit<T>(&self, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, Unavailable> {
-        let deadline = Instant::now() + QUEUE_TIMEOUT;
+        let begun = Instant::now();
+        let deadline = begun + QUEUE_TIMEOUT;
         let (reply, mut answer) = oneshot::channel();
         let work = work(reply);
+        let is_event = matches!(work, Work::Judge(..) | Work::Register(..));
         let (jobs, place) = match work {
             Work::Policies(..) | Work::People(..) => (&self.first, None),
             _ => (&self.jobs, Some(self.place(&work, deadline).await?)),
@@ -302,7 +321,11 @@ impl Queue {
         let answer = match timeout_at(deadline, &mut answer).await {
             Ok(answer) => answer,
             Err(_) if claim.set(Claim::GIVEN_UP) => return Err(Unavailable::Busy),
-            // It is being done: what comes of it has to be told.
+            // It is being done: what comes of it is told, of an event if that is soon.
+            Err(_) if is_event => match timeout_at(begun + ANSWER_TIMEOUT, answer).await {
+                Ok(answer) => answer,
+                Err(_) => return Err(Unavailable::Late),
+            },
             Err(_) => answer.await,
         };
         answer.unwrap_or(Err(Unavailable::NotDurable))
