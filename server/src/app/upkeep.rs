@@ -8,9 +8,12 @@ use super::{App, LoadError, Org};
 use crate::checkpoints::{CHECKPOINT_EVERY, CheckpointError};
 use crate::memory::fill::{fill, fill_and_activate};
 use crate::memory::snapshots::SnapshotError;
+use crate::retries::KEPT_US;
 
 /// How often the last uses of keys are written down.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
+/// How often the answers that were kept long enough are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked whether a snapshot of memory is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often a snapshot of memory is made where something happened.
@@ -93,6 +96,17 @@ impl App {
                     tracing::warn!(org = %org.view.id, error, "a checkpoint was not made");
                 }
             }
+        }
+    }
+
+    /// Forgets the answers that were kept long enough, for as long as it is polled.
+    pub async fn forget_answers_now_and_then(self: Arc<App>) {
+        loop {
+            if let Err(error) = self.database.forget_answers(self.clock.now_us() - KEPT_US).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "answers that were kept long enough could not be forgotten");
+            }
+            tokio::time::sleep(FORGET_EVERY).await;
         }
     }
 

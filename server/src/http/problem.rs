@@ -152,6 +152,12 @@ impl Problem {
         Problem::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
     }
 
+    /// 409: the key names another request.
+    pub fn key_reused() -> Problem {
+        let problem = Problem::conflict("the idempotency key was used for another request");
+        Problem { code: "idempotency_key_reused", ..problem }
+    }
+
     /// 412: changed meanwhile.
     pub fn stale(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::PRECONDITION_FAILED, "stale", "It was changed meanwhile", detail)
@@ -297,13 +303,19 @@ fn logged(error: &(dyn std::error::Error + 'static), answer: Problem) -> Problem
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
-        logged(&error, Problem::unavailable("the database does not answer"))
+        match error {
+            StoreError::AnsweredBefore => Unavailable::AnsweredBefore.into(),
+            error => logged(&error, Problem::unavailable("the database does not answer")),
+        }
     }
 }
 
 impl From<Unavailable> for Problem {
     fn from(error: Unavailable) -> Problem {
-        Problem::unavailable(error.to_string())
+        match error {
+            Unavailable::Revoked => Problem::unauthenticated(),
+            error => Problem::unavailable(error.to_string()),
+        }
     }
 }
 
@@ -318,10 +330,7 @@ impl From<Refused> for Problem {
             Refused::Invalid(errors) => {
                 Problem::invalid(errors.into_iter().map(FieldProblem::from).collect())
             }
-            Refused::KeyReused => {
-                let problem = Problem::conflict("the idempotency key was used for another request");
-                Problem { code: "idempotency_key_reused", ..problem }
-            }
+            Refused::KeyReused => Problem::key_reused(),
             Refused::NotFound => Problem::not_found("object"),
             Refused::People(PeopleError::Nobody) => Problem::not_found("member"),
             Refused::People(PeopleError::OnlyOwners) => Problem::forbidden(refused.to_string()),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use lictor_server::accounts::Caller;
 use lictor_server::accounts::keys::ApiKey;
+use lictor_server::accounts::{Caller, Person, Role};
 use lictor_server::agents::Profile;
 use lictor_server::db::Change;
 use lictor_server::draft::{Answer, PolicyChange, Prepared};
@@ -100,10 +100,13 @@ struct Running {
     servers: Vec<Option<Server>>,
     promises: Promises,
     acknowledged: Vec<Acknowledged>,
-    /// Registers the agents of the world.
-    key: Arc<ApiKey>,
     ran: Ran,
     tells: bool,
+}
+
+/// The person whose org it is.
+fn owner() -> Caller {
+    Caller::Person(Person { id: Uuid::nil(), org: ORG, role: Role::Owner })
 }
 
 /// What a caller hears.
@@ -118,7 +121,6 @@ enum Heard {
 impl Running {
     fn new(seed: u64, bug: Option<Bug>, tells: bool) -> Running {
         let first = policy(0, 1);
-        let name = || "k".to_owned();
         Running {
             random: Random(seed),
             world: World::new(vec![Arc::clone(&first)], bug),
@@ -127,17 +129,6 @@ impl Running {
             servers: (0..SERVERS).map(|_| None).collect(),
             promises: Promises::new(first),
             acknowledged: Vec::new(),
-            key: Arc::new(ApiKey::new(
-                Uuid::from_u128(9),
-                ORG,
-                Uuid::nil(),
-                name(),
-                name(),
-                None,
-                [9; 32],
-                0,
-                None,
-            )),
             ran: Ran::default(),
             tells,
         }
@@ -226,9 +217,12 @@ impl Running {
         let count = 1 + self.random.below(2);
         let name = self.random.of(&["a", "b"]);
         let events: Vec<String> = (0..count).map(|_| self.event()).collect();
+        let by_key = self.random.one_in(2);
         let server = self.servers[place].as_ref()?;
         let agent = Arc::clone(&server.view.directory.find(name)?.agent);
-        let prepared: Vec<Prepared> = events.iter().map(|json| server.event(&agent, json)).collect();
+        let key = server.keys.of(ORG).pop().filter(|_| by_key);
+        let caller = key.map_or_else(owner, Caller::Key);
+        let prepared: Vec<Prepared> = events.iter().map(|json| server.event(&agent, json, &caller)).collect();
         let queue = Arc::clone(&server.queue);
         self.tell(|| format!("server {place} is asked for {events:?} of {name}"));
         Some(tokio::spawn(async move {
@@ -267,13 +261,13 @@ impl Running {
 
     fn register(&mut self, place: usize, name: &'static str) -> JoinHandle<Heard> {
         let queue = self.servers[place].as_ref().map(|server| Arc::clone(&server.queue));
+        let purpose = Some(format!("{SECRET} {}", self.random.below(1_000)));
         let registration = Registration {
             key: name.to_owned(),
-            profile: Profile { purpose: Some(SECRET.to_owned()), ..Profile::default() },
+            profile: Profile { purpose, ..Profile::default() },
             declared: true,
-            caller: Caller::Key(Arc::clone(&self.key)),
+            caller: owner(),
             source: "simulation",
-            live_keys: vec![self.key.id],
         };
         self.tell(|| format!("server {place} registers {name}"));
         tokio::spawn(async move {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::super::auth::Human;
 use super::super::body::Json;
 use super::super::problem::{LoginProblems, Problem, WriteProblems};
+use super::super::retries::Retry;
 use super::orgs::{FoundedOrg, founded, org_name};
 use crate::accounts::logins::FREE_TRIES;
 use crate::accounts::people::Step;
@@ -19,6 +20,7 @@ use crate::app::App;
 use crate::config::looks_like_email;
 use crate::draft::Note;
 use crate::founding::{NewOrg, Standing};
+use crate::retries::Shown;
 
 /// How the ledger names whoever does not know a password.
 const NOBODY: &str = "nobody";
@@ -183,6 +185,7 @@ pub struct NewPassword {
 pub async fn set_password(
     State(app): State<Arc<App>>,
     human: Human,
+    retry: Retry,
     Json(new): Json<NewPassword>,
 ) -> Result<StatusCode, Problem> {
     passwords::check(&new.new_password).map_err(|detail| Problem::field("new_password", detail))?;
@@ -195,7 +198,8 @@ pub async fn set_password(
         proven(&app, &user.email, password).await?;
     }
     let hash = hashed(&app, new.new_password).await?;
-    human.org.queue.set_password(user.id, hash).await?;
+    let keep = retry.keep(|()| Some(Shown::empty(StatusCode::NO_CONTENT.as_u16())));
+    human.org.queue.set_password(user.id, hash).keeping(keep).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -242,6 +246,7 @@ pub async fn register(
     let created_at_us = app.clock.now_us();
     let owner = User { id, org, email, password_hash: hash, one_time: false, created_at_us };
     let actor = format!("user:{id}");
-    let new = NewOrg { id: org, name, owner: Arc::new(owner), standing: Standing::New, key: None, actor };
-    founded(&app, new).await
+    let owner = Arc::new(owner);
+    let new = NewOrg { id: org, name, owner, standing: Standing::New, key: None, actor, answer: None };
+    founded(&app, new, Retry(None)).await
 }
