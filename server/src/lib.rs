@@ -151,6 +151,7 @@ impl Server {
             tokio::spawn(Arc::clone(&app).make_checkpoints_now_and_then()),
             tokio::spawn(Arc::clone(&app).follow_other_servers()),
             tokio::spawn(Arc::clone(&app).forget_answers_now_and_then()),
+            tokio::spawn(Arc::clone(&app).watch_the_clock()),
         ];
         Ok(Server { address, credentials, app, stop, listening, upkeep, lock })
     }

@@ -74,3 +74,52 @@ impl Database {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Address, Batch, Change, Store, Turn};
+    use super::*;
+    use crate::ledger::Head;
+    use crate::retries::{Claim, Shown};
+    use crate::vault::Vault;
+
+    #[tokio::test]
+    async fn answers_are_forgotten_when_their_time_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&Address::File(folder.path().join("a.db"))).await.unwrap();
+        let (vault, org) = (Vault::new(&[1; 32]), Uuid::from_u128(1));
+        let name =
+            |key: usize| Name { org, account: Uuid::nil(), route: "/x".to_owned(), key: key.to_string() };
+        let times = [0, 5, 3 * STEP_US, 9 * STEP_US, 9 * STEP_US + 1];
+        let answer = |(key, at_us): (usize, &i64)| {
+            let claim = Claim { name: name(key), digest: [0; 32] };
+            let answer = KeptAnswer::seal(&vault, claim, Shown::empty(204), (0, 0), *at_us).unwrap();
+            Change::Answer(Box::new(answer))
+        };
+        let changes = [Change::Org { name: "o".to_owned(), created_at_us: 1 }].into_iter();
+        let changes: Vec<_> = changes.chain(times.iter().enumerate().map(answer)).collect();
+        let mut after = Head { next_seq: 1, hash: [1; 32], at_us: 5 };
+        let batch = |before, after, changes| Batch {
+            org,
+            before,
+            after,
+            entries: Vec::new(),
+            payloads: Vec::new(),
+            changes,
+        };
+        database.commit(Turn::alone(), batch(Head::EMPTY, after, changes)).await.unwrap();
+        database.forget_answers(9 * STEP_US).await.unwrap();
+        let mut kept = database.answered(org, vec!["0", "1", "2", "3", "4", "5"]).await.unwrap();
+        kept.sort_by(|one, other| one.key.cmp(&other.key));
+        assert_eq!(kept, [name(3), name(4)]);
+        assert!(database.answer(&name(2)).await.unwrap().is_none());
+        assert!(database.answer(&name(3)).await.unwrap().is_some());
+        // One that is there is not replaced, and what was to be written with it is not written.
+        let before = after;
+        after.next_seq = 2;
+        let again = batch(before, after, vec![answer((3, &times[4]))]);
+        assert!(matches!(database.commit(Turn::alone(), again).await, Err(StoreError::AnsweredBefore)));
+        assert_eq!(database.next_seq(org).await.unwrap(), 1);
+        database.close().await;
+    }
+}

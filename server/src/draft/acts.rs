@@ -11,7 +11,7 @@ use crate::accounts::keys::{ApiKey, Keyring};
 use crate::canonical::{Object, Value};
 use crate::clock::ledger_time;
 use crate::db::Change;
-use crate::incidents::{self, Incident, Status, Witness};
+use crate::incidents::{self, Hit, Incident, Status, Witness};
 use crate::ledger::{self, Index, Record};
 use crate::policies::{InForce, Policies};
 use crate::vault::{Bytes32, hex};
@@ -134,15 +134,16 @@ impl Draft<'_> {
     /// Opens an incident where keys had to go that could still matter, unless one is open.
     pub fn report_lost_keys(&mut self) {
         let lost = self.memory.memories.take_lost();
-        if lost == 0 {
-            return;
+        if lost > 0 && self.report(self.new.head.at_us, incidents::lost_keys(self.memory.memories.keys())) {
+            tracing::error!(org = %self.view.id, lost, "memory is full: keys that could still matter are forgotten");
         }
-        let hit = incidents::lost_keys(self.memory.memories.keys());
-        let at_us = self.new.head.at_us;
+    }
+
+    /// Opens an incident that no rule asks for, unless it is open. Tells whether it did.
+    pub fn report(&mut self, at_us: i64, hit: Hit) -> bool {
         if incidents::is_open(&self.new.incidents, &self.memory.incidents, &hit, at_us) {
-            return;
+            return false;
         }
-        tracing::error!(org = %self.view.id, lost, "memory is full: keys that could still matter are forgotten");
         let entry = Uuid::now_v7();
         let witness = Witness { entry, at_us, agent: Uuid::nil(), task: "" };
         let touched =
@@ -153,6 +154,7 @@ impl Draft<'_> {
         self.enter(entry, at_us, index, content);
         self.new.incidents.put(Arc::clone(&touched.incident));
         self.changes.push(Change::Incident(touched.incident));
+        true
     }
 
     /// Makes an API key good.

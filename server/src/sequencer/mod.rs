@@ -338,6 +338,10 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, keys: &Keyring, work: Work) -
             let changed = draft.change_incident(now_us, id, to, actor);
             Some(reply.told(draft, first, changed))
         }
+        Work::Report(hit, reply) => {
+            draft.report(now_us, hit);
+            Some(reply.told(draft, first, ()))
+        }
         Work::LedgerKey(key, actor, reply) => {
             draft.announce_ledger_key(now_us, &key, actor);
             Some(reply.told(draft, first, ()))

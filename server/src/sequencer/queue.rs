@@ -18,7 +18,7 @@ use super::reply::{Asked, Reply, Told, Waits};
 use crate::accounts::keys::ApiKey;
 use crate::accounts::people::Step;
 use crate::draft::{Answer, Filled, Note, PolicyChange, Prepared, Refused, Rotation};
-use crate::incidents::{Incident, Status};
+use crate::incidents::{Hit, Incident, Status};
 use crate::policies::InForce;
 use crate::registration::{Registered, Registration};
 use crate::retries::Claim;
@@ -64,6 +64,7 @@ pub(super) enum Work {
     Note(Note, Reply<()>),
     Incident(Uuid, Status, String, Reply<Result<Arc<Incident>, Refused>>),
     LedgerKey(String, String, Reply<()>),
+    Report(Hit, Reply<()>),
     /// Takes over what other servers wrote.
     Follow,
     Stop,
@@ -111,7 +112,7 @@ impl Work {
                 Box::new(reply)
             }
             Work::People(_, _, reply) | Work::RotateKey(_, _, reply) => Box::new(reply),
-            Work::Note(_, reply) | Work::LedgerKey(_, _, reply) => Box::new(reply),
+            Work::Note(_, reply) | Work::Report(_, reply) | Work::LedgerKey(_, _, reply) => Box::new(reply),
             Work::Incident(_, _, _, reply) => Box::new(reply),
             Work::Activate(..) | Work::Follow | Work::Stop => return None,
         };
@@ -133,7 +134,7 @@ impl Work {
             Work::Policies(_, _, reply) => reply,
             Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => reply,
             Work::People(_, _, reply) | Work::RotateKey(_, _, reply) => reply,
-            Work::Note(_, reply) | Work::LedgerKey(_, _, reply) => reply,
+            Work::Note(_, reply) | Work::Report(_, reply) | Work::LedgerKey(_, _, reply) => reply,
             Work::Incident(_, _, _, reply) => reply,
             Work::Activate(..) | Work::Follow | Work::Stop => return None,
         })
@@ -272,6 +273,11 @@ impl Queue {
     /// Records an act that changes nothing.
     pub fn note(&self, note: Note) -> Asked<'_, ()> {
         Asked::new(self, |reply| Work::Note(note, reply))
+    }
+
+    /// Opens an incident that no rule asks for, unless it is open.
+    pub fn report(&self, hit: Hit) -> Asked<'_, ()> {
+        Asked::new(self, |reply| Work::Report(hit, reply))
     }
 
     /// Moves an incident on.
