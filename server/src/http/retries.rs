@@ -125,11 +125,12 @@ fn asked(actor: &Actor, route: &str, key: String, parts: &Parts, body: &Bytes) -
         return None;
     }
     let place = parts.uri.path_and_query().map_or(route, |place| place.as_str());
-    let header = |name: HeaderName| parts.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+    let header = |name: HeaderName| parts.headers.get(name).map_or(b"".as_slice(), HeaderValue::as_bytes);
     // However it is spelled. What is no JSON is only itself.
     let spelled = json.and_then(|json| canonical(&json).ok());
-    let body = spelled.as_deref().map_or(&body[..], str::as_bytes);
-    let said = [place.as_bytes(), b"\n", header(IF_MATCH), b"\n", header(X_AGENT_ID), b"\n", body];
+    let body = spelled.as_deref().map_or(body.as_ref(), str::as_bytes);
+    let said: [&[u8]; 7] =
+        [place.as_bytes(), b"\n", header(IF_MATCH), b"\n", header(X_AGENT_ID), b"\n", body];
     let (org, account) = (actor.org.view.id, actor.caller.account());
     Some(Claim { name: Name { org, account, route: route.to_owned(), key }, digest: sha256(&said) })
 }

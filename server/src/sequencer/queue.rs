@@ -318,9 +318,10 @@ impl Queue {
         mut answer: oneshot::Receiver<Result<T, Unavailable>>,
     ) -> Result<T, Unavailable> {
         let deadline = Instant::now() + QUEUE_TIMEOUT;
+        let weight = work.weight();
         let (jobs, place) = match work {
             Work::Policies(..) | Work::People(..) => (&self.first, None),
-            _ => (&self.jobs, Some(self.place(&work, deadline).await?)),
+            _ => (&self.jobs, Some(self.place(weight, deadline).await?)),
         };
         let claim = Arc::<Claim>::default();
         let job = Job { work, claim: Arc::clone(&claim), _place: place };
@@ -334,8 +335,8 @@ impl Queue {
         answer.unwrap_or(Err(Unavailable::NotDurable))
     }
 
-    async fn place(&self, work: &Work, deadline: Instant) -> Result<OwnedSemaphorePermit, Unavailable> {
-        let places = u32::try_from(work.weight().min(QUEUE_EVENTS)).unwrap_or(u32::MAX);
+    async fn place(&self, weight: usize, deadline: Instant) -> Result<OwnedSemaphorePermit, Unavailable> {
+        let places = u32::try_from(weight.min(QUEUE_EVENTS)).unwrap_or(u32::MAX);
         // Mostly there is room, and nothing to wait for.
         if let Ok(place) = Arc::clone(&self.places).try_acquire_many_owned(places) {
             return Ok(place);

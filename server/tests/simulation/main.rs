@@ -92,6 +92,11 @@ fn a_server_that_misses_an_event_is_found() {
     expect_found(Bug::HidesEvents);
 }
 
+#[test]
+fn a_server_that_does_what_was_done_before_is_found() {
+    expect_found(Bug::HidesAnswers);
+}
+
 #[expect(clippy::print_stderr, reason = "what was measured")]
 fn note(text: &str) {
     eprintln!("{text}");

@@ -24,6 +24,9 @@ use crate::store::Kept;
 /// Stands in everything that must stay secret.
 pub(crate) const SECRET: &str = "CANARY";
 
+/// How the actions of requests begin that are done once, however often they are sent.
+pub(crate) const ONCE: &str = "once-";
+
 /// An answer that a caller had in its hands.
 #[derive(Debug, Clone)]
 pub(crate) struct Acknowledged {
@@ -55,6 +58,8 @@ pub(crate) struct Promises {
     incidents: BTreeMap<Uuid, (i64, String)>,
     agents: BTreeMap<Uuid, Registered>,
     keys: BTreeSet<Uuid>,
+    /// Requests that are done once, and were.
+    once: BTreeMap<String, (i64, i64)>,
     /// Decisions that were made while rules waited.
     pub(crate) waiting: u64,
 }
@@ -74,6 +79,7 @@ impl Promises {
             incidents: BTreeMap::new(),
             agents: BTreeMap::new(),
             keys: BTreeSet::new(),
+            once: BTreeMap::new(),
             waiting: 0,
         }
     }
@@ -95,6 +101,7 @@ impl Promises {
             &self.agents,
         )?;
         same("keys", &kept.keys.keys().copied().collect(), &self.keys)?;
+        same("answers", &kept.answers, &self.once)?;
         same("the policy", &kept.policies[0].source, &self.policy.source)?;
         same("whether rules wait", &!kept.filling.is_empty(), &self.filling)
     }
@@ -198,6 +205,11 @@ impl Promises {
             let Registered { revision, purpose, .. } = agent.ok_or("an agent that nobody registered")?;
             same("the agent's revision", &record["agent_revision"], &json!(revision))?;
             same("the agent's purpose", &event.text("agent.purpose"), &purpose.as_str())?;
+        }
+        if let Some(action) = entry.index.action.as_ref().filter(|action| action.starts_with(ONCE))
+            && self.once.insert(action.clone(), (entry.seq, entry.seq)).is_some()
+        {
+            return Err("a request was done twice".to_owned());
         }
         if let Some(key) = entry.index.actor.strip_prefix("key:") {
             let is_good = self.keys.contains(&key.parse().unwrap_or_default());

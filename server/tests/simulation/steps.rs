@@ -9,18 +9,20 @@ use lictor_server::accounts::keys::ApiKey;
 use lictor_server::accounts::{Caller, Person, Role};
 use lictor_server::agents::Profile;
 use lictor_server::db::Change;
-use lictor_server::draft::{Answer, PolicyChange, Prepared};
+use lictor_server::draft::{Answer, PolicyChange, Prepared, Refused};
 use lictor_server::incidents::Status;
 use lictor_server::memory::fill::fill;
 use lictor_server::policies::Policy;
 use lictor_server::registration::Registration;
+use lictor_server::retries::{Claim, Keep, Shown};
+use lictor_server::sequencer::Unavailable;
 use lictor_server::vault::Vault;
 use tokio::task::{JoinHandle, yield_now};
 use uuid::Uuid;
 
-use crate::promises::{Acknowledged, Promises, SECRET};
+use crate::promises::{Acknowledged, ONCE, Promises, SECRET};
 use crate::servers::{Hand, SOURCES, Server, generation, policy, typed};
-use crate::store::{Bug, Fault, ORG, World};
+use crate::store::{Bug, Fault, ORG, World, name};
 
 /// Steps of one world.
 const STEPS: u64 = 24;
@@ -102,6 +104,22 @@ struct Running {
     acknowledged: Vec<Acknowledged>,
     ran: Ran,
     tells: bool,
+}
+
+fn heard(answers: Result<Vec<Result<Answer, Refused>>, Unavailable>) -> Heard {
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(Unavailable::AnsweredBefore | Unavailable::Revoked) => return Heard::Refused,
+        Err(_) => return Heard::Failed,
+    };
+    let acknowledged = answers.into_iter().filter_map(|answer| match answer {
+        Ok(Answer::Judged(judged)) => {
+            let outcome = judged.decision.decision.name();
+            Some(Acknowledged { id: judged.id, seq: judged.seq, outcome })
+        }
+        _ => None,
+    });
+    Heard::Decisions(acknowledged.collect())
 }
 
 /// The person whose org it is.
@@ -202,6 +220,7 @@ impl Running {
                 self.register(place, name)
             }
             3 => self.change_keys(place),
+            6 | 7 => self.decide_once(place)?,
             4 => self.move_incident(place)?,
             5 => {
                 let server = self.servers[place].as_ref()?;
@@ -225,17 +244,21 @@ impl Running {
         let prepared: Vec<Prepared> = events.iter().map(|json| server.event(&agent, json, &caller)).collect();
         let queue = Arc::clone(&server.queue);
         self.tell(|| format!("server {place} is asked for {events:?} of {name}"));
-        Some(tokio::spawn(async move {
-            let Ok(answers) = queue.judge(prepared).await else { return Heard::Failed };
-            let acknowledged = answers.into_iter().filter_map(|answer| match answer {
-                Ok(Answer::Judged(judged)) => {
-                    let outcome = judged.decision.decision.name();
-                    Some(Acknowledged { id: judged.id, seq: judged.seq, outcome })
-                }
-                _ => None,
-            });
-            Heard::Decisions(acknowledged.collect())
-        }))
+        Some(tokio::spawn(async move { heard(queue.judge(prepared).await) }))
+    }
+
+    /// A request that others may send as well: whoever comes first, it is done once.
+    fn decide_once(&mut self, place: usize) -> Option<JoinHandle<Heard>> {
+        let key = format!("{ONCE}{}", self.random.below(6));
+        let server = self.servers[place].as_ref()?;
+        let agent = Arc::clone(&server.view.directory.find("a")?.agent);
+        let json = format!(r#"{{"event":"intent","action":"{key}","payload":{{"note":"{SECRET}"}}}}"#);
+        let event = server.event(&agent, &json, &owner());
+        let queue = Arc::clone(&server.queue);
+        self.tell(|| format!("server {place} is asked for {key}"));
+        let claim = Claim { name: name(ORG, &key), digest: [0; 32] };
+        let keep = Keep { claim, show: Box::new(|_: &Vec<Result<Answer, Refused>>| Some(Shown::empty(200))) };
+        Some(tokio::spawn(async move { heard(queue.judge(vec![event]).keeping(Some(keep)).await) }))
     }
 
     fn event(&mut self) -> String {

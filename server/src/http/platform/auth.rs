@@ -198,7 +198,7 @@ pub async fn set_password(
         proven(&app, &user.email, password).await?;
     }
     let hash = hashed(&app, new.new_password).await?;
-    let keep = retry.keep(|()| Some(Shown::empty(StatusCode::NO_CONTENT.as_u16())));
+    let keep = retry.keep(|_: &()| Some(Shown::empty(StatusCode::NO_CONTENT.as_u16())));
     human.org.queue.set_password(user.id, hash).keeping(keep).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -146,7 +146,9 @@ pub async fn decide(
         None => {
             let mut answers = match retry.0 {
                 Some(_) => {
-                    asked.at_once(&[&*text], |places| retry.keep(|judged| one(places, judged))).await?
+                    asked
+                        .at_once(&[&*text], |places| retry.keep(|judged: &Judgements| one(places, judged)))
+                        .await?
                 }
                 None => asked.all(&[&*text]).await?,
             };
@@ -162,7 +164,7 @@ pub async fn decide(
                 }
                 Some(_) => {
                     let id = id.clone();
-                    let keep = |places| retry.keep(move |judged| many(places, judged, &id));
+                    let keep = |places| retry.keep(move |judged: &Judgements| many(places, judged, &id));
                     asked.at_once(&events, keep).await?
                 }
                 None => asked.all(&events).await?,

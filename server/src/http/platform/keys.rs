@@ -91,7 +91,7 @@ pub(in crate::http) async fn make(
     let key = ApiKey::new(id, org, account, new.name.clone(), prefix.clone(), agent, hash, now_us, None);
     let made = MadeKey { key: None, id, name: new.name, prefix };
     let kept = Shown::new(StatusCode::CREATED.as_u16(), &made);
-    let keep = retry.keep(|()| kept);
+    let keep = retry.keep(|_: &()| kept);
     human.org.queue.add_key(Arc::new(key), human.actor()).keeping(keep).await?;
     Ok(MadeKey { key: Some(secret), ..made })
 }

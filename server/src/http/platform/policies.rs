@@ -162,7 +162,7 @@ pub async fn create_policy(
     retry: Retry,
     Json(new): Json<NewSource, POLICY_BYTES>,
 ) -> Result<Answer, Problem> {
-    let (now_us, keep) = (app.clock.now_us(), retry.keep(|done| kept(StatusCode::CREATED, done)));
+    let (now_us, keep) = (app.clock.now_us(), retry.keep(|done: &Done| kept(StatusCode::CREATED, done)));
     let created = rollout::create(&human.org, new.text()?, human.actor(), now_us, keep).await?;
     Ok(done(StatusCode::CREATED, created))
 }
@@ -276,7 +276,7 @@ async fn change(
     retry: Retry,
 ) -> Result<Answer, Problem> {
     let (id, revision) = (named(&human.org, policy)?, if_match(headers)?);
-    let (now_us, keep) = (app.clock.now_us(), retry.keep(|done| kept(StatusCode::OK, done)));
+    let (now_us, keep) = (app.clock.now_us(), retry.keep(|done: &Done| kept(StatusCode::OK, done)));
     let edited = rollout::edit(&human.org, id, edit, revision, human.actor(), now_us, keep).await?;
     Ok(done(StatusCode::OK, edited))
 }
