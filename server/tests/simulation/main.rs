@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says where")]
 
 mod promises;
+mod random;
 mod servers;
 mod steps;
 mod store;

@@ -21,6 +21,7 @@ use tokio::task::{JoinHandle, yield_now};
 use uuid::Uuid;
 
 use crate::promises::{Acknowledged, ONCE, Promises, SECRET};
+use crate::random::Random;
 use crate::servers::{Hand, SOURCES, Server, generation, policy, typed};
 use crate::store::{Bug, Fault, ORG, World, name};
 
@@ -64,27 +65,6 @@ impl Sum for Ran {
             followed: sum.followed + ran.followed,
             jumps: sum.jumps + ran.jumps,
         })
-    }
-}
-
-/// Numbers that look random (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len() as u64) as usize]
     }
 }
 

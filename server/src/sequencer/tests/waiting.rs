@@ -6,8 +6,8 @@ use crate::agents::Profile;
 use crate::registration::Registration;
 use crate::retries::{Claim, Keep, Shown, open};
 
-const PURPOSES: &str =
-    "policy p {}\ndefault on intent allow\nrule bad on intent { when agent.purpose == \"bad\" deny }";
+const PURPOSES: &str = "policy p {}\ndefault on intent allow\ndefault on registration allow\n\
+    rule bad on intent { when agent.purpose == \"bad\" deny }";
 
 fn key(number: u8) -> Arc<ApiKey> {
     let (id, org) = (Uuid::from_u128(100 + u128::from(number)), Uuid::from_u128(1));
@@ -106,7 +106,7 @@ async fn an_event_is_judged_by_its_agent_as_it_is_when_its_turn_comes() {
     let queue = Arc::clone(&bench.queue);
     let changed = waiting(async move { queue.register(registration(person(), "bad")).await }).await;
     // Made ready before the agent was changed.
-    let (stale, id) = (bench.intent(), bench.store.entries.lock().unwrap().len());
+    let stale = bench.intent();
     let entry = stale.id;
     let after = waiting(judging(&bench, stale)).await;
     bench.store.gate.add_permits(100);
@@ -114,7 +114,7 @@ async fn an_event_is_judged_by_its_agent_as_it_is_when_its_turn_comes() {
     assert_eq!(before.await.unwrap().unwrap().decision.decision, Outcome::Allow);
     assert_eq!(changed.await.unwrap().unwrap().unwrap().agent.revision, 1);
     let after = after.await.unwrap().unwrap();
-    assert_eq!((after.id, after.decision.decision), (entry, Outcome::Deny), "{id}");
+    assert_eq!((after.id, after.decision.decision), (entry, Outcome::Deny));
     // What is kept of it is the event with the agent that it was judged by.
     let row = bench.store.judged.lock().unwrap().iter().find(|row| row.entry_id == entry).unwrap().clone();
     assert_eq!(bench.past().recorded(&row).unwrap().event.text("agent.purpose"), "bad");
@@ -124,7 +124,7 @@ async fn an_event_is_judged_by_its_agent_as_it_is_when_its_turn_comes() {
 
 #[tokio::test]
 async fn an_event_is_not_judged_for_a_key_that_lost_its_agent() {
-    let mut bench = bench(TestStore::new(true));
+    let mut bench = bench_of(TestStore::new(true), PURPOSES, MemoryLimits::default());
     let (first, second) = (key(1), key(2));
     [&first, &second].into_iter().for_each(|key| bench.keys.put(Arc::clone(key)));
     bench.agent = bench.queue.register(registration(person(), "x")).await.unwrap().unwrap().agent;
