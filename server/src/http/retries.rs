@@ -59,8 +59,9 @@ pub const ONCE: &[&str] = &[
     "/v1/keys",
 ];
 
-/// The other `POST` routes, which ignore the header. They change nothing, or know nobody to keep an answer for (before a
-/// login, and after leaving), or do in several steps what may be done once more (another key for the ledger).
+/// The other `POST` routes, which ignore the header. They change nothing; or know nobody to keep an answer for (before a
+/// login, and after leaving); or do in several steps what may be done once more (another key for the ledger); or are about
+/// people, where an invitation that was made is a 409 and a role may be given again.
 pub const ANY_NUMBER_OF_TIMES: &[&str] = &[
     "/admin/auth/login",
     "/api/v1/auth/login",
