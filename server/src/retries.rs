@@ -63,12 +63,12 @@ pub struct Keep<T> {
     /// The request.
     pub claim: Claim,
     /// Its answer; none for one that is not worth keeping, because nothing happened.
-    pub show: Box<dyn FnOnce(&T) -> Option<Shown> + Send>,
+    pub show: Box<dyn FnOnce(&T) -> Option<Shown> + Send + Sync>,
 }
 
 impl<T: 'static> Keep<T> {
     /// The same, of something that this is made from. Nothing is kept where it can't be made.
-    pub fn of<U>(self, make: impl FnOnce(&U) -> Option<T> + Send + 'static) -> Keep<U> {
+    pub fn of<U>(self, make: impl FnOnce(&U) -> Option<T> + Send + Sync + 'static) -> Keep<U> {
         let Keep { claim, show } = self;
         Keep { claim, show: Box::new(move |value| show(&make(value)?)) }
     }

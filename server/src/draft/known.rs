@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::Draft;
 use crate::incidents::Incident;
 use crate::intents::Intent;

@@ -27,7 +27,7 @@ use crate::agents::{Agent, Inactive};
 use crate::canonical::{Object, Value};
 use crate::clock::ledger_time;
 use crate::db::{Batch, Change};
-use crate::incidents::{self, Incident, Open, Status, Touched, Witness};
+use crate::incidents::{self, Open, Status, Touched, Witness};
 use crate::intents::{Declaration, Intent};
 use crate::ledger::{self, Head, Index, Record, Step, StepBefore};
 use crate::policies::InForce;

@@ -176,7 +176,7 @@ pub struct Retry(pub Option<Claim>);
 
 impl Retry {
     /// How the answer is kept: as `show` makes it of what came of the request.
-    pub fn keep<T>(self, show: impl FnOnce(&T) -> Option<Shown> + Send + 'static) -> Option<Keep<T>> {
+    pub fn keep<T>(self, show: impl FnOnce(&T) -> Option<Shown> + Send + Sync + 'static) -> Option<Keep<T>> {
         self.0.map(|claim| Keep { claim, show: Box::new(show) })
     }
 }

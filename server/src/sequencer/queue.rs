@@ -144,22 +144,22 @@ impl Work {
 /// Work with its place in the queue.
 pub(super) struct Job {
     pub(super) work: Work,
-    claim: Arc<Claim>,
+    holder: Arc<Holder>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Job {
     /// Whether somebody still waits for it. Then it is the sequencer's.
     pub(super) fn claim(&self) -> bool {
-        !self.work.is_abandoned() && self.claim.set(Claim::TAKEN)
+        !self.work.is_abandoned() && self.holder.set(Holder::TAKEN)
     }
 }
 
 /// Who got to a job first: the sequencer that does it, or the caller that gave up waiting.
 #[derive(Debug, Default)]
-struct Claim(AtomicU8);
+struct Holder(AtomicU8);
 
-impl Claim {
+impl Holder {
     const TAKEN: u8 = 1;
     const GIVEN_UP: u8 = 2;
 
@@ -220,7 +220,7 @@ impl Queue {
     /// Lets rules decide whose memories are filled. It waits for its turn however long that takes.
     pub async fn activate(&self, filled: Box<Filled>) -> Activated {
         let (reply, answer) = oneshot::channel();
-        let job = Job { work: Work::Activate(filled, reply), claim: Arc::default(), _place: None };
+        let job = Job { work: Work::Activate(filled, reply), holder: Arc::default(), _place: None };
         if self.first.send(job).is_err() {
             return Activated::Dropped;
         }
@@ -293,7 +293,7 @@ impl Queue {
     /// Lets it take over what other servers wrote.
     pub fn follow(&self) {
         // It is fine if it ended.
-        let _ = self.first.send(Job { work: Work::Follow, claim: Arc::default(), _place: None });
+        let _ = self.first.send(Job { work: Work::Follow, holder: Arc::default(), _place: None });
     }
 
     /// How much waits or is being done, in events.
@@ -309,7 +309,7 @@ impl Queue {
     /// Lets the sequencer finish what waits, and end.
     pub fn stop(&self) {
         // It is fine if it ended already.
-        let _ = self.jobs.send(Job { work: Work::Stop, claim: Arc::default(), _place: None });
+        let _ = self.jobs.send(Job { work: Work::Stop, holder: Arc::default(), _place: None });
     }
 
     pub(super) async fn submit<T>(
@@ -323,12 +323,12 @@ impl Queue {
             Work::Policies(..) | Work::People(..) => (&self.first, None),
             _ => (&self.jobs, Some(self.place(weight, deadline).await?)),
         };
-        let claim = Arc::<Claim>::default();
-        let job = Job { work, claim: Arc::clone(&claim), _place: place };
+        let holder = Arc::<Holder>::default();
+        let job = Job { work, holder: Arc::clone(&holder), _place: place };
         jobs.send(job).map_err(|_| Unavailable::Stopping)?;
         let answer = match timeout_at(deadline, &mut answer).await {
             Ok(answer) => answer,
-            Err(_) if claim.set(Claim::GIVEN_UP) => return Err(Unavailable::Busy),
+            Err(_) if holder.set(Holder::GIVEN_UP) => return Err(Unavailable::Busy),
             // It is being done: what comes of it has to be told.
             Err(_) => answer.await,
         };

@@ -216,6 +216,7 @@ impl Promises {
             same("whether its key is good", &is_good, &true)?;
         }
         let fate = fate.ok_or("no policy here has a schema")?;
+        let purpose = event.text("agent.purpose").to_owned();
         let (event, number) = (Arc::new(event), entry.seq as u64);
         self.history.remember(&self.generation, Arc::clone(&event), fate, number, event.at());
         self.events.push((event, fate, number));
@@ -223,7 +224,6 @@ impl Promises {
             "registration" => {
                 let agent = entry.index.agent.unwrap_or_default();
                 let revision = self.agents.get(&agent).map_or(0, |before| before.revision + 1);
-                let purpose = event.text("agent.purpose").to_owned();
                 self.agents.insert(agent, Registered { at_us: entry.at_us, revision, purpose });
             }
             "log" => {
