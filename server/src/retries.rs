@@ -58,12 +58,15 @@ impl Shown {
     }
 }
 
+/// Makes an answer of what came of a request.
+pub type Show<T> = Box<dyn FnOnce(&T) -> Option<Shown> + Send + Sync>;
+
 /// How the answer to a request is kept: from what came of its work, before that is durable.
 pub struct Keep<T> {
     /// The request.
     pub claim: Claim,
     /// Its answer; none for one that is not worth keeping, because nothing happened.
-    pub show: Box<dyn FnOnce(&T) -> Option<Shown> + Send + Sync>,
+    pub show: Show<T>,
 }
 
 impl<T: 'static> Keep<T> {
