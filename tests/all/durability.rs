@@ -68,7 +68,7 @@ fn policy(version: i64) -> Value {
            when count(log per task) >= 3 and seen(intent where amount <= 100 since log per agent.id)
            score +0.3 incident low per task
          }}
-         rule late on intent {{ when agent.purpose == "late" score +0.05 }}
+         rule late on intent {{ when agent.purpose == \"late\" score +0.05 }}
          {spent}
 // {version}"
     )})
