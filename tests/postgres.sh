@@ -78,7 +78,10 @@ cat >"$home/crash" <<END
 $(declare -f as)
 user=${user:-}
 cd "$home/crashing"
-as "$bin/pg_ctl" -D data -m immediate -w stop >/dev/null
+if [[ "\$1" == stop ]]; then
+    as "$bin/pg_ctl" -D data -m immediate -w stop >/dev/null
+    exit
+fi
 # Its last processes may take a moment to let go of what they share.
 for _ in {1..50}; do
     as "$bin/pg_ctl" -D data -l data/log -w -t 60 start >/dev/null && exit
@@ -89,7 +92,7 @@ END
 chmod +x "$home/crash"
 
 export LICTOR_TEST_POSTGRES="postgres://lictor@localhost/postgres?host=$home/shared"
-# One that tests may crash.
+# One that tests may crash, by a program that says how: `stop` or `start`.
 export LICTOR_TEST_POSTGRES_CRASHING="postgres://lictor@localhost/postgres?host=$home/crashing"
 export LICTOR_TEST_POSTGRES_CRASH="$home/crash"
 "$@"

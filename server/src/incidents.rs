@@ -153,6 +153,20 @@ pub fn clock_moved(moved_us: i64) -> Hit {
     }
 }
 
+/// The hit that says that the ledger could not be written for a while.
+pub fn outage(batches: u64) -> Hit {
+    Hit {
+        rule: "engine.ledger".to_owned(),
+        key: Vec::new(),
+        severity: Severity::High,
+        title: format!(
+            "the ledger could not be written {batches} time(s) in a row: what was asked then was not decided"
+        ),
+        fold_s: DEFAULT_FOLD_S,
+        rests_on: Vec::new(),
+    }
+}
+
 /// The hits of a decision. A denied log step that no incident covers is one of severity medium: it happened.
 pub fn hits(decision: &Decision, is_log: bool, agent: Uuid) -> Vec<Hit> {
     let asked = decision.incidents.iter().filter(|incident| !incident.shadow);

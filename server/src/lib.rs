@@ -24,6 +24,7 @@ pub mod logging;
 pub mod memory;
 pub mod metrics;
 pub mod pdp;
+pub mod peers;
 pub mod policies;
 pub mod quota;
 pub mod registration;
@@ -42,7 +43,7 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use app::{App, LoadError};
+use app::{App, Given, LoadError};
 use checkpoints::{KeyFile, Sink};
 use clock::{Clock, SystemClock};
 use config::{Config, ConfigError};
@@ -97,6 +98,9 @@ pub enum ServeError {
     /// What is stored can't be served.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// What the database acknowledged may not be on its disk.
+    #[error("the database could not be synced to its disk; start the server again once the disk is well")]
+    Untrusted,
     /// The system does not tell about signals or take our output.
     #[error("the server can't talk to the system")]
     System(#[from] std::io::Error),
@@ -122,26 +126,42 @@ impl Server {
 
     /// Starts a server that goes by this clock.
     pub async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> Result<Server, ServeError> {
-        let database: Address = config.database.parse().map_err(ConfigError::from)?;
+        Server::start_with(config, Given { clock, checks: None }).await
+    }
+
+    /// Starts a server with what a test gives it.
+    pub async fn start_with(config: &Config, given: Given) -> Result<Server, ServeError> {
+        let address: Address = config.database.parse().map_err(ConfigError::from)?;
+        Server::start_on(&address, Database::open(&address), config, given).await
+    }
+
+    /// Starts a server on a database that is opened like this.
+    pub async fn start_on(
+        database: &Address,
+        opening: impl Future<Output = Result<Database, db::OpenError>>,
+        config: &Config,
+        given: Given,
+    ) -> Result<Server, ServeError> {
         let owner = config.owner()?;
         let address = config.listen.clone();
         let listener = listen(&address).await.map_err(|source| ServeError::Listen { address, source })?;
         let address = listener.local_addr()?;
         let vault = Arc::new(Vault::open(config.master_key.as_deref(), database.key_file().as_deref())?);
-        let key_file = config.ledger_key_file.as_deref().map(KeyFile::open).transpose()?.map(Arc::new);
+        let key_file = KeyFile::open(config.ledger_key_file.as_deref(), config.ledger_key_lost.as_deref())?;
+        let key_file = key_file.map(Arc::new);
         let sink = Arc::new(Sink::open(config.checkpoint_file.as_deref())?);
-        let lock = Lock::take(&database)?;
-        let database = Arc::new(Database::open(&database).await?);
+        let lock = Lock::take(database)?;
+        let database = Arc::new(opening.await?);
         // Of several servers that start on an empty database, one makes the first org.
         let alone = database.alone().await?;
         let credentials = match database.org_ids().await?.is_empty() {
-            true => first_start(&database, &vault, clock.as_ref(), owner).await?,
+            true => first_start(&database, &vault, given.clock.as_ref(), owner).await?,
             false => None,
         };
         drop(alone);
         let routes = http::routes();
         let metrics = Metrics::new(routes.names());
-        let app = App::load(database, vault, clock, key_file, sink, config, metrics).await?;
+        let app = App::load(database, vault, given, key_file, sink, config, metrics).await?;
         let (stop, stopping) = watch::channel(false);
         let front = Front { router: routes.served_by(Arc::clone(&app)), app: Arc::clone(&app) };
         let listening = tokio::spawn(http::listen::serve(listener, Arc::new(front), DRAIN, stopping));
@@ -164,6 +184,12 @@ impl Server {
     /// What the first start made up, to be shown once.
     pub fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
+    }
+
+    /// Waits until the database can't be believed any more. Nothing may be written then, so the process has to end as it
+    /// is.
+    pub async fn lost(&self) {
+        self.app.database.lost().await;
     }
 
     /// Stops accepting, finishes what is in flight, writes everything down and ends.
@@ -217,6 +243,15 @@ pub async fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<(), S
     logging::install();
     let mut asked_to_end = Signals::listen()?;
     let server = Server::start(&config).await?;
+    run(server, async move { asked_to_end.wait().await }, out).await
+}
+
+/// Runs a server until the process is asked to end, or has to.
+pub async fn run(
+    server: Server,
+    asked_to_end: impl Future<Output = ()>,
+    out: &mut (dyn Write + Send),
+) -> Result<(), ServeError> {
     if let Some(credentials) = server.credentials() {
         writeln!(out, "This is the first start. Keep these; they are not shown again:")?;
         writeln!(out, "  owner    {}", credentials.email)?;
@@ -226,7 +261,10 @@ pub async fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<(), S
     writeln!(out, "Lictor listens on http://{}", server.address())?;
     out.flush()?;
     tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "the server has started");
-    asked_to_end.wait().await;
+    tokio::select! {
+        () = asked_to_end => {}
+        () = server.lost() => return Err(ServeError::Untrusted),
+    }
     tracing::info!("the server is asked to stop");
     server.stop().await;
     tracing::info!("the server has stopped");

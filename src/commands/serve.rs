@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use clap::Args;
+use lictor_server::ServeError;
 use lictor_server::config::Config;
 
 use crate::Outcome;
@@ -34,8 +35,13 @@ impl Serve {
         config.database = self.database.unwrap_or(config.database);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let served = runtime.block_on(lictor_server::serve(config, &mut io::stdout()));
-        // What still runs is a check of a policy whose caller left: nobody waits for it.
-        runtime.shutdown_timeout(ABANDONED);
+        if matches!(served, Err(ServeError::Untrusted)) {
+            // Whatever ends well closes the database, which writes to it.
+            std::mem::forget(runtime);
+        } else {
+            // What still runs is a check of a policy whose caller left: nobody waits for it.
+            runtime.shutdown_timeout(ABANDONED);
+        }
         served?;
         Ok(Outcome::Clean)
     }

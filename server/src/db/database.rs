@@ -3,14 +3,18 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use lictor_engine::memory::Missing;
 use sqlx::PgConnection;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::follow::Held;
+use super::place::Place;
 use super::sql::{Pool, Transaction};
-use super::{Address, Batch, Change, Changed, JudgedRow, Later, OrgRows, Store, StoreError, Turn};
+use super::trust::Trust;
+use super::{Address, Batch, Change, Changed, JudgedRow, Later, OnVfs, OrgRows, Store, StoreError, Turn};
 use super::{
     accounts, agents, answers, entries, follow, incidents, intents, memory, policies, postgres, sqlite, tasks,
 };
@@ -64,6 +68,11 @@ pub enum OpenError {
     Encoding(String),
 }
 
+/// How long the database may take to say how it is.
+const PING: Duration = Duration::from_millis(1_700);
+/// How long a short read may take that a decision waits for.
+const SOON: Duration = Duration::from_millis(1_500);
+
 /// No other server does the same.
 #[derive(Debug)]
 #[expect(dead_code, reason = "the connection holds the lock")]
@@ -74,6 +83,9 @@ pub struct Alone(Option<PgConnection>);
 pub struct Database {
     writers: Pool,
     readers: Pool,
+    /// Where its files are, if it has files.
+    place: Option<Place>,
+    trust: Trust,
     /// Whether the latest batch could not be written.
     refuses: AtomicBool,
 }
@@ -81,17 +93,28 @@ pub struct Database {
 impl Database {
     /// Opens the database, and brings its tables up to date. A file is made if it is not there.
     pub async fn open(address: &Address) -> Result<Database, OpenError> {
-        let (writers, readers) = match address {
-            Address::File(path) => {
-                let (writer, readers) = sqlite::open(path).await?;
-                (Pool::Sqlite(writer), Pool::Sqlite(readers))
-            }
+        match address {
+            Address::File(path) => Ok(Database::on_sqlite(sqlite::open(path).await?)),
             Address::Postgres(options) => {
                 let (writers, readers) = postgres::open(address, options).await?;
-                (Pool::Postgres(writers), Pool::Postgres(readers))
+                Ok(Database::of(Pool::Postgres(writers), Pool::Postgres(readers), None, Trust::default()))
             }
-        };
-        Ok(Database { writers, readers, refuses: AtomicBool::new(false) })
+        }
+    }
+
+    /// Opens one that a VFS keeps: for tests.
+    pub async fn open_on_vfs(on_vfs: OnVfs) -> Result<Database, OpenError> {
+        Ok(Database::on_sqlite(sqlite::open_on_vfs(on_vfs).await?))
+    }
+
+    fn on_sqlite((writer, readers, place): sqlite::Opened) -> Database {
+        let trust = Trust::default();
+        let (writers, readers) = (Pool::Sqlite(writer, trust.clone()), Pool::Sqlite(readers, trust.clone()));
+        Database::of(writers, readers, place, trust)
+    }
+
+    fn of(writers: Pool, readers: Pool, place: Option<Place>, trust: Trust) -> Database {
+        Database { writers, readers, place, trust, refuses: AtomicBool::new(false) }
     }
 
     /// Where reads go.
@@ -104,22 +127,43 @@ impl Database {
         &self.writers
     }
 
+    /// Waits until the database can't be believed any more: nothing may be written to it then, and nobody may be told
+    /// what it says.
+    pub async fn lost(&self) {
+        self.trust.lost().await;
+    }
+
     /// Whether the database answers and, if it did not take the latest batch, whether it takes a write now.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        timeout(PING, self.answers()).await.unwrap_or(Err(StoreError::TooSlow))
+    }
+
+    async fn answers(&self) -> Result<(), StoreError> {
+        self.is_in_place()?;
         self.readers.query("SELECT 1").execute().await?;
         if self.refuses.load(Ordering::Relaxed) {
             let mut transaction = self.writers.begin().await?;
-            transaction.query("UPDATE heads SET next_seq = next_seq").execute().await?;
+            // Of a row that stays as it is SQLite would write nothing.
+            for sql in
+                ["UPDATE heads SET next_seq = next_seq + 1", "UPDATE heads SET next_seq = next_seq - 1"]
+            {
+                transaction.query(sql).execute().await?;
+            }
             transaction.commit().await?;
             self.refuses.store(false, Ordering::Relaxed);
         }
         Ok(())
     }
 
+    /// Whether the files that it writes to are the ones that are found by their names.
+    pub(super) fn is_in_place(&self) -> Result<(), StoreError> {
+        self.place.as_ref().map_or(Ok(()), Place::check)
+    }
+
     /// While this is there, no other server does what must be done once. With a file there is no other server.
     pub async fn alone(&self) -> Result<Alone, StoreError> {
         match &self.writers {
-            Pool::Sqlite(_) => Ok(Alone(None)),
+            Pool::Sqlite(..) => Ok(Alone(None)),
             Pool::Postgres(pool) => Ok(Alone(Some(postgres::alone(pool).await?))),
         }
     }
@@ -155,6 +199,7 @@ impl Database {
     }
 
     async fn write(&self, turn: Turn, batch: Batch) -> Result<(), StoreError> {
+        self.is_in_place()?;
         let Batch { org, before, after, entries, payloads, changes } = batch;
         let mut transaction = match turn.held {
             Held::Transaction(transaction) => transaction,
@@ -200,10 +245,15 @@ impl Store for Database {
         Box::pin(accounts::members(&self.readers, org))
     }
 
+    fn belongs(&self, org: Uuid, user: Uuid) -> Later<'_, bool> {
+        Box::pin(accounts::belongs(&self.readers, org, user))
+    }
+
     fn commit(&self, turn: Turn, batch: Batch) -> Later<'_, ()> {
         Box::pin(async move {
             let written = self.write(turn, batch).await;
-            self.refuses.store(matches!(written, Err(StoreError::Database(_))), Ordering::Relaxed);
+            let refuses = matches!(written, Err(StoreError::Database(_) | StoreError::Full(_)));
+            self.refuses.store(refuses, Ordering::Relaxed);
             written
         })
     }
@@ -244,6 +294,12 @@ async fn put(transaction: &mut Transaction, org: Uuid, changes: &[Change]) -> Re
             }
             Change::User(user) => accounts::insert_user(transaction, user).await?,
             Change::Password { user, hash } => accounts::set_password(transaction, *user, hash).await?,
+            Change::PasswordSpent { user, hash } => {
+                accounts::spend_password(transaction, *user, hash).await?
+            }
+            Change::PasswordIssued { user, hash } => {
+                accounts::issue_password(transaction, org, *user, hash).await?;
+            }
             Change::Member(member) => accounts::put_member(transaction, org, member).await?,
             Change::MemberRemoved(user) => accounts::remove_member(transaction, org, *user).await?,
             Change::Key(key) => accounts::insert_key(transaction, key).await?,
@@ -263,6 +319,11 @@ async fn put(transaction: &mut Transaction, org: Uuid, changes: &[Change]) -> Re
     }
     tasks::put(transaction, org, &steps).await?;
     incidents::put(transaction, org, &folds).await
+}
+
+/// A short read that a decision waits for: a disk or a network that hangs must not keep its caller waiting.
+pub(super) async fn soon<T>(read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(SOON, read).await.unwrap_or(Err(StoreError::TooSlow))
 }
 
 /// A hash as it is stored.

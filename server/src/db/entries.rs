@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::database::{Database, bytes32};
+use super::database::{Database, bytes32, soon};
 use super::sql::{Insert, ROWS_AT_ONCE, Transaction};
 use crate::ledger::{Entry, StoredEntry};
 use crate::vault::Sealed;
@@ -131,6 +131,6 @@ impl Database {
     /// The encrypted payload of an entry.
     pub async fn payload(&self, org: Uuid, entry: Uuid) -> Result<Option<PayloadRow>, StoreError> {
         let sql = "SELECT wrapped_key, ciphertext FROM payloads WHERE org_id = $1 AND entry_id = $2";
-        self.readers().query(sql).bind(org).bind(entry).optional().await
+        soon(self.readers().query(sql).bind(org).bind(entry).optional()).await
     }
 }

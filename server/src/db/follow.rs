@@ -96,7 +96,7 @@ struct Touched {
 
 /// Locks the head of an org until the turn is given up.
 pub(super) async fn turn(writers: &Pool, org: Uuid) -> Result<Turn, StoreError> {
-    if let Pool::Sqlite(_) = writers {
+    if let Pool::Sqlite(..) = writers {
         return Ok(Turn::alone());
     }
     let mut transaction = writers.begin().await?;

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::database::{Database, bytes32};
+use super::database::{Database, bytes32, soon};
 use super::sql::{Pool, Transaction};
 use crate::intents::{Intent, PENDING};
 
@@ -66,15 +66,16 @@ impl Database {
     /// How many intents an org declared since then.
     pub async fn intents_since(&self, org: Uuid, at_us: i64) -> Result<i64, StoreError> {
         let sql = "SELECT COUNT(*) FROM intents WHERE org_id = $1 AND created_at >= $2";
-        let (count,): (i64,) = self.readers().query(sql).bind(org).bind(at_us).one().await?;
+        let (count,): (i64,) = soon(self.readers().query(sql).bind(org).bind(at_us).one()).await?;
         Ok(count)
     }
 
-    /// An intent by its id.
+    /// An intent by its id. It is about to be acted on, so what is elsewhere by now is not good enough.
     pub async fn intent(&self, org: Uuid, id: Uuid) -> Result<Option<Intent>, StoreError> {
+        self.is_in_place()?;
         let sql = "SELECT intent_id, agent_id, action, risk, idempotency_key, request_digest, created_at FROM intents \
                    WHERE org_id = $1 AND intent_id = $2";
-        let row: Option<Row> = self.readers().query(sql).bind(org).bind(id).optional().await?;
+        let row: Option<Row> = soon(self.readers().query(sql).bind(org).bind(id).optional()).await?;
         row.map(intent).transpose()
     }
 }

@@ -14,15 +14,20 @@ mod follow;
 mod incidents;
 mod intents;
 mod lock;
+mod logins;
 mod memory;
+mod place;
 mod policies;
 mod postgres;
+mod quota;
 mod sql;
 mod sqlite;
 mod tasks;
+mod trust;
 
 use std::future::Future;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -47,14 +52,28 @@ pub use entries::{EntryRow, PayloadRow};
 pub use follow::{Changed, Turn};
 pub use incidents::Filter as IncidentFilter;
 pub use lock::Lock;
+pub use logins::LoginTry;
 pub use memory::{JudgedRow, SnapshotRow};
+pub use sqlite::OnVfs;
 
 /// The database could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It answered with an error.
     #[error("the database failed")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
+    /// There is no room for what was to be written.
+    #[error("the disk of the database is full")]
+    Full(#[source] sqlx::Error),
+    /// It did not answer in time.
+    #[error("the database takes too long to answer")]
+    TooSlow,
+    /// A file of it is not where it was opened.
+    #[error("the file {} is no longer the one that was opened", .0.display())]
+    Moved(PathBuf),
+    /// What it acknowledged may not be on its disk.
+    #[error("the database could not be synced to its disk, and can't be believed since")]
+    Untrusted,
     /// A stored row is not what this version writes.
     #[error("a stored {0} can't be read")]
     Corrupt(&'static str),
@@ -64,6 +83,21 @@ pub enum StoreError {
     /// Another writer moved the org's ledger.
     #[error("the ledger was moved by somebody else")]
     HeadMoved,
+    /// Somebody else changed meanwhile what was to be changed.
+    #[error("a {0} was changed by somebody else")]
+    Overtaken(&'static str),
+}
+
+/// What databases call a full disk: SQLite (`SQLITE_FULL`) and PostgreSQL (`disk_full`).
+const FULL: [&str; 2] = ["13", "53100"];
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> StoreError {
+        match trust::code(&error) {
+            Some(code) if FULL.contains(&&*code) => StoreError::Full(error),
+            _ => StoreError::Database(error),
+        }
+    }
 }
 
 /// What a [`Store`] promises to answer later.
@@ -88,6 +122,10 @@ pub trait Store: Send + Sync {
     /// Everybody who belongs to an org or may join it.
     fn members(&self, _org: Uuid) -> Later<'_, Vec<Member>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+    /// Whether somebody belongs to an org.
+    fn belongs(&self, _org: Uuid, _user: Uuid) -> Later<'_, bool> {
+        Box::pin(async { Ok(true) })
     }
     /// Where a task stands; none if it has no steps.
     fn task<'a>(&'a self, org: Uuid, task: &'a str) -> Later<'a, Option<StepBefore>>;
@@ -129,6 +167,8 @@ pub enum Change {
     Org { name: String, created_at_us: i64 },
     User(Arc<User>),
     Password { user: Uuid, hash: String },
+    PasswordSpent { user: Uuid, hash: String },
+    PasswordIssued { user: Uuid, hash: String },
     Member(Member),
     MemberRemoved(Uuid),
     Key(Arc<ApiKey>),

@@ -15,6 +15,7 @@ use sqlx::{
 };
 
 use super::StoreError;
+use super::trust::Trust;
 
 /// What can be bound.
 pub(super) trait Bind<'v>:
@@ -35,7 +36,7 @@ impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, 
 /// Connections to one of the databases.
 #[derive(Debug, Clone)]
 pub(super) enum Pool {
-    Sqlite(SqlitePool),
+    Sqlite(SqlitePool, Trust),
     Postgres(PgPool),
 }
 
@@ -43,7 +44,7 @@ impl Pool {
     /// A statement on any connection, in a transaction of its own.
     pub(super) fn query(&self, sql: &'static str) -> Query<'_> {
         match self {
-            Pool::Sqlite(pool) => Query::sqlite(OnSqlite::Any(pool), sql),
+            Pool::Sqlite(pool, trust) => Query::sqlite(OnSqlite::Any(pool), trust, sql),
             Pool::Postgres(pool) => Query::postgres(OnPostgres::Any(pool), sql),
         }
     }
@@ -51,15 +52,19 @@ impl Pool {
     /// A transaction that is going to write: undone unless it is committed.
     pub(super) async fn begin(&self) -> Result<Transaction, StoreError> {
         Ok(match self {
-            // Taking the lock at once, it can't fail later because somebody else wrote meanwhile.
-            Pool::Sqlite(pool) => Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Pool::Sqlite(pool, trust) => {
+                trust.check()?;
+                // Taking the lock at once, it can't fail later because somebody else wrote meanwhile.
+                let begun = trust.after(pool.begin_with("BEGIN IMMEDIATE").await)?;
+                Transaction::Sqlite(begun, trust.clone())
+            }
             Pool::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
         })
     }
 
     pub(super) async fn close(&self) {
         match self {
-            Pool::Sqlite(pool) => pool.close().await,
+            Pool::Sqlite(pool, _) => pool.close().await,
             Pool::Postgres(pool) => pool.close().await,
         }
     }
@@ -68,14 +73,14 @@ impl Pool {
 /// Statements that happen together or not at all.
 #[derive(Debug)]
 pub(super) enum Transaction {
-    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Trust),
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
 impl Transaction {
     pub(super) fn query(&mut self, sql: &'static str) -> Query<'_> {
         match self {
-            Transaction::Sqlite(transaction) => Query::sqlite(OnSqlite::This(transaction), sql),
+            Transaction::Sqlite(transaction, trust) => Query::sqlite(OnSqlite::This(transaction), trust, sql),
             Transaction::Postgres(transaction) => Query::postgres(OnPostgres::This(transaction), sql),
         }
     }
@@ -91,16 +96,15 @@ impl Transaction {
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Transaction::Sqlite(transaction) => transaction.commit().await?,
-            Transaction::Postgres(transaction) => transaction.commit().await?,
+            Transaction::Sqlite(transaction, trust) => trust.after(transaction.commit().await),
+            Transaction::Postgres(transaction) => Ok(transaction.commit().await?),
         }
-        Ok(())
     }
 }
 
 /// A statement with what is bound to it.
 pub(super) enum Query<'c> {
-    Sqlite(OnSqlite<'c>, Text, Result<SqliteArguments, BoxDynError>),
+    Sqlite(OnSqlite<'c>, &'c Trust, Text, Result<SqliteArguments, BoxDynError>),
     Postgres(OnPostgres<'c>, Text, Result<PgArguments, BoxDynError>),
 }
 
@@ -144,12 +148,13 @@ impl Text {
 macro_rules! run {
     ($query:expr, $with:ident, $method:ident, $done:ident => $answer:expr) => {
         match $query {
-            Query::Sqlite(on, text, values) => {
+            Query::Sqlite(on, trust, text, values) => {
+                trust.check()?;
                 let query = sqlx::$with(text.into_sql(), values.map_err(sqlx::Error::Encode)?);
-                let $done = match on {
-                    OnSqlite::Any(pool) => query.$method(pool).await?,
-                    OnSqlite::This(connection) => query.$method(connection).await?,
-                };
+                let $done = trust.after(match on {
+                    OnSqlite::Any(pool) => query.$method(pool).await,
+                    OnSqlite::This(connection) => query.$method(connection).await,
+                })?;
                 Ok($answer)
             }
             Query::Postgres(on, text, values) => {
@@ -165,8 +170,8 @@ macro_rules! run {
 }
 
 impl<'c> Query<'c> {
-    fn sqlite(on: OnSqlite<'c>, sql: &'static str) -> Query<'c> {
-        Query::Sqlite(on, Text::Pieces(Cow::Borrowed(sql)), Ok(SqliteArguments::default()))
+    fn sqlite(on: OnSqlite<'c>, trust: &'c Trust, sql: &'static str) -> Query<'c> {
+        Query::Sqlite(on, trust, Text::Pieces(Cow::Borrowed(sql)), Ok(SqliteArguments::default()))
     }
 
     fn postgres(on: OnPostgres<'c>, sql: &'static str) -> Query<'c> {
@@ -230,7 +235,7 @@ impl<'c> Query<'c> {
 
     fn text(&mut self) -> &mut Text {
         match self {
-            Query::Sqlite(_, text, _) | Query::Postgres(_, text, _) => text,
+            Query::Sqlite(_, _, text, _) | Query::Postgres(_, text, _) => text,
         }
     }
 

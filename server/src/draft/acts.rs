@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Draft, Refused};
 use crate::accounts::keys::{ApiKey, Keyring};
+use crate::accounts::people::PeopleError;
 use crate::canonical::{Object, Value};
 use crate::clock::ledger_time;
 use crate::db::Change;
@@ -139,11 +140,21 @@ impl Draft<'_> {
         }
     }
 
+    /// Opens an incident, or adds to it: batches could not be recorded for a while, and this one can be again.
+    pub fn report_outage(&mut self, now_us: i64, batches: u64) {
+        self.fold_in(ledger_time(self.new.head.at_us, now_us), incidents::outage(batches));
+    }
+
     /// Opens an incident that no rule asks for, unless it is open. Tells whether it did.
     pub fn report(&mut self, at_us: i64, hit: Hit) -> bool {
-        if incidents::is_open(&self.new.incidents, &self.memory.incidents, &hit, at_us) {
-            return false;
+        let is_open = incidents::is_open(&self.new.incidents, &self.memory.incidents, &hit, at_us);
+        if !is_open {
+            self.fold_in(at_us, hit);
         }
+        !is_open
+    }
+
+    fn fold_in(&mut self, at_us: i64, hit: Hit) {
         let entry = Uuid::now_v7();
         let witness = Witness { entry, at_us, agent: Uuid::nil(), task: "" };
         let touched =
@@ -154,11 +165,13 @@ impl Draft<'_> {
         self.enter(entry, at_us, index, content);
         self.new.incidents.put(Arc::clone(&touched.incident));
         self.changes.push(Change::Incident(touched.incident));
-        true
     }
 
-    /// Makes an API key good.
-    pub fn add_key(&mut self, now_us: i64, key: Arc<ApiKey>, actor: String) {
+    /// Makes an API key good, unless its account is gone.
+    pub fn add_key(&mut self, now_us: i64, key: Arc<ApiKey>, actor: String) -> Result<(), Refused> {
+        if self.gone.contains(&key.account) {
+            return Err(PeopleError::Nobody.into());
+        }
         let content = Object::new()
             .text("key", key.id.to_string())
             .text("account", key.account.to_string())
@@ -166,6 +179,7 @@ impl Draft<'_> {
         self.note(now_us, "key", "/api/v1/auth/api-keys", "created", actor, content);
         self.changes.push(Change::Key(Arc::clone(&key)));
         self.new.keys.push(key);
+        Ok(())
     }
 
     /// Gives an API key another secret, by its hash. The one until now is good for so long.

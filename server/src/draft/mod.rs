@@ -134,6 +134,8 @@ pub struct Draft<'a> {
     in_force: Arc<InForce>,
     /// Who belongs to the org, if this batch asks.
     people: Option<People>,
+    /// Accounts that don't belong to the org any more.
+    gone: Vec<Uuid>,
     new: New,
     entries: Vec<ledger::Entry>,
     payloads: Vec<(Uuid, Sealed)>,
@@ -174,8 +176,8 @@ impl<'a> Draft<'a> {
             filled: None,
         };
         let (entries, payloads, changes) = (Vec::new(), Vec::new(), Vec::new());
-        let (in_force, people, answered) = (view.in_force(), None, HashSet::new());
-        Draft { view, memory, vault, in_force, people, new, entries, payloads, changes, answered }
+        let (in_force, people, gone, answered) = (view.in_force(), None, Vec::new(), HashSet::new());
+        Draft { view, memory, vault, in_force, people, gone, new, entries, payloads, changes, answered }
     }
 
     /// Whose ledger it is.

@@ -10,13 +10,13 @@ pub mod intents;
 pub mod listen;
 pub mod members;
 pub mod operations;
-pub mod peers;
 pub mod platform;
 pub mod problem;
 pub mod progress;
 pub mod rates;
 pub mod retries;
 pub mod review;
+mod storage;
 pub mod values;
 pub mod verdicts;
 
@@ -65,6 +65,8 @@ pub fn routes() -> Routes {
         .routes(routes!(orgs::list_orgs, orgs::create_org))
         .routes(routes!(people::invite))
         .routes(routes!(people::set_role))
+        .routes(routes!(people::set_groups))
+        .routes(routes!(people::issue_password))
         .routes(routes!(people::leave))
         .routes(routes!(people::list_members))
         .routes(routes!(people::remove_member))

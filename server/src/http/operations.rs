@@ -14,6 +14,7 @@ use super::answer::Peer;
 use super::auth::credential;
 use super::problem::{MetricsProblems, Problem};
 use crate::app::App;
+use crate::db::StoreError;
 use crate::ledger::sha256;
 use crate::metrics::Text;
 
@@ -26,7 +27,7 @@ const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 pub struct Health {
     /// `ok`, `unavailable`, `stopping`, or `clock_moved`: the machine's clock was, by more than 60 s.
     status: &'static str,
-    /// `ok`, or `unavailable`.
+    /// `ok`, `unavailable`, `full`, or `moved`: its file is not where it was opened.
     database: &'static str,
     /// Since when it runs, in seconds.
     uptime_s: u64,
@@ -101,7 +102,12 @@ async fn health_of(app: &App) -> (StatusCode, axum::Json<Health>) {
         tracing::error!(error = error as &dyn std::error::Error, "the database does not answer");
     }
     let word = |well| if well { "ok" } else { "unavailable" };
-    let (database, ready) = (word(answers.is_ok()), answers.is_ok() && app.can_decide());
+    let ready = answers.is_ok() && app.can_decide();
+    let database = match answers {
+        Err(StoreError::Full(_)) => "full",
+        Err(StoreError::Moved(_)) => "moved",
+        answers => word(answers.is_ok()),
+    };
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let uptime_s = app.started.elapsed().as_secs();
     let version = env!("CARGO_PKG_VERSION");

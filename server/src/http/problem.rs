@@ -14,11 +14,9 @@ use utoipa::IntoResponses;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
 use crate::accounts::people::PeopleError;
-use crate::db::StoreError;
 use crate::draft::Refused;
 use crate::pdp::PdpError;
 use crate::rollout::RolloutError;
-use crate::sequencer::Unavailable;
 
 /// Seconds after which a caller that was turned away may come back.
 const RETRY_AFTER_S: u32 = 1;
@@ -209,8 +207,12 @@ impl Problem {
 
     /// 503: no decision now; no answer means deny.
     pub fn unavailable(detail: impl Into<String>) -> Problem {
-        let problem =
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Can't decide now", detail);
+        Problem::cannot("unavailable", "Can't decide now", detail)
+    }
+
+    /// 503, for a reason that has a name of its own.
+    pub(super) fn cannot(code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail);
         Problem { retry_after_s: Some(RETRY_AFTER_S), ..problem }
     }
 
@@ -296,27 +298,9 @@ impl IntoResponse for Problem {
 }
 
 /// Logs a cause chain once, where it becomes an answer.
-fn logged(error: &(dyn std::error::Error + 'static), answer: Problem) -> Problem {
+pub(super) fn logged(error: &(dyn std::error::Error + 'static), answer: Problem) -> Problem {
     tracing::error!(error, "a request failed");
     answer
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Problem {
-        match error {
-            StoreError::AnsweredBefore => Unavailable::AnsweredBefore.into(),
-            error => logged(&error, Problem::unavailable("the database does not answer")),
-        }
-    }
-}
-
-impl From<Unavailable> for Problem {
-    fn from(error: Unavailable) -> Problem {
-        match error {
-            Unavailable::Revoked => Problem::unauthenticated(),
-            error => Problem::unavailable(error.to_string()),
-        }
-    }
 }
 
 impl From<Refused> for Problem {

@@ -61,7 +61,7 @@ pub const ONCE: &[&str] = &[
 
 /// The other `POST` routes, which ignore the header. They change nothing; or know nobody to keep an answer for (before a
 /// login, and after leaving); or do in several steps what may be done once more (another key for the ledger); or are about
-/// people, where an invitation that was made is a 409 and a role may be given again.
+/// people, where an invitation that was made is a 409, and roles, groups and one-time passwords may be given again.
 pub const ANY_NUMBER_OF_TIMES: &[&str] = &[
     "/admin/auth/login",
     "/api/v1/auth/login",
@@ -69,9 +69,11 @@ pub const ANY_NUMBER_OF_TIMES: &[&str] = &[
     "/api/v1/ledger/keys",
     "/api/v1/policies/check",
     "/api/v3/policy/evaluate",
+    "/v1/members/groups",
     "/v1/members/invite",
     "/v1/members/leave",
     "/v1/members/role",
+    "/v1/members/{member}/one-time-password",
 ];
 
 /// Answers as the route does, unless the same was asked before.

@@ -87,6 +87,7 @@ pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Option<Memory>>
         is_sound: true,
         policies_moved: false,
         adoption: None,
+        unrecorded: 0,
         tidy_above: MANY_INCIDENTS,
     };
     let task = tokio::spawn(sequencer.run());
@@ -105,6 +106,8 @@ struct Sequencer {
     policies_moved: bool,
     /// Those policies, ready to be put in force.
     adoption: Option<Adoption>,
+    /// Batches in a row that could not be recorded.
+    unrecorded: u64,
     /// How many incidents are too many to keep without a look.
     tidy_above: usize,
 }
@@ -185,18 +188,24 @@ impl Sequencer {
                 Some(why) => work.refused(why),
                 None => apply(&mut draft, clock.as_ref(), keys, work),
             }));
+            if self.unrecorded > 0 {
+                draft.report_outage(clock.now_us(), self.unrecorded);
+            }
         }
         let (writes, new) = draft.finish();
         // Where something could not be read, dropping the batch tells its callers.
         let done = match read {
-            Ok(()) => self.commit(turn, writes, new).await.is_ok(),
+            Ok(()) => self.commit(turn, writes, new).await,
             Err(error) => {
                 new.undo(&mut self.memory);
                 self.failed(&error);
-                false
+                Err(error)
             }
         };
-        let outcome = if done { Ok(()) } else { Err(Unavailable::NotDurable) };
+        if done.is_ok() {
+            self.unrecorded = 0;
+        }
+        let outcome = done.map_err(|error| Unavailable::from(&error));
         tell.into_iter().for_each(|tell: Told| tell(outcome));
         self.tidy();
     }
@@ -227,6 +236,7 @@ impl Sequencer {
     fn failed(&mut self, error: &StoreError) {
         let org = self.parts.view.id;
         tracing::error!(%org, error = error as &dyn std::error::Error, "a batch could not be recorded");
+        self.unrecorded += 1;
         if matches!(error, StoreError::HeadMoved) {
             self.give_up();
         }
@@ -275,6 +285,9 @@ async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> R
                 }
             }
             Work::People(..) => draft.know_people(store.members(org).await?),
+            Work::AddKey(key, ..) if !store.belongs(org, key.account).await? => {
+                draft.know_gone(key.account);
+            }
             Work::Incident(id, ..) if !draft.knows_incident(*id) => {
                 if let Some(incident) = store.incident(org, *id).await? {
                     draft.know_incident(incident);
@@ -311,8 +324,8 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, keys: &Keyring, work: Work) -
             Some(reply.told(draft, first, changed))
         }
         Work::AddKey(key, actor, reply) => {
-            draft.add_key(now_us, key, actor);
-            Some(reply.told(draft, first, ()))
+            let added = draft.add_key(now_us, key, actor);
+            Some(reply.told(draft, first, added))
         }
         Work::RotateKey(rotation, actor, reply) => {
             let rotated = draft.rotate_key(now_us, keys, rotation, actor);
@@ -323,7 +336,7 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, keys: &Keyring, work: Work) -
             Some(reply.told(draft, first, ()))
         }
         Work::People(steps, actor, reply) => {
-            let changed = draft.change_people(now_us, steps, &actor);
+            let changed = draft.change_people(now_us, keys, steps, &actor);
             Some(reply.told(draft, first, changed))
         }
         Work::Password(user, hash, reply) => {

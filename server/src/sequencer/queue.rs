@@ -17,6 +17,7 @@ use super::reads::{self, Read};
 use super::reply::{Asked, Reply, Told, Waits};
 use crate::accounts::keys::ApiKey;
 use crate::accounts::people::Step;
+use crate::db::StoreError;
 use crate::draft::{Answer, Filled, Note, PolicyChange, Prepared, Refused, Rotation};
 use crate::incidents::{Hit, Incident, Status};
 use crate::policies::InForce;
@@ -27,6 +28,8 @@ use crate::retries::Claim;
 pub(super) const QUEUE_EVENTS: usize = 4_096;
 /// How long one may wait for its turn before its caller is told to come back.
 pub(super) const QUEUE_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long one waits for an answer about an event that is being recorded, its turn included. Callers wait for 2 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_800);
 /// What an event of this many bytes, or a part of it, weighs as much as one small event: 4,096 places are 16 MiB.
 const PLACE_BYTES: usize = 4_096;
 
@@ -39,6 +42,12 @@ pub enum Unavailable {
     /// What was decided could not be made durable, so it counts for nothing.
     #[error("the decision could not be recorded")]
     NotDurable,
+    /// There was no room to make it durable.
+    #[error("the decision could not be recorded: the disk of the database is full")]
+    NoRoom,
+    /// It is not durable yet. If it becomes so, nobody was told.
+    #[error("the decision was not recorded in time; whether it will be is not known")]
+    Late,
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
@@ -50,16 +59,25 @@ pub enum Unavailable {
     Revoked,
 }
 
+impl From<&StoreError> for Unavailable {
+    fn from(error: &StoreError) -> Unavailable {
+        match error {
+            StoreError::Full(_) => Unavailable::NoRoom,
+            _ => Unavailable::NotDurable,
+        }
+    }
+}
+
 /// Something for the sequencer to do.
 pub(super) enum Work {
     Judge(Vec<Prepared>, Reply<Vec<Result<Answer, Refused>>>),
     Register(Box<Registration>, Reply<Result<Registered, Refused>>),
     Policies(Box<PolicyChange>, String, Reply<Result<Arc<InForce>, Refused>>),
     Activate(Box<Filled>, oneshot::Sender<Activated>),
-    AddKey(Arc<ApiKey>, String, Reply<()>),
+    AddKey(Arc<ApiKey>, String, Reply<Result<(), Refused>>),
     RotateKey(Rotation, String, Reply<Result<(), Refused>>),
     RevokeKey(Uuid, String, Reply<()>),
-    People(Vec<Step>, String, Reply<Result<(), Refused>>),
+    People(Vec<Step>, String, Reply<Result<Vec<Uuid>, Refused>>),
     Password(Uuid, String, Reply<()>),
     Note(Note, Reply<()>),
     Incident(Uuid, Status, String, Reply<Result<Arc<Incident>, Refused>>),
@@ -108,10 +126,9 @@ impl Work {
             Work::Judge(_, reply) => Box::new(reply),
             Work::Register(_, reply) => Box::new(reply),
             Work::Policies(_, _, reply) => Box::new(reply),
-            Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => {
-                Box::new(reply)
-            }
-            Work::People(_, _, reply) | Work::RotateKey(_, _, reply) => Box::new(reply),
+            Work::AddKey(_, _, reply) | Work::RotateKey(_, _, reply) => Box::new(reply),
+            Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => Box::new(reply),
+            Work::People(_, _, reply) => Box::new(reply),
             Work::Note(_, reply) | Work::Report(_, reply) | Work::LedgerKey(_, _, reply) => Box::new(reply),
             Work::Incident(_, _, _, reply) => Box::new(reply),
             Work::Activate(..) | Work::Follow | Work::Stop => return None,
@@ -132,8 +149,9 @@ impl Work {
             Work::Judge(_, reply) => reply,
             Work::Register(_, reply) => reply,
             Work::Policies(_, _, reply) => reply,
-            Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => reply,
-            Work::People(_, _, reply) | Work::RotateKey(_, _, reply) => reply,
+            Work::AddKey(_, _, reply) | Work::RotateKey(_, _, reply) => reply,
+            Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => reply,
+            Work::People(_, _, reply) => reply,
             Work::Note(_, reply) | Work::Report(_, reply) | Work::LedgerKey(_, _, reply) => reply,
             Work::Incident(_, _, _, reply) => reply,
             Work::Activate(..) | Work::Follow | Work::Stop => return None,
@@ -240,8 +258,8 @@ impl Queue {
         reads::aside(&self.reads, generation).await
     }
 
-    /// Makes a key good.
-    pub fn add_key(&self, key: Arc<ApiKey>, actor: String) -> Asked<'_, ()> {
+    /// Makes a key good, unless its account is gone.
+    pub fn add_key(&self, key: Arc<ApiKey>, actor: String) -> Asked<'_, Result<(), Refused>> {
         Asked::new(self, |reply| Work::AddKey(key, actor, reply))
     }
 
@@ -260,8 +278,8 @@ impl Queue {
         Asked::new(self, move |reply| Work::RevokeKey(id, actor, reply))
     }
 
-    /// Changes who belongs to the org: all of these steps, or none.
-    pub fn change_people(&self, steps: Vec<Step>, actor: String) -> Asked<'_, Result<(), Refused>> {
+    /// Changes who belongs to the org: all of these steps, or none. Tells which API keys ended with that.
+    pub fn change_people(&self, steps: Vec<Step>, actor: String) -> Asked<'_, Result<Vec<Uuid>, Refused>> {
         Asked::new(self, |reply| Work::People(steps, actor, reply))
     }
 
@@ -317,8 +335,9 @@ impl Queue {
         work: Work,
         mut answer: oneshot::Receiver<Result<T, Unavailable>>,
     ) -> Result<T, Unavailable> {
-        let deadline = Instant::now() + QUEUE_TIMEOUT;
-        let weight = work.weight();
+        let begun = Instant::now();
+        let deadline = begun + QUEUE_TIMEOUT;
+        let (weight, is_event) = (work.weight(), matches!(work, Work::Judge(..) | Work::Register(..)));
         let (jobs, place) = match work {
             Work::Policies(..) | Work::People(..) => (&self.first, None),
             _ => (&self.jobs, Some(self.place(weight, deadline).await?)),
@@ -329,7 +348,11 @@ impl Queue {
         let answer = match timeout_at(deadline, &mut answer).await {
             Ok(answer) => answer,
             Err(_) if holder.set(Holder::GIVEN_UP) => return Err(Unavailable::Busy),
-            // It is being done: what comes of it has to be told.
+            // It is being done: what comes of it is told, of an event if that is soon.
+            Err(_) if is_event => match timeout_at(begun + ANSWER_TIMEOUT, answer).await {
+                Ok(answer) => answer,
+                Err(_) => return Err(Unavailable::Late),
+            },
             Err(_) => answer.await,
         };
         answer.unwrap_or(Err(Unavailable::NotDurable))

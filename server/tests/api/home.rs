@@ -1,5 +1,7 @@
 //! Where a server under test keeps what it knows: a file, or a schema of its own in PostgreSQL.
 
+use std::fs::File;
+
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
@@ -18,6 +20,8 @@ const DATABASE: &str = "LICTOR_TEST_DATABASE";
 #[derive(Debug)]
 pub(crate) struct Home {
     folder: TempDir,
+    /// Nobody else crashes the database while this is there.
+    alone: Option<File>,
     /// Its address, as the setting says it.
     pub(crate) database: String,
 }
@@ -31,6 +35,13 @@ fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `tests/postgres.sh cargo test …`"))
 }
 
+/// Ends the PostgreSQL that may crash at once, or starts it again.
+async fn control(what: &'static str) {
+    let crash = setting(CRASH);
+    let ended = tokio::task::spawn_blocking(move || std::process::Command::new(crash).arg(what).status());
+    assert!(ended.await.unwrap().unwrap().success());
+}
+
 impl Home {
     /// An empty one, on the database that tests run on.
     pub(crate) async fn new() -> Home {
@@ -40,7 +51,7 @@ impl Home {
     pub(crate) fn on_files() -> Home {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("lictor.db").display().to_string();
-        Home { folder, database }
+        Home { folder, alone: None, database }
     }
 
     pub(crate) async fn on_postgres() -> Home {
@@ -49,7 +60,14 @@ impl Home {
 
     /// In a PostgreSQL that tests may crash, and that nobody else uses at the same time.
     pub(crate) async fn on_postgres_that_may_crash() -> Home {
-        Home::in_schema(setting(CRASHING)).await
+        // Other tests crash it as well, each in a process of its own.
+        let alone = tokio::task::spawn_blocking(|| {
+            let file = File::open(setting(CRASH)).unwrap();
+            file.lock().unwrap();
+            file
+        });
+        let alone = Some(alone.await.unwrap());
+        Home { alone, ..Home::in_schema(setting(CRASHING)).await }
     }
 
     async fn in_schema(server: String) -> Home {
@@ -61,7 +79,7 @@ impl Home {
         connection.close().await.unwrap();
         let more = if server.contains('?') { '&' } else { '?' };
         let database = format!("{server}{more}options=-c%20search_path%3D{schema}");
-        Home { folder: tempfile::tempdir().unwrap(), database }
+        Home { folder: tempfile::tempdir().unwrap(), alone: None, database }
     }
 
     /// The statement that replaces one text by another in the bytes of all entries.
@@ -106,9 +124,16 @@ impl Home {
 
     /// Ends PostgreSQL at once and starts it again.
     pub(crate) async fn crash(&self) {
-        let crash = setting(CRASH);
-        let ended = tokio::task::spawn_blocking(|| std::process::Command::new(crash).status().unwrap());
-        assert!(ended.await.unwrap().success());
+        self.stop_postgres().await;
+        self.start_postgres().await;
+    }
+
+    pub(crate) async fn stop_postgres(&self) {
+        control("stop").await;
+    }
+
+    pub(crate) async fn start_postgres(&self) {
+        control("start").await;
     }
 
     /// What is needed where no file beside the database could hold it.
@@ -122,7 +147,7 @@ impl Home {
 
     /// The same database for another server; files are not shared.
     pub(crate) fn same(&self) -> Home {
-        Home { folder: tempfile::tempdir().unwrap(), database: self.database.clone() }
+        Home { folder: tempfile::tempdir().unwrap(), alone: None, database: self.database.clone() }
     }
 
     /// Runs statements behind the back of the server: how many rows the last of them changed.

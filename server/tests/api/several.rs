@@ -13,7 +13,7 @@ use crate::app::{TestApp, answer, config, text};
 use crate::home::Home;
 
 /// Within this time a server knows what another did.
-const KNOWN: Duration = Duration::from_secs(1);
+pub(crate) const KNOWN: Duration = Duration::from_secs(1);
 
 /// Two servers on one database: the second sends what the first would.
 pub(crate) async fn two() -> (TestApp, TestApp) {

@@ -29,7 +29,8 @@ async fn a_batch_that_fails_is_not_remembered() {
     bench.store.fail(false);
     assert_eq!(bench.judge(bench.intent()).await.unwrap().decision.decision, Outcome::Allow);
     let denied = bench.judge(bench.intent()).await.unwrap();
-    assert_eq!((denied.seq, denied.decision.decision), (2, Outcome::Deny));
+    // Entry 2 says that something could not be recorded.
+    assert_eq!((denied.seq, denied.decision.decision), (3, Outcome::Deny));
     assert_eq!(denied.incidents[0].rests_on, [0, 1]);
     assert_eq!(denied.incidents[0].incident.earlier, [0, 1]);
 }

@@ -68,6 +68,13 @@ impl TestStore {
     fn verified(&self) -> Verified {
         verify(Head::EMPTY, self.entries.lock().unwrap().clone())
     }
+
+    /// How many entries say that something could not be recorded.
+    fn outages(&self) -> usize {
+        let entries = self.entries.lock().unwrap();
+        let says = |entry: &&StoredEntry| str::from_utf8(&entry.canonical).unwrap().contains("engine.ledger");
+        entries.iter().filter(says).count()
+    }
 }
 
 impl Store for TestStore {
@@ -289,7 +296,20 @@ async fn a_failed_commit_leaves_nothing_behind() {
     assert_eq!(judged.seq, 1);
     assert_eq!(judged.step.unwrap().number, 2);
     assert_eq!((judged.incidents[0].new, judged.incidents[0].incident.count), (false, 2));
-    assert!(matches!(bench.store.verified(), Verified::Ok(head) if head.next_seq == 2));
+    // That something could not be recorded is recorded as well, once.
+    assert_eq!(bench.store.outages(), 1);
+    assert_eq!(bench.judge(bench.log("bad")).await.unwrap().seq, 3);
+    assert_eq!(bench.store.outages(), 1);
+    assert!(matches!(bench.store.verified(), Verified::Ok(head) if head.next_seq == 4));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_store_that_hangs_is_told_soon_enough() {
+    let bench = bench(TestStore::new(false));
+    let begun = std::time::Instant::now();
+    assert_eq!(bench.judge(bench.log("t")).await.unwrap_err(), Unavailable::Late);
+    // Some of it is the debug build's.
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -411,7 +431,8 @@ async fn an_intent_declared_twice_in_one_batch_is_one() {
     ));
     let answers = bench.queue.judge(vec![declared(1), declared(2)]).await.unwrap();
     assert!(matches!(answers.as_slice(), [Ok(Answer::DeclaredBefore(_)), Err(Refused::KeyReused)]));
-    assert_eq!(bench.store.batches(), [1]);
+    // With an entry that says that something could not be recorded before.
+    assert_eq!(bench.store.batches(), [2]);
 }
 
 #[tokio::test]
