@@ -32,7 +32,7 @@ use crate::quota::Quota;
 use crate::rollout::{Kept, RolloutError};
 use crate::sequencer::{self, Parts, Queue};
 use crate::vault::Vault;
-use restore::{activate, following, restore, verify_end};
+use restore::{activate, following, restore, verify_end, verify_policies};
 
 /// Passwords that may be hashed at once; each takes 19 MiB and a core for some time.
 const PASSWORDS_AT_ONCE: usize = 2;
@@ -143,6 +143,18 @@ pub enum LoadError {
         /// What happened.
         source: RolloutError,
     },
+    /// Other policies are stored than the ledger says are in force.
+    #[error(
+        "the stored policies of org {org} are not those that its ledger says are in force: {stored} instead of {said}"
+    )]
+    OtherPolicies {
+        /// Which org.
+        org: Uuid,
+        /// What is stored.
+        stored: String,
+        /// What the ledger says.
+        said: String,
+    },
     /// What happened can't be remembered again.
     #[error("what happened in org {org} can't be remembered: {source}")]
     Memory {
@@ -247,6 +259,7 @@ impl App {
             let turn = database.turn(id).await?;
             let rows = database.org(id, clock.now_us()).await?;
             verify_end(database, id, rows.head).await?;
+            verify_policies(database, &rows).await?;
             // What other servers do with keys from here on is followed.
             keys.replace(id, database.live_keys_of(id).await?);
             drop(turn);

@@ -12,7 +12,20 @@ use jiff::Timestamp;
 pub trait Clock: Debug + Send + Sync {
     /// Now.
     fn now_us(&self) -> i64;
+
+    /// How far the machine's clock was moved since this one began, in microseconds.
+    fn moved_us(&self) -> i64 {
+        0
+    }
+
+    /// Whether the machine's clock was moved so far that its times and these can't be taken for each other.
+    fn is_off(&self) -> bool {
+        self.moved_us().saturating_abs() > MOST_MOVED_US
+    }
 }
+
+/// How far the machine's clock may be moved: 60 s.
+const MOST_MOVED_US: i64 = 60 * 1_000_000;
 
 /// The machine's clock, read once and carried on by the monotonic clock, so that a step of the wall clock moves nothing.
 #[derive(Debug)]
@@ -38,6 +51,10 @@ impl Clock for SystemClock {
     fn now_us(&self) -> i64 {
         let passed = i64::try_from(self.anchor.elapsed().as_micros()).unwrap_or(i64::MAX);
         self.anchor_us.saturating_add(passed)
+    }
+
+    fn moved_us(&self) -> i64 {
+        Timestamp::now().as_microsecond().saturating_sub(self.now_us())
     }
 }
 
@@ -80,5 +97,8 @@ mod tests {
         let clock = SystemClock::new();
         let first = clock.now_us();
         assert!(clock.now_us() >= first);
+        assert!(!clock.is_off());
+        let (anchor, anchor_us) = (clock.anchor, clock.anchor_us - 61_000_000);
+        assert!(SystemClock { anchor, anchor_us }.is_off());
     }
 }

@@ -78,6 +78,7 @@ pub async fn first_start(
         standing: Standing::New,
         key,
         actor: SYSTEM.to_owned(),
+        answer: None,
     };
     found(database, vault, now_us, new).await?;
     Ok(credentials)

@@ -16,6 +16,7 @@ use crate::draft::{Draft, Memory, PolicyChange, Refused, SYSTEM, View};
 use crate::incidents::Open;
 use crate::ledger::Head;
 use crate::policies::{BASE, InForce, Policy};
+use crate::retries::{Claim, Shown};
 use crate::rollout::{RolloutError, compile};
 use crate::vault::Vault;
 
@@ -34,6 +35,8 @@ pub struct NewOrg {
     pub key: Option<ApiKey>,
     /// Who makes it, as the ledger names them.
     pub actor: String,
+    /// The request that asks for it, if it may be sent again, and what it is answered.
+    pub answer: Option<(Claim, Shown)>,
 }
 
 /// How well the owner of a new org is known.
@@ -68,7 +71,7 @@ pub async fn found(
     now_us: i64,
     new: NewOrg,
 ) -> Result<(), FoundingError> {
-    let NewOrg { id, name, owner, standing, key, actor } = new;
+    let NewOrg { id, name, owner, standing, key, actor, answer } = new;
     let base = base_policy(now_us);
     let policies = Arc::new(vec![Arc::clone(&base)]);
     let generation = Arc::new(compile(&policies)?);
@@ -110,6 +113,9 @@ pub async fn found(
     }));
     if standing == Standing::New {
         draft.also(Change::User(owner));
+    }
+    if let Some((claim, answer)) = answer {
+        draft.keep(claim, answer, 0);
     }
     if let (Some(batch), _) = draft.finish() {
         database.commit(Turn::alone(), batch).await?;

@@ -137,6 +137,22 @@ pub fn lost_keys(held: usize) -> Hit {
     }
 }
 
+/// That the machine's clock was moved this far while the server ran.
+pub fn clock_moved(moved_us: i64) -> Hit {
+    Hit {
+        rule: "server.clock".to_owned(),
+        key: Vec::new(),
+        severity: Severity::High,
+        title: format!(
+            "the machine's clock was moved by {} s: the ledger goes on by the time from before, until the server is started \
+             again",
+            moved_us / 1_000_000
+        ),
+        fold_s: DEFAULT_FOLD_S,
+        rests_on: Vec::new(),
+    }
+}
+
 /// The hit that says that the ledger could not be written for a while.
 pub fn outage(batches: u64) -> Hit {
     Hit {

@@ -29,6 +29,7 @@ pub mod policies;
 pub mod quota;
 pub mod rebuild;
 pub mod registration;
+pub mod retries;
 pub mod rollout;
 pub mod sequencer;
 pub mod vault;
@@ -170,6 +171,8 @@ impl Server {
             tokio::spawn(Arc::clone(&app).make_snapshots_now_and_then()),
             tokio::spawn(Arc::clone(&app).make_checkpoints_now_and_then()),
             tokio::spawn(Arc::clone(&app).follow_other_servers()),
+            tokio::spawn(Arc::clone(&app).forget_answers_now_and_then()),
+            tokio::spawn(Arc::clone(&app).watch_the_clock()),
         ];
         Ok(Server { address, credentials, app, stop, listening, upkeep, lock })
     }

@@ -12,13 +12,13 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::accounts::Caller;
-use crate::agents::{Known, Profile};
+use crate::agents::Known;
 use crate::app::{App, Org};
 use crate::draft::{Answer, Prepared, Refused, judge, payload};
 use crate::http::members::members;
 use crate::ids;
 use crate::intents::Declaration;
-use crate::registration::{Registered, Registration};
+use crate::retries::Keep;
 use crate::sequencer::Unavailable;
 
 /// The longest JSON text of one field of an event, in bytes.
@@ -68,13 +68,23 @@ pub fn prepare(
     let id = ids::new();
     let payload = payload(agent.json.as_deref().ok_or(Refused::Unsealable)?, incoming.json);
     let sealed = app.vault.seal(org.view.id, id, &payload).map_err(|_| Refused::Unsealable)?;
-    let (source, actor) = (incoming.source, incoming.caller.actor());
-    Ok(Prepared { id, event, source, agent: Arc::clone(&agent.agent), actor, sealed, declaration })
+    let (source, caller, agent) = (incoming.source, incoming.caller.clone(), Arc::clone(&agent.agent));
+    let actor = caller.actor();
+    Ok(Prepared { id, event, source, agent, caller, actor, sealed, declaration })
 }
 
 /// Judges one event and records the decision; answers when it is durable.
 pub async fn decide(org: &Org, prepared: Prepared) -> Result<Answer, PdpError> {
-    let answers = org.queue.judge(vec![prepared]).await?;
+    decide_once(org, prepared, None).await
+}
+
+/// The same, with the answer kept, if the same may be asked again.
+pub async fn decide_once(
+    org: &Org,
+    prepared: Prepared,
+    keep: Option<Keep<Vec<Result<Answer, Refused>>>>,
+) -> Result<Answer, PdpError> {
+    let answers = org.queue.judge(vec![prepared]).keeping(keep).await?;
     Ok(answers.into_iter().next().ok_or(Unavailable::NotDurable)??)
 }
 
@@ -106,21 +116,6 @@ pub async fn dry_runs(
 
 /// What is remembered where no rule asks.
 static NOTHING: LazyLock<Memories> = LazyLock::new(Memories::default);
-
-/// Registers an agent, judged as `registration`.
-pub async fn register(
-    app: &App,
-    org: &Org,
-    caller: &Caller,
-    source: &'static str,
-    key: String,
-    profile: Profile,
-    declared: bool,
-) -> Result<Registered, PdpError> {
-    let live_keys = app.keys.of(org.view.id).iter().map(|key| key.id).collect();
-    let registration = Registration { key, profile, declared, caller: caller.clone(), source, live_keys };
-    Ok(org.queue.register(registration).await??)
-}
 
 /// Names every field of an event that is longer than a field may be.
 fn refuse_oversized(json: &[u8]) -> Result<(), Refused> {

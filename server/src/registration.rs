@@ -23,8 +23,6 @@ pub struct Registration {
     pub caller: Caller,
     /// The API that took it.
     pub source: &'static str,
-    /// The keys of the org that are good, for deciding who may take an agent over.
-    pub live_keys: Vec<Uuid>,
 }
 
 /// What became of a registration.

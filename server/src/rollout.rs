@@ -8,6 +8,7 @@
 //! What was found in a source that stops nothing is worked out last, when the set is in force.
 
 mod kept;
+mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -15,11 +16,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lictor_dsl::diagnostics::{Report, Severity};
+use lictor_dsl::diagnostics::Report;
 use lictor_dsl::hir::PolicySet;
-use lictor_dsl::{Library, Source, check, load};
+use lictor_dsl::{Library, Source};
 use lictor_engine::generation::{Generation, NoCode};
 use lictor_engine::plan::{PlanError, Planner};
+use tokio::sync::MutexGuard;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -29,9 +31,12 @@ use crate::db::Change;
 use crate::draft::{PolicyChange, Refused};
 use crate::memory::fill::{FillError, fill, fill_and_activate};
 use crate::policies::{InForce, Policies, Policy};
+use crate::retries::Keep;
 use crate::sequencer::Unavailable;
 pub use kept::Kept;
 use kept::{off_the_request_path, with_kept};
+pub use sources::Header;
+use sources::{read_header, rejected, reports_on};
 
 /// How long a change waits for machine code.
 const CODE_FIRST: Duration = Duration::from_millis(10);
@@ -97,17 +102,6 @@ impl Edit {
     }
 }
 
-/// What a source says about itself.
-#[derive(Debug, Clone)]
-pub struct Header {
-    /// Its name.
-    pub name: String,
-    /// Its title.
-    pub title: String,
-    /// Whether it says `mode = "shadow"`.
-    pub shadow: bool,
-}
-
 /// A change that was made, and what was found that did not stop it.
 #[derive(Debug)]
 pub struct Done {
@@ -125,6 +119,7 @@ pub async fn create(
     source: String,
     actor: String,
     now_us: i64,
+    keep: Option<Keep<Done>>,
 ) -> Result<Done, RolloutError> {
     let org = Arc::clone(org);
     to_the_end(async move {
@@ -148,9 +143,7 @@ pub async fn create(
         let name = policy.name.clone();
         let new =
             NewSet { what: "created", name, policies: with(&policies, &policy), checked: Some(set), change };
-        let in_force = roll_out(&org, &mut kept, policies, new, actor).await?;
-        drop(kept);
-        Ok(Done { reports: warnings(&in_force.policies, &policy).await, policy, in_force })
+        roll_out_with(&org, kept, policies, new, policy, actor, keep).await
     })
     .await
 }
@@ -163,9 +156,10 @@ pub async fn edit(
     if_revision: Option<i64>,
     actor: String,
     now_us: i64,
+    keep: Option<Keep<Done>>,
 ) -> Result<Done, RolloutError> {
     let org = Arc::clone(org);
-    to_the_end(async move { apply(&org, id, edit, if_revision, actor, now_us).await }).await
+    to_the_end(async move { apply(&org, id, edit, if_revision, actor, now_us, keep).await }).await
 }
 
 async fn apply(
@@ -175,6 +169,7 @@ async fn apply(
     if_revision: Option<i64>,
     actor: String,
     now_us: i64,
+    keep: Option<Keep<Done>>,
 ) -> Result<Done, RolloutError> {
     let mut kept = org.rollout.lock().await;
     let policies = org.view.policies();
@@ -203,16 +198,9 @@ async fn apply(
         Edit::Shadow => (policy.enabled, policy.shadow) = (true, true),
     }
     let policy = Arc::new(policy);
-    let has_new_source = new_source_by.is_some();
     let change = Change::Policy { policy: Arc::clone(&policy), new_source_by };
     let new = NewSet { what, name: policy.name.clone(), policies: with(&policies, &policy), checked, change };
-    let in_force = roll_out(org, &mut kept, policies, new, actor).await?;
-    drop(kept);
-    let reports = match has_new_source {
-        true => warnings(&in_force.policies, &policy).await,
-        false => Vec::new(),
-    };
-    Ok(Done { policy, in_force, reports })
+    roll_out_with(org, kept, policies, new, policy, actor, keep).await
 }
 
 /// Removes a policy.
@@ -230,7 +218,7 @@ pub async fn remove(
         let rest = Arc::new(policies.iter().filter(|other| other.id != id).cloned().collect());
         let (name, change) = (policy.name.clone(), Change::PolicyRemoved(id));
         let new = NewSet { what: "removed", name, policies: rest, checked: None, change };
-        roll_out(&org, &mut kept, policies, new, actor).await?;
+        roll_out(&org, &mut kept, policies, new, actor, None).await?;
         Ok(())
     })
     .await
@@ -318,12 +306,46 @@ struct NewSet {
     change: Change,
 }
 
+/// Puts a set in force in which this policy is new or changed, and looks through its source if that is new.
+async fn roll_out_with(
+    org: &Org,
+    mut kept: MutexGuard<'_, Kept>,
+    based_on: Policies,
+    new: NewSet,
+    policy: Arc<Policy>,
+    actor: String,
+    keep: Option<Keep<Done>>,
+) -> Result<Done, RolloutError> {
+    let has_new_source = matches!(new.change, Change::Policy { new_source_by: Some(_), .. });
+    // An answer that is kept is kept whole, so all of it has to be known first.
+    let reports = match (has_new_source, &keep) {
+        (false, _) => Some(Vec::new()),
+        (true, Some(_)) => Some(warnings(&new.policies, &policy).await),
+        (true, None) => None,
+    };
+    let keep = keep.map(|keep| {
+        let (policy, reports) = (Arc::clone(&policy), reports.clone().unwrap_or_default());
+        keep.of(|changed: &Result<Arc<InForce>, Refused>| {
+            let in_force = Arc::clone(changed.as_ref().ok()?);
+            Some(Done { policy, in_force, reports })
+        })
+    });
+    let in_force = roll_out(org, &mut kept, based_on, new, actor, keep).await?;
+    drop(kept);
+    let reports = match reports {
+        Some(reports) => reports,
+        None => warnings(&in_force.policies, &policy).await,
+    };
+    Ok(Done { policy, in_force, reports })
+}
+
 async fn roll_out(
     org: &Org,
     kept: &mut Kept,
     based_on: Policies,
     new: NewSet,
     actor: String,
+    keep: Option<Keep<Result<Arc<InForce>, Refused>>>,
 ) -> Result<Arc<InForce>, RolloutError> {
     let NewSet { what, name, policies, checked: set, change } = new;
     let all = Arc::clone(&policies);
@@ -353,7 +375,7 @@ async fn roll_out(
     };
     let change =
         PolicyChange { what, name, based_on, policies, generation: Arc::clone(&generation), change, filled };
-    let in_force = org.queue.change_policies(change, actor).await??;
+    let in_force = org.queue.change_policies(change, actor).keeping(keep).await??;
     let (past, queue, view) = (org.past.clone(), Arc::clone(&org.queue), Arc::clone(&org.view));
     let begun = async move {
         match is_under_way {
@@ -389,82 +411,6 @@ pub fn code_for(generation: &Arc<Generation>, previous: Arc<Generation>) -> Join
             tracing::error!(error, "no machine code: the interpreter answers");
         }
     })
-}
-
-/// Checks a source beside the others of the org, of which it may replace one, and finds the name in its header. The set
-/// is of those of the others that take part, and this one.
-async fn read_header(
-    kept: &mut Kept,
-    policies: &Policies,
-    replaces: Option<Uuid>,
-    source: String,
-) -> Result<(Header, PolicySet), RolloutError> {
-    let others = all_but(policies, replaces);
-    with_kept(kept, move |kept| header_of(&mut kept.library, &others, source)).await
-}
-
-/// What is found in a source beside the others of the org that stops nothing.
-async fn reports_on(
-    policies: &Policies,
-    replaces: Option<Uuid>,
-    source: String,
-) -> Result<Vec<Report>, RolloutError> {
-    let others = all_but(policies, replaces);
-    let found = move || {
-        let reports = check(beside(&others, source)).reports();
-        Ok(reports.into_iter().filter(|report| report.file == NEW).collect())
-    };
-    off_the_request_path(found).await
-}
-
-fn all_but(policies: &Policies, replaced: Option<Uuid>) -> Vec<Arc<Policy>> {
-    policies.iter().filter(|policy| Some(policy.id) != replaced).cloned().collect()
-}
-
-/// What a source is called while its name is not known.
-const NEW: &str = "policy";
-
-/// A source behind those of the others that take part.
-fn beside(others: &[Arc<Policy>], source: String) -> Vec<Source> {
-    let active = others.iter().filter(|other| other.enabled);
-    let active = active.map(|other| Source::new(other.name.clone(), other.source.to_string()));
-    active.chain([Source::new(NEW, source)]).collect()
-}
-
-fn header_of(
-    library: &mut Library,
-    others: &[Arc<Policy>],
-    source: String,
-) -> Result<(Header, PolicySet), RolloutError> {
-    let is_taken = |name: &str| others.iter().any(|other| other.name == name);
-    let set = match library.load(beside(others, source.clone())) {
-        Ok(set) => set,
-        Err(checked) => {
-            let alone = load(vec![Source::new(NEW, source)]);
-            return match alone.set.policies.first() {
-                Some(policy) if !alone.has_errors() && is_taken(&policy.name) => {
-                    Err(RolloutError::NameTaken(policy.name.clone()))
-                }
-                _ => Err(rejected(checked.reports(), Some(NEW))),
-            };
-        }
-    };
-    // The set is in the order of its sources.
-    match set.policies.last() {
-        Some(policy) if is_taken(&policy.name) => Err(RolloutError::NameTaken(policy.name.clone())),
-        Some(policy) => {
-            let (name, title) = (policy.name.clone(), policy.title.clone());
-            let header = Header { name, title, shadow: policy.shadow };
-            Ok((header, set))
-        }
-        None => Err(RolloutError::Rejected(Vec::new())),
-    }
-}
-
-/// Everything about the source that was given, and of the others only what stops the set.
-fn rejected(reports: Vec<Report>, about: Option<&str>) -> RolloutError {
-    let matters = |report: &Report| Some(report.file.as_str()) == about || report.severity == Severity::Error;
-    RolloutError::Rejected(reports.into_iter().filter(matters).collect())
 }
 
 fn find(policies: &Policies, id: Uuid, if_revision: Option<i64>) -> Result<&Arc<Policy>, RolloutError> {

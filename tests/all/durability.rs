@@ -28,7 +28,7 @@ const KILLS: u64 = 40;
 /// in a debug build that takes longer than to write it.
 const LOAD_MS: (u64, u64) = (50, 350);
 /// Clients that ask at the same time.
-const CLIENTS: usize = 10;
+const CLIENTS: usize = 11;
 /// How a person edits where another server has to follow: not all the time, and with every other version only, which
 /// ask the same of the past. To fill memories takes each server as long as to remember the whole ledger.
 const CALM: Edits = Edits { pause: Duration::from_millis(250), next: |version| 2 * version };
@@ -68,6 +68,7 @@ fn policy(version: i64) -> Value {
            when count(log per task) >= 3 and seen(intent where amount <= 100 since log per agent.id)
            score +0.3 incident low per task
          }}
+         rule late on intent {{ when agent.purpose == \"late\" score +0.05 }}
          {spent}
 // {version}"
     )})
@@ -298,6 +299,7 @@ enum Asks {
     Batch,
     LogStep,
     Intent,
+    Registration,
 }
 
 pub(crate) async fn load(server: &Server, caller: &Caller) -> Load {
@@ -325,7 +327,8 @@ async fn load_without_edits(server: &Server, caller: &Caller) -> Load {
             0..=4 => Asks::OneDecision,
             5..=7 => Asks::Batch,
             8 => Asks::LogStep,
-            _ => Asks::Intent,
+            9 => Asks::Intent,
+            _ => Asks::Registration,
         };
         let (client, caller) = (server.client().with(&caller.key), caller.clone());
         let answers = Arc::clone(&answers);
@@ -388,6 +391,11 @@ impl Asks {
                     json!({"agent_id": agent, "org_id": org, "action": "pay", "amount": amount(turn)});
                 client.try_send(Method::POST, "/api/v3/intents", &headers, &intent).await
             }
+            Asks::Registration => {
+                let purpose = if turn.is_multiple_of(2) { "late" } else { "early" };
+                let agent = json!({"agent_key": "bot", "purpose": purpose});
+                client.try_send(Method::POST, "/api/v1/agents", &[], &agent).await
+            }
         }
     }
 
@@ -408,7 +416,18 @@ impl Asks {
             }
             Asks::LogStep => only(&answer.expect(201)["log_id"]),
             Asks::Intent => only(&answer.expect(201)["intent_id"]),
+            Asks::Registration => {
+                assert_eq!(answer.expect(200)["registration_status"], "updated");
+                Vec::new()
+            }
         })
+    }
+}
+
+impl Acknowledgements {
+    /// How many decisions were acknowledged.
+    pub(crate) fn decisions(&self) -> usize {
+        self.answers.len()
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lictor_dsl::events::EventKind;
 use lictor_dsl::{Source, check};
 use lictor_engine::decision::{Class, Decision, Mode, ReportedTruth};
 use lictor_engine::generation::{Engine, Generation};
@@ -15,29 +16,42 @@ use lictor_server::memory::{Past, Recorded};
 use lictor_server::vault::Vault;
 use serde_json::{Value, json};
 
-use crate::durability::{Caller, bytes32, load, note};
+use crate::durability::{Caller, bytes32, load_edited_every, note};
 use crate::home::Home;
 use crate::running::{Server, text};
 
+/// How many decisions there are at least: some thousands, unless this says otherwise.
+const DECISIONS: &str = "LICTOR_REPLAY_DECISIONS";
+const IN_CI: usize = 5_000;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ledger_judged_again_gives_the_decisions_that_were_recorded() {
+    let decisions = std::env::var(DECISIONS).map_or(IN_CI, |decisions| decisions.parse().unwrap());
     let home = Home::on_files();
     let mut server = Server::start(&home);
     let caller = Caller::new(&server).await;
-    // One restart from a snapshot, and one from a snapshot that is older than the end of the ledger.
-    for killed in [false, true, false] {
-        let load = load(&server, &caller).await;
+    // To judge again takes as long for each edit as for all events before it.
+    let pause = Duration::from_millis(decisions as u64 / 50);
+    let (mut decided, mut restarts) = (0, 0);
+    // One restart from a snapshot, and one from a snapshot that is older than the end of the ledger, in turns.
+    for killed in [false, true].into_iter().cycle() {
+        if decided >= decisions && restarts >= 3 {
+            break;
+        }
+        let load = load_edited_every(pause, &server, &caller).await;
         load.at_least(300).await;
         match killed {
             true => server.kill(),
             // This blocks its thread; the load goes on in the others.
             false => assert!(tokio::task::block_in_place(|| server.terminate()).success()),
         }
-        load.ended().await;
+        decided += load.ended().await.decisions();
+        restarts += 1;
         server = Server::start(&home);
         server.healthy().await;
     }
     server.kill();
+    note(&format!("{decided} decisions, {restarts} restarts"));
     same_decisions(&home, &caller.org).await;
 }
 
@@ -62,7 +76,17 @@ pub(crate) async fn same_decisions(home: &Home, org: &str) -> Replayed {
     let erasure = database.last_erasure(past.org()).await.unwrap();
     let replayed = Replayed { same: 0, erased: 0, rest_on_erased: 0 };
     let (events, hits) = (Vec::new(), HashMap::new());
-    let mut replay = Replay { database, past, policies: None, events, hits, erasure, replayed };
+    let mut replay = Replay {
+        database,
+        past,
+        policies: None,
+        events,
+        hits,
+        changes: 0,
+        registrations: 0,
+        erasure,
+        replayed,
+    };
     let mut seq = 0;
     loop {
         let page = replay.database.entries(replay.past.org(), seq - 1, 1_000).await.unwrap();
@@ -87,11 +111,18 @@ pub(crate) async fn same_decisions(home: &Home, org: &str) -> Replayed {
             }
         }
     }
-    note(&format!("{:?} of {seq} entries, in {:?}", replay.replayed, begun.elapsed()));
-    for rule in ["limits.burst", "limits.refused", "limits.steps", "limits.spent"] {
+    let Replay { events, changes, registrations, .. } = &replay;
+    note(&format!(
+        "{:?} of {seq} entries, {registrations} of them registrations, {changes} changes of policies, in {:?}",
+        replay.replayed,
+        begun.elapsed()
+    ));
+    assert!(*changes > 1 && *registrations > 1, "{changes} changes, {registrations} registrations");
+    for rule in ["limits.burst", "limits.refused", "limits.steps", "limits.spent", "limits.late"] {
         assert!(replay.hits.contains_key(rule), "{rule} never matched: {:?}", replay.hits);
     }
-    assert!(begun.elapsed() < Duration::from_secs(300), "judging again took {:?}", begun.elapsed());
+    let most = Duration::from_secs(300) + Duration::from_millis(events.len() as u64);
+    assert!(begun.elapsed() < most, "judging again took {:?}", begun.elapsed());
     replay.replayed
 }
 
@@ -110,6 +141,8 @@ struct Replay {
     events: Vec<Recorded>,
     /// How often each rule matched.
     hits: HashMap<String, usize>,
+    changes: usize,
+    registrations: usize,
     /// The latest entry that erased something.
     erasure: i64,
     replayed: Replayed,
@@ -118,6 +151,7 @@ struct Replay {
 impl Replay {
     /// An entry that changes the policies, or says that their memories are filled.
     async fn change(&mut self, record: &Value) {
+        self.changes += 1;
         let policy_set = text(&record["policy_set"]);
         let before = self.policies.take();
         let (generation, mut memories) = match (record.get("policies"), before) {
@@ -141,11 +175,13 @@ impl Replay {
             }
             None => {
                 assert_eq!(policy_set, generation.digest());
-                let mut aside = memories.aside(&generation);
-                for recorded in &self.events {
-                    remember(&mut aside, &generation, recorded);
+                if !missing.is_empty() {
+                    let mut aside = memories.aside(&generation);
+                    for recorded in &self.events {
+                        remember(&mut aside, &generation, recorded);
+                    }
+                    memories.absorb(aside);
                 }
-                memories.absorb(aside);
                 assert!(memories.missing(&generation).is_empty());
             }
         }
@@ -170,6 +206,7 @@ impl Replay {
 
     fn judge(&mut self, event: Recorded, record: &Value) {
         let seq = event.seq;
+        self.registrations += usize::from(event.event.kind() == EventKind::Registration);
         let Policies { generation, memories, policy_set } = self.policies.as_mut().unwrap();
         let engine = if seq % 2 == 0 { Engine::Jit } else { Engine::Interpreter };
         let decision = generation.judge_with(&event.event, memories, engine);

@@ -5,12 +5,13 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, RwLock};
 
 use lictor_engine::memory::Memories;
+use serde::Deserialize;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{App, LoadError};
 use crate::agents::Directory;
-use crate::db::{Database, OrgRows, Store};
+use crate::db::{Database, OrgRows, Store, StoreError};
 use crate::draft::{Draft, Memory, View};
 use crate::incidents::Open;
 use crate::ledger::{Head, Verified, verify};
@@ -18,6 +19,7 @@ use crate::memory::Snapshots;
 use crate::policies::InForce;
 use crate::rollout::{Kept, compile, interpreted};
 use crate::sequencer::Compile;
+use crate::vault::hex;
 
 /// How many entries at the end of a ledger are verified before it is served.
 const VERIFIED_AT_START: i64 = 16;
@@ -102,4 +104,44 @@ pub(super) async fn verify_end(database: &Database, org: Uuid, head: Head) -> Re
         Verified::Ok(found) if found == head => Ok(()),
         found => Err(LoadError::Ledger { org, found }),
     }
+}
+
+/// The policies that take part must be those that the ledger says are in force: whatever changed them without an entry
+/// is to decide nothing.
+pub(super) async fn verify_policies(database: &Database, rows: &OrgRows) -> Result<(), LoadError> {
+    let mut said = match database.policies_said(rows.id).await? {
+        Some(entry) => {
+            serde_json::from_slice::<Said>(&entry).map_err(|_| StoreError::Corrupt("entry"))?.policies
+        }
+        None => Vec::new(),
+    };
+    let enabled = rows.policies.iter().filter(|policy| policy.enabled);
+    let mut stored: Vec<_> = enabled
+        .map(|policy| TakesPart {
+            name: policy.name.clone(),
+            mode: policy.mode().to_owned(),
+            source: format!("sha256:{}", hex(&policy.digest())),
+        })
+        .collect();
+    // Databases sort names each in their own way.
+    stored.sort_unstable();
+    said.sort_unstable();
+    if stored == said {
+        return Ok(());
+    }
+    Err(LoadError::OtherPolicies { org: rows.id, stored: format!("{stored:?}"), said: format!("{said:?}") })
+}
+
+/// What an entry says about the policies that are in force from it on.
+#[derive(Deserialize)]
+struct Said {
+    policies: Vec<TakesPart>,
+}
+
+/// A policy that takes part.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+struct TakesPart {
+    name: String,
+    mode: String,
+    source: String,
 }

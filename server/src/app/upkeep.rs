@@ -6,11 +6,17 @@ use std::time::{Duration, Instant};
 
 use super::{App, LoadError, Org};
 use crate::checkpoints::{CHECKPOINT_EVERY, CheckpointError};
+use crate::incidents::clock_moved;
 use crate::memory::fill::{fill, fill_and_activate};
 use crate::memory::snapshots::SnapshotError;
+use crate::retries::KEPT_US;
 
 /// How often the last uses of keys are written down.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked whether the machine's clock was moved.
+const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_millis(500);
+/// How often the answers that were kept long enough are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked whether a snapshot of memory is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often a snapshot of memory is made where something happened.
@@ -93,6 +99,36 @@ impl App {
                     tracing::warn!(org = %org.view.id, error, "a checkpoint was not made");
                 }
             }
+        }
+    }
+
+    /// Looks at the machine's clock, and reports in every org that it was moved, for as long as it is polled.
+    pub async fn watch_the_clock(self: Arc<App>) {
+        let mut was_off = false;
+        loop {
+            let moved_us = self.clock.moved_us();
+            if self.clock.is_off() && !was_off {
+                let moved_s = moved_us / 1_000_000;
+                tracing::error!(moved_s, "the machine's clock was moved: start the server again");
+                for org in self.all() {
+                    if let Err(error) = org.queue.report(clock_moved(moved_us)).await {
+                        tracing::warn!(org = %org.view.id, %error, "that the clock was moved is not recorded");
+                    }
+                }
+            }
+            was_off = self.clock.is_off();
+            tokio::time::sleep(LOOK_AT_CLOCK_EVERY).await;
+        }
+    }
+
+    /// Forgets the answers that were kept long enough, for as long as it is polled.
+    pub async fn forget_answers_now_and_then(self: Arc<App>) {
+        loop {
+            if let Err(error) = self.database.forget_answers(self.clock.now_us() - KEPT_US).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "answers that were kept long enough could not be forgotten");
+            }
+            tokio::time::sleep(FORGET_EVERY).await;
         }
     }
 

@@ -18,8 +18,8 @@ use super::{
     Address, Batch, Change, Changed, ErasableRow, JudgedRow, Later, OnVfs, OrgRows, Store, StoreError, Turn,
 };
 use super::{
-    accounts, agents, entries, erasures, follow, incidents, intents, memory, policies, postgres, sqlite,
-    tasks,
+    accounts, agents, answers, entries, erasures, follow, incidents, intents, memory, policies, postgres,
+    sqlite, tasks,
 };
 use crate::accounts::Member;
 use crate::incidents::Incident;
@@ -27,6 +27,7 @@ use crate::intents::Intent;
 use crate::ledger::erasure::{Erasure, Subject};
 use crate::ledger::{Head, StepBefore};
 use crate::policies::Policy;
+use crate::retries::Name;
 
 /// Why a database can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -273,6 +274,10 @@ impl Store for Database {
         Box::pin(intents::by_key(&self.readers, org, key))
     }
 
+    fn answered<'a>(&'a self, org: Uuid, keys: Vec<&'a str>) -> Later<'a, Vec<Name>> {
+        Box::pin(async move { answers::answered(&self.readers, org, &keys).await })
+    }
+
     fn next_seq(&self, org: Uuid) -> Later<'_, i64> {
         Box::pin(memory::next_seq(&self.readers, org))
     }
@@ -328,6 +333,7 @@ async fn put(transaction: &mut Transaction, org: Uuid, changes: &[Change]) -> Re
             Change::PolicyRemoved(id) => policies::remove(transaction, org, *id).await?,
             Change::Erased(entries) => erasures::erase(transaction, org, entries).await?,
             Change::Filling(filling) => memory::put_filling(transaction, org, filling).await?,
+            Change::Answer(answer) => answers::insert(transaction, answer).await?,
         }
     }
     tasks::put(transaction, org, &steps).await?;

@@ -6,6 +6,7 @@
 mod accounts;
 mod address;
 mod agents;
+mod answers;
 mod backup;
 mod checkpoints;
 mod database;
@@ -43,10 +44,12 @@ use crate::intents::Intent;
 use crate::ledger::erasure::{Erasure, Subject};
 use crate::ledger::{Entry, Head, StepBefore};
 use crate::policies::Policy;
+use crate::retries::{KeptAnswer, Name};
 use crate::vault::Sealed;
 use lictor_engine::memory::Missing;
 
 pub use address::{Address, AddressError};
+pub use answers::AnswerRow;
 pub use backup::copy;
 pub use checkpoints::{CheckpointRow, LedgerKeyRow, SignatureRow};
 pub use database::{Alone, Database, OpenError};
@@ -81,6 +84,9 @@ pub enum StoreError {
     /// A stored row is not what this version writes.
     #[error("a stored {0} can't be read")]
     Corrupt(&'static str),
+    /// The request got an answer before.
+    #[error("the request was answered before")]
+    AnsweredBefore,
     /// Another writer moved the org's ledger.
     #[error("the ledger was moved by somebody else")]
     HeadMoved,
@@ -134,6 +140,10 @@ pub trait Store: Send + Sync {
     fn incident(&self, org: Uuid, id: Uuid) -> Later<'_, Option<Incident>>;
     /// The intent that was declared with this idempotency key.
     fn intent_by_key<'a>(&'a self, org: Uuid, key: &'a str) -> Later<'a, Option<Intent>>;
+    /// Which requests of an org that may be sent again have one of these keys and were answered.
+    fn answered<'a>(&'a self, _org: Uuid, _keys: Vec<&'a str>) -> Later<'a, Vec<Name>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
     /// The number that the next entry of an org will have.
     fn next_seq(&self, org: Uuid) -> Later<'_, i64>;
     /// The judged events among these entries, in order, at most so many.
@@ -193,6 +203,7 @@ pub enum Change {
     PolicyRemoved(Uuid),
     Erased(Vec<Uuid>),
     Filling(Vec<Missing>),
+    Answer(Box<KeptAnswer>),
 }
 
 /// What the database knows of an org when the server starts.

@@ -78,30 +78,40 @@ struct Row {
     shadow: i64,
     version: i64,
     revision: i64,
-    source: String,
+    digest: Vec<u8>,
+    source: Option<String>,
     created_at: i64,
     updated_at: i64,
 }
 
 pub(super) async fn all(pool: &Pool, org: Uuid) -> Result<Vec<Policy>, StoreError> {
-    let sql = "SELECT p.policy_id, p.name, p.title, p.enabled, p.shadow, p.version, p.revision, s.source, p.created_at, \
-               p.updated_at FROM policies p JOIN policy_sources s ON s.org_id = p.org_id AND s.digest = p.digest \
+    let sql = "SELECT p.policy_id, p.name, p.title, p.enabled, p.shadow, p.version, p.revision, p.digest, s.source, \
+               p.created_at, p.updated_at FROM policies p LEFT JOIN policy_sources s ON s.org_id = p.org_id AND s.digest = p.digest \
                WHERE p.org_id = $1 ORDER BY p.name";
     let rows: Vec<Row> = pool.query(sql).bind(org).all().await?;
-    let policy = |row: Row| Policy {
+    rows.into_iter().map(policy).collect()
+}
+
+/// A policy that has the source which its row names.
+fn policy(row: Row) -> Result<Policy, StoreError> {
+    let source = row.source.ok_or(StoreError::Corrupt("policy whose source is missing"))?;
+    let policy = Policy {
         id: row.policy_id,
         name: row.name,
         title: row.title,
         enabled: row.enabled != 0,
         shadow: row.shadow != 0,
-        shadow_by_header: header_says_shadow(&row.source),
+        shadow_by_header: header_says_shadow(&source),
         version: row.version,
         revision: row.revision,
-        source: Arc::from(row.source),
+        source: Arc::from(source),
         created_at_us: row.created_at,
         updated_at_us: row.updated_at,
     };
-    Ok(rows.into_iter().map(policy).collect())
+    match policy.digest()[..] == row.digest[..] {
+        true => Ok(policy),
+        false => Err(StoreError::Corrupt("policy whose source was changed")),
+    }
 }
 
 impl Database {
@@ -111,6 +121,14 @@ impl Database {
         let source: Option<(String,)> =
             self.readers().query(sql).bind(org).bind(digest.as_slice()).optional().await?;
         Ok(source.map(|(source,)| source))
+    }
+
+    /// The entry of the ledger that last said which policies are in force.
+    pub async fn policies_said(&self, org: Uuid) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT canonical FROM entries WHERE org_id = $1 AND kind = 'policy' AND action <> 'activated' \
+                   ORDER BY seq DESC LIMIT 1";
+        let entry: Option<(Vec<u8>,)> = self.readers().query(sql).bind(org).optional().await?;
+        Ok(entry.map(|(canonical,)| canonical))
     }
 
     /// Every source that a policy had, newest first.

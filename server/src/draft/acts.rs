@@ -137,25 +137,28 @@ impl Draft<'_> {
     /// Opens an incident where keys had to go that could still matter, unless one is open.
     pub fn report_lost_keys(&mut self) {
         let lost = self.memory.memories.take_lost();
-        if lost == 0 {
-            return;
+        if lost > 0 && self.report(self.new.head.at_us, incidents::lost_keys(self.memory.memories.keys())) {
+            tracing::error!(org = %self.view.id, lost, "memory is full: keys that could still matter are forgotten");
         }
-        let hit = incidents::lost_keys(self.memory.memories.keys());
-        let at_us = ledger_time(self.new.head.at_us, self.new.head.at_us);
-        if incidents::is_open(&self.new.incidents, &self.memory.incidents, &hit, at_us) {
-            return;
-        }
-        tracing::error!(org = %self.view.id, lost, "memory is full: keys that could still matter are forgotten");
-        self.report(at_us, hit);
     }
 
     /// Opens an incident, or adds to it: batches could not be recorded for a while, and this one can be again.
     pub fn report_outage(&mut self, now_us: i64, batches: u64) {
-        let at_us = ledger_time(self.new.head.at_us, now_us);
-        self.report(at_us, incidents::outage(batches));
+        self.fold_in(ledger_time(self.new.head.at_us, now_us), incidents::outage(batches));
     }
 
-    fn report(&mut self, at_us: i64, hit: Hit) {
+    /// Opens an incident that no rule asks for, unless it is open. Tells whether it did.
+    pub fn report(&mut self, at_us: i64, hit: Hit) -> bool {
+        let is_open = incidents::is_open(&self.new.incidents, &self.memory.incidents, &hit, at_us);
+        if !is_open {
+            self.fold_in(at_us, hit);
+        }
+        !is_open
+    }
+
+    fn fold_in(&mut self, at_us: i64, hit: Hit) {
+        // That of its entry.
+        let at_us = ledger_time(self.new.head.at_us, at_us);
         let entry = Uuid::now_v7();
         let witness = Witness { entry, at_us, agent: Uuid::nil(), task: "" };
         let touched =

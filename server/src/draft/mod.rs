@@ -5,10 +5,13 @@
 
 mod acts;
 mod erase;
+mod facts;
+mod known;
 mod people;
+mod retries;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use lictor_dsl::events::EventKind;
@@ -18,17 +21,19 @@ use lictor_engine::generation::Engine;
 use lictor_engine::memory::{Fate, Memories};
 use uuid::Uuid;
 
+use crate::accounts::Caller;
 use crate::accounts::keys::{ApiKey, Keyring};
 use crate::accounts::people::{People, PeopleError};
 use crate::agents::{Agent, Inactive};
 use crate::canonical::{Object, Value};
 use crate::clock::ledger_time;
 use crate::db::{Batch, Change};
-use crate::incidents::{self, Incident, Open, Status, Touched, Witness};
+use crate::incidents::{self, Open, Status, Touched, Witness};
 use crate::intents::{Declaration, Intent};
 use crate::ledger::{self, Head, Index, Record, Step, StepBefore};
 use crate::policies::InForce;
 use crate::registration::{Registered, Registration};
+use crate::retries::Name;
 use crate::vault::{Sealed, Vault};
 
 pub use acts::{Filled, Note, PolicyChange, Rotation, SYSTEM};
@@ -47,6 +52,8 @@ pub struct Prepared {
     /// Its agent, as the HTTP thread knew it.
     pub agent: Arc<Agent>,
     /// Who sent it.
+    pub caller: Caller,
+    /// The same, as the ledger names them.
     pub actor: String,
     /// Its encrypted payload.
     pub sealed: Sealed,
@@ -55,7 +62,7 @@ pub struct Prepared {
 }
 
 /// A decision in its place in the ledger.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Judged {
     /// The id of its entry.
     pub id: Uuid,
@@ -72,7 +79,7 @@ pub struct Judged {
 }
 
 /// What became of an event.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Answer {
     /// It was judged and recorded.
     Judged(Box<Judged>),
@@ -135,6 +142,8 @@ pub struct Draft<'a> {
     entries: Vec<ledger::Entry>,
     payloads: Vec<(Uuid, Sealed)>,
     changes: Vec<Change>,
+    /// The requests that were answered, of those that may be sent again and this batch asks about.
+    answered: HashSet<Name>,
 }
 
 /// What is true from now on, if the batch gets durable.
@@ -172,8 +181,8 @@ impl<'a> Draft<'a> {
             memories: None,
         };
         let (entries, payloads, changes) = (Vec::new(), Vec::new(), Vec::new());
-        let (in_force, people, gone) = (view.in_force(), None, Vec::new());
-        Draft { view, memory, vault, in_force, people, gone, new, entries, payloads, changes }
+        let (in_force, people, gone, answered) = (view.in_force(), None, Vec::new(), HashSet::new());
+        Draft { view, memory, vault, in_force, people, gone, new, entries, payloads, changes, answered }
     }
 
     /// Whose ledger it is.
@@ -181,37 +190,10 @@ impl<'a> Draft<'a> {
         self.view.id
     }
 
-    /// Whether it is known where this task stands.
-    pub fn knows_task(&self, task: &str) -> bool {
-        self.new.tasks.contains_key(task) || self.memory.tasks.contains_key(task)
-    }
-
-    /// Takes in what was read from the database for this batch.
-    pub fn know_task(&mut self, task: String, step: Option<StepBefore>) {
-        self.new.tasks.insert(task, step.unwrap_or(StepBefore::START));
-    }
-
-    /// Takes in what was read from the database for this batch.
-    pub fn know_intent(&mut self, key: String, intent: Option<Intent>) {
-        if let Some(intent) = intent {
-            self.new.intents.insert(key, Arc::new(intent));
-        }
-    }
-
-    /// Takes in what was read from the database for this batch.
-    pub fn know_incident(&mut self, incident: Incident) {
-        self.new.incidents.put(Arc::new(incident));
-    }
-
-    /// Whether the database has to be asked for this incident.
-    pub fn knows_incident(&self, id: Uuid) -> bool {
-        self.new.incidents.get(id).or_else(|| self.memory.incidents.get(id)).is_some()
-    }
-
     /// Judges one event, records the decision and remembers it.
     pub fn judge(&mut self, now_us: i64, prepared: Prepared) -> Result<Answer, Refused> {
-        let agent = self.agent(prepared.agent.id).unwrap_or_else(|| Arc::clone(&prepared.agent));
-        if let Some(reason) = refusal_of_inactive(&agent, prepared.event.kind()) {
+        let prepared = self.up_to_date(prepared)?;
+        if let Some(reason) = refusal_of_inactive(&prepared.agent, prepared.event.kind()) {
             return Err(Refused::Inactive { reason });
         }
         if let Some(before) = self.declared_before(prepared.declaration.as_ref())? {
@@ -233,7 +215,7 @@ impl<'a> Draft<'a> {
     }
 
     fn record(&mut self, now_us: i64, prepared: Prepared) -> Judged {
-        let Prepared { id, mut event, source, agent, actor, sealed, declaration } = prepared;
+        let Prepared { id, mut event, source, agent, actor, sealed, declaration, .. } = prepared;
         let at_us = ledger_time(self.new.head.at_us, now_us);
         event.set_at(at_us);
         let decision = judge(&self.in_force, &self.memory.memories, &event);
@@ -305,7 +287,12 @@ impl<'a> Draft<'a> {
     }
 
     /// Registers an agent, or changes its registration, and lets the policies judge that.
-    pub fn register(&mut self, now_us: i64, registration: Registration) -> Result<Registered, Refused> {
+    pub fn register(
+        &mut self,
+        now_us: i64,
+        keys: &Keyring,
+        registration: Registration,
+    ) -> Result<Registered, Refused> {
         let previous = self.agent_named(&registration.key);
         if let Some(agent) = previous.as_ref().filter(|_| !registration.declared) {
             // Somebody registered it meanwhile: to be seen again says nothing new about it.
@@ -315,10 +302,8 @@ impl<'a> Draft<'a> {
                 false => Err(Refused::Taken),
             };
         }
-        let registrar_is_live = match previous.as_ref().and_then(|agent| agent.api_key) {
-            Some(key) => registration.live_keys.contains(&key) && !self.new.revoked.contains(&key),
-            None => false,
-        };
+        let registrar = previous.as_ref().and_then(|agent| agent.api_key);
+        let registrar_is_live = registrar.is_some_and(|key| self.is_good(keys, key));
         let at_us = ledger_time(self.new.head.at_us, now_us);
         let (mut agent, json) = registration.outcome(previous.as_deref(), registrar_is_live, at_us)?;
         let facts = agent.facts();
@@ -333,6 +318,7 @@ impl<'a> Draft<'a> {
             source: registration.source,
             agent: Arc::new(agent.clone()),
             actor: registration.caller.actor(),
+            caller: registration.caller,
             sealed: self.seal(id, &agent, json.as_bytes())?,
             declaration: None,
         };

@@ -8,9 +8,9 @@ use super::platform::agents::check_agent_key;
 use super::problem::Problem;
 use crate::accounts::Caller;
 use crate::agents::{Agent, Known, Profile};
-use crate::app::{App, Org};
+use crate::app::Org;
 use crate::draft::Refused;
-use crate::pdp::register;
+use crate::registration::Registration;
 
 /// The agent with this id or name, if the caller may act for it. A name that nobody has yet makes a new agent.
 #[derive(Debug)]
@@ -51,7 +51,6 @@ impl Acting {
     /// The agent, registered if it was not. Only for what passed every check: this is stored.
     pub async fn settle(
         self,
-        app: &App,
         org: &Org,
         caller: &Caller,
         source: &'static str,
@@ -61,10 +60,12 @@ impl Acting {
             Acting::Known(agent) => return Ok(agent),
             Acting::New(agent) => agent,
         };
-        match register(app, org, caller, source, new.key.clone(), Profile::default(), false).await {
+        let (key, profile) = (new.key.clone(), Profile::default());
+        let registration = Registration { key, profile, declared: false, caller: caller.clone(), source };
+        match org.queue.register(registration).await? {
             Ok(registered) if registered.agent.obeys(caller) => Ok(Arc::new(Known::new(registered.agent))),
             Ok(_) => Err(not_yours(field)),
-            Err(crate::pdp::PdpError::Refused(Refused::Taken)) => Err(not_yours(field)),
+            Err(Refused::Taken) => Err(not_yours(field)),
             Err(error) => Err(error.into()),
         }
     }

@@ -10,6 +10,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use serde::de::DeserializeOwned;
@@ -164,7 +165,8 @@ pub fn without_place(message: &str) -> String {
     message.split(" at line ").next().unwrap_or(message).to_owned()
 }
 
-fn json(bytes: Bytes) -> Result<Box<RawValue>, Problem> {
+/// Text that is JSON, and not nested too deeply.
+pub fn json(bytes: Bytes) -> Result<Box<RawValue>, Problem> {
     let text = std::str::from_utf8(&bytes).map_err(|_| Problem::not_json("the body is not UTF-8"))?;
     refuse_deep(text)?;
     serde_json::from_str(text).map_err(|error| Problem::not_json(error.to_string()))
@@ -206,9 +208,20 @@ fn refuse_deep(text: &str) -> Result<(), Problem> {
 }
 
 async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
-    let announced = announced(request.headers());
-    let due = *request.extensions().get::<Due>().ok_or_else(Problem::internal)?;
-    whole(&mut request.into_body(), announced, limit, due).await
+    let (parts, mut body) = request.into_parts();
+    read_of(&parts, &mut body, limit).await
+}
+
+/// The body of a request before its route reads it, of as many bytes as any route may take.
+pub async fn read_ahead(request: Request) -> Result<(Parts, Bytes), Problem> {
+    let (parts, mut body) = request.into_parts();
+    let bytes = read_of(&parts, &mut body, BATCH_BYTES).await?;
+    Ok((parts, bytes))
+}
+
+async fn read_of(parts: &Parts, body: &mut Body, limit: usize) -> Result<Bytes, Problem> {
+    let due = *parts.extensions.get::<Due>().ok_or_else(Problem::internal)?;
+    whole(body, announced(&parts.headers), limit, due).await
 }
 
 /// Whether a body is not sent as it is. Nothing is unpacked here: a few bytes could become any number.

@@ -14,6 +14,7 @@ pub mod platform;
 pub mod problem;
 pub mod progress;
 pub mod rates;
+pub mod retries;
 pub mod review;
 mod storage;
 pub mod values;
@@ -37,6 +38,7 @@ use platform::{
 };
 use problem::Problem;
 use rates::limited;
+use retries::once;
 use verdicts::{keys as console_keys, people};
 
 /// The routes, and the document that describes them.
@@ -47,7 +49,7 @@ pub struct Routes {
 
 /// Every route.
 pub fn routes() -> Routes {
-    let (router, api) = OpenApiRouter::with_openapi(Documentation::openapi())
+    let (router, mut api) = OpenApiRouter::with_openapi(Documentation::openapi())
         // Operations.
         .routes(routes!(operations::health))
         .routes(routes!(operations::ready))
@@ -99,6 +101,7 @@ pub fn routes() -> Routes {
         .routes(routes!(intents::declare_intent))
         .routes(routes!(intents::evaluate_intent))
         .split_for_parts();
+    retries::document(&mut api);
     Routes { router, api }
 }
 
@@ -124,6 +127,7 @@ impl Routes {
     pub fn served_by(self, app: Arc<App>) -> Router {
         self.router
             .merge(documentation::routes(self.api))
+            .route_layer(from_fn_with_state(Arc::clone(&app), once))
             .route_layer(CatchPanicLayer::custom(panicked))
             .route_layer(from_fn_with_state(Arc::clone(&app), limited))
             .route_layer(from_fn_with_state(Arc::clone(&app), access::admit))

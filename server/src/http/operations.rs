@@ -25,7 +25,7 @@ const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"status": "ok", "database": "ok", "uptime_s": 17, "version": "0.1.0"}))]
 pub struct Health {
-    /// `ok`, `unavailable` or `stopping`.
+    /// `ok`, `unavailable`, `stopping`, or `clock_moved`: the machine's clock was, by more than 60 s.
     status: &'static str,
     /// `ok`, `unavailable`, `full`, or `moved`: its file is not where it was opened.
     database: &'static str,
@@ -47,8 +47,10 @@ pub async fn health(State(app): State<Arc<App>>) -> (StatusCode, axum::Json<Heal
     responses((status = 200, description = "Ready", body = Health), (status = 503, description = "Not ready", body = Health)))]
 pub async fn ready(State(app): State<Arc<App>>) -> (StatusCode, axum::Json<Health>) {
     let (status, health) = health_of(&app).await;
+    let unready = |status| (StatusCode::SERVICE_UNAVAILABLE, axum::Json(Health { status, ..health.0 }));
     match app.stopping.load(Ordering::Relaxed) {
-        true => (StatusCode::SERVICE_UNAVAILABLE, axum::Json(Health { status: "stopping", ..health.0 })),
+        true => unready("stopping"),
+        false if status == StatusCode::OK && app.clock.is_off() => unready("clock_moved"),
         false => (status, health),
     }
 }

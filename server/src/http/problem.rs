@@ -150,6 +150,12 @@ impl Problem {
         Problem::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
     }
 
+    /// 409: the key names another request.
+    pub fn key_reused() -> Problem {
+        let problem = Problem::conflict("the idempotency key was used for another request");
+        Problem { code: "idempotency_key_reused", ..problem }
+    }
+
     /// 412: changed meanwhile.
     pub fn stale(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::PRECONDITION_FAILED, "stale", "It was changed meanwhile", detail)
@@ -308,10 +314,7 @@ impl From<Refused> for Problem {
             Refused::Invalid(errors) => {
                 Problem::invalid(errors.into_iter().map(FieldProblem::from).collect())
             }
-            Refused::KeyReused => {
-                let problem = Problem::conflict("the idempotency key was used for another request");
-                Problem { code: "idempotency_key_reused", ..problem }
-            }
+            Refused::KeyReused => Problem::key_reused(),
             Refused::NotFound => Problem::not_found("object"),
             Refused::People(PeopleError::Nobody) => Problem::not_found("member"),
             Refused::People(PeopleError::OnlyOwners) => Problem::forbidden(refused.to_string()),

@@ -8,7 +8,10 @@ impl From<Unavailable> for Problem {
     fn from(unavailable: Unavailable) -> Problem {
         let detail = unavailable.to_string();
         match unavailable {
-            Unavailable::Busy | Unavailable::Stopping => Problem::unavailable(detail),
+            Unavailable::Busy | Unavailable::Stopping | Unavailable::AnsweredBefore => {
+                Problem::unavailable(detail)
+            }
+            Unavailable::Revoked => Problem::unauthenticated(),
             Unavailable::NotDurable | Unavailable::Late => {
                 Problem::cannot("audit_unavailable", "Can't record a decision now", detail)
             }
@@ -21,6 +24,8 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         let answer = match error {
             StoreError::Full(_) => Unavailable::NoRoom.into(),
+            // Nothing is wrong.
+            StoreError::AnsweredBefore => return Unavailable::AnsweredBefore.into(),
             _ => Problem::unavailable("the database does not answer"),
         };
         logged(&error, answer)

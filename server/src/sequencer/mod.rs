@@ -12,6 +12,7 @@ mod erasing;
 mod follow;
 mod queue;
 mod reads;
+mod reply;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -32,11 +33,13 @@ use crate::policies::Policies;
 use crate::rollout::RolloutError;
 use crate::vault::Vault;
 use follow::Adoption;
-use queue::{Job, Reply, Waiting, Work};
+use queue::{Job, Waiting, Work};
+use reply::Told;
 
 pub use activation::Activated;
 pub use erasing::Attempt;
 pub use queue::{Queue, Unavailable};
+pub use reply::Asked;
 
 /// Events in one batch, and so in one transaction.
 pub const BATCH_EVENTS: usize = 512;
@@ -112,16 +115,6 @@ struct Sequencer {
     unrecorded: u64,
     /// How many incidents are too many to keep without a look.
     tidy_above: usize,
-}
-
-/// Told to a caller once the batch is durable, or failed.
-type Told = Box<dyn FnOnce(Result<(), Unavailable>) + Send>;
-
-fn told<T: Send + 'static>(reply: Reply<T>, value: T) -> Told {
-    Box::new(move |durable| {
-        // A caller that left does not hear it.
-        let _ = reply.send(durable.map(|()| value));
-    })
 }
 
 impl Sequencer {
@@ -203,7 +196,10 @@ impl Sequencer {
         let mut tell = Vec::new();
         let read = prefetch(store.as_ref(), &mut draft, &batch).await;
         if read.is_ok() {
-            tell.extend(batch.into_iter().filter_map(|work| apply(&mut draft, clock.as_ref(), keys, work)));
+            tell.extend(batch.into_iter().filter_map(|work| match refusal(&draft, keys, &work) {
+                Some(why) => work.refused(why),
+                None => apply(&mut draft, clock.as_ref(), keys, work),
+            }));
             if self.unrecorded > 0 {
                 draft.report_outage(clock.now_us(), self.unrecorded);
             }
@@ -280,6 +276,10 @@ impl Sequencer {
 /// Reads what the batch needs and the memory does not hold.
 async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> Result<(), StoreError> {
     let org = draft.org();
+    let claims: Vec<_> = batch.iter().filter_map(Work::claim).map(|claim| claim.name.key.as_str()).collect();
+    if !claims.is_empty() {
+        draft.know_answered(store.answered(org, claims).await?);
+    }
     for work in batch {
         match work {
             Work::Judge(events, _) => {
@@ -311,52 +311,65 @@ async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> R
     Ok(())
 }
 
+/// Why work is not done, though it was fine when it came in.
+fn refusal(draft: &Draft<'_>, keys: &Keyring, work: &Work) -> Option<Unavailable> {
+    if work.key().is_some_and(|key| !draft.is_good(keys, key)) {
+        return Some(Unavailable::Revoked);
+    }
+    let was_answered = work.claim().is_some_and(|claim| draft.has_answered(&claim.name));
+    was_answered.then_some(Unavailable::AnsweredBefore)
+}
+
 fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, keys: &Keyring, work: Work) -> Option<Told> {
-    let now_us = clock.now_us();
+    let (now_us, first) = (clock.now_us(), draft.next_seq());
     match work {
         Work::Judge(events, reply) => {
             let answers = events.into_iter().map(|prepared| draft.judge(clock.now_us(), prepared)).collect();
-            Some(told(reply, answers))
+            Some(reply.told(draft, first, answers))
         }
         Work::Register(registration, reply) => {
-            let registered = draft.register(now_us, *registration);
-            Some(told(reply, registered))
+            let registered = draft.register(now_us, keys, *registration);
+            Some(reply.told(draft, first, registered))
         }
         Work::Policies(change, actor, reply) => {
             let changed = draft.change_policies(now_us, *change, actor);
-            Some(told(reply, changed))
+            Some(reply.told(draft, first, changed))
         }
         Work::AddKey(key, actor, reply) => {
             let added = draft.add_key(now_us, key, actor);
-            Some(told(reply, added))
+            Some(reply.told(draft, first, added))
         }
         Work::RotateKey(rotation, actor, reply) => {
             let rotated = draft.rotate_key(now_us, keys, rotation, actor);
-            Some(told(reply, rotated))
+            Some(reply.told(draft, first, rotated))
         }
         Work::RevokeKey(id, actor, reply) => {
             draft.revoke_key(now_us, id, actor);
-            Some(told(reply, ()))
+            Some(reply.told(draft, first, ()))
         }
         Work::People(steps, actor, reply) => {
             let changed = draft.change_people(now_us, keys, steps, &actor);
-            Some(told(reply, changed))
+            Some(reply.told(draft, first, changed))
         }
         Work::Password(user, hash, reply) => {
             draft.set_password(now_us, user, hash);
-            Some(told(reply, ()))
+            Some(reply.told(draft, first, ()))
         }
         Work::Note(note, reply) => {
             draft.take_note(now_us, note);
-            Some(told(reply, ()))
+            Some(reply.told(draft, first, ()))
         }
         Work::Incident(id, to, actor, reply) => {
             let changed = draft.change_incident(now_us, id, to, actor);
-            Some(told(reply, changed))
+            Some(reply.told(draft, first, changed))
+        }
+        Work::Report(hit, reply) => {
+            draft.report(now_us, hit);
+            Some(reply.told(draft, first, ()))
         }
         Work::LedgerKey(key, actor, reply) => {
             draft.announce_ledger_key(now_us, &key, actor);
-            Some(told(reply, ()))
+            Some(reply.told(draft, first, ()))
         }
         // It was taken out before, or the turn was all that it needs.
         Work::Activate(..) | Work::Erase(..) | Work::Follow | Work::Stop => None,

@@ -15,13 +15,15 @@ use uuid::Uuid;
 use super::activation::Activated;
 use super::erasing::Attempt;
 use super::reads::{self, Read};
+use super::reply::{Asked, Reply, Told, Waits};
 use crate::accounts::keys::ApiKey;
 use crate::accounts::people::Step;
 use crate::db::StoreError;
 use crate::draft::{Answer, Erasing, Filled, Note, PolicyChange, Prepared, Refused, Rotation};
-use crate::incidents::{Incident, Status};
+use crate::incidents::{Hit, Incident, Status};
 use crate::policies::InForce;
 use crate::registration::{Registered, Registration};
+use crate::retries::Claim;
 
 /// Events that may wait for one org.
 pub(super) const QUEUE_EVENTS: usize = 4_096;
@@ -32,7 +34,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_800);
 /// What an event of this many bytes, or a part of it, weighs as much as one small event: 4,096 places are 16 MiB.
 const PLACE_BYTES: usize = 4_096;
 
-/// The server can't decide now. The caller may come back.
+/// Why nothing was done. But for the last two, the caller may come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// Too much waits already.
@@ -50,6 +52,12 @@ pub enum Unavailable {
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
+    /// It was done before, for the same request: its answer is kept.
+    #[error("the same request was just answered; send it again to get its answer")]
+    AnsweredBefore,
+    /// The API key that it was asked with was revoked while it waited.
+    #[error("the API key was revoked")]
+    Revoked,
 }
 
 impl From<&StoreError> for Unavailable {
@@ -60,8 +68,6 @@ impl From<&StoreError> for Unavailable {
         }
     }
 }
-
-pub(super) type Reply<T> = oneshot::Sender<Result<T, Unavailable>>;
 
 /// Something for the sequencer to do.
 pub(super) enum Work {
@@ -78,6 +84,7 @@ pub(super) enum Work {
     Note(Note, Reply<()>),
     Incident(Uuid, Status, String, Reply<Result<Arc<Incident>, Refused>>),
     LedgerKey(String, String, Reply<()>),
+    Report(Hit, Reply<()>),
     /// Takes over what other servers wrote.
     Follow,
     Stop,
@@ -101,44 +108,79 @@ impl Work {
         }
     }
 
+    /// The API key that it was asked with, if agents may ask for it.
+    pub(super) fn key(&self) -> Option<Uuid> {
+        match self {
+            Work::Judge(events, _) => events.first().and_then(|event| event.caller.key_id()),
+            Work::Register(registration, _) => registration.caller.key_id(),
+            _ => None,
+        }
+    }
+
+    /// The request, if it may be sent again.
+    pub(super) fn claim(&self) -> Option<&Claim> {
+        self.caller().and_then(Waits::claim)
+    }
+
+    /// Tells whoever waits that nothing was done.
+    pub(super) fn refused(self, why: Unavailable) -> Option<Told> {
+        let caller: Box<dyn Waits> = match self {
+            Work::Judge(_, reply) => Box::new(reply),
+            Work::Register(_, reply) => Box::new(reply),
+            Work::Policies(_, _, reply) => Box::new(reply),
+            Work::AddKey(_, _, reply) | Work::RotateKey(_, _, reply) => Box::new(reply),
+            Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => Box::new(reply),
+            Work::People(_, _, reply) => Box::new(reply),
+            Work::Note(_, reply) | Work::Report(_, reply) | Work::LedgerKey(_, _, reply) => Box::new(reply),
+            Work::Incident(_, _, _, reply) => Box::new(reply),
+            Work::Activate(..) | Work::Erase(..) | Work::Follow | Work::Stop => return None,
+        };
+        Some(caller.refused(why))
+    }
+
     /// Nobody waits for the answer any more, so it need not happen.
     fn is_abandoned(&self) -> bool {
         match self {
-            Work::Judge(_, reply) => reply.is_closed(),
-            Work::Register(_, reply) => reply.is_closed(),
-            Work::Policies(_, _, reply) => reply.is_closed(),
             Work::Activate(_, reply) => reply.is_closed(),
             Work::Erase(_, reply) => reply.is_closed(),
-            Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => reply.is_closed(),
-            Work::AddKey(_, _, reply) | Work::RotateKey(_, _, reply) => reply.is_closed(),
-            Work::People(_, _, reply) => reply.is_closed(),
-            Work::Note(_, reply) => reply.is_closed(),
-            Work::Incident(_, _, _, reply) => reply.is_closed(),
-            Work::LedgerKey(_, _, reply) => reply.is_closed(),
-            Work::Follow | Work::Stop => false,
+            other => other.caller().is_some_and(Waits::has_left),
         }
+    }
+
+    fn caller(&self) -> Option<&dyn Waits> {
+        Some(match self {
+            Work::Judge(_, reply) => reply,
+            Work::Register(_, reply) => reply,
+            Work::Policies(_, _, reply) => reply,
+            Work::AddKey(_, _, reply) | Work::RotateKey(_, _, reply) => reply,
+            Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => reply,
+            Work::People(_, _, reply) => reply,
+            Work::Note(_, reply) | Work::Report(_, reply) | Work::LedgerKey(_, _, reply) => reply,
+            Work::Incident(_, _, _, reply) => reply,
+            Work::Activate(..) | Work::Erase(..) | Work::Follow | Work::Stop => return None,
+        })
     }
 }
 
 /// Work with its place in the queue.
 pub(super) struct Job {
     pub(super) work: Work,
-    claim: Arc<Claim>,
+    holder: Arc<Holder>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Job {
     /// Whether somebody still waits for it. Then it is the sequencer's.
     pub(super) fn claim(&self) -> bool {
-        !self.work.is_abandoned() && self.claim.set(Claim::TAKEN)
+        !self.work.is_abandoned() && self.holder.set(Holder::TAKEN)
     }
 }
 
 /// Who got to a job first: the sequencer that does it, or the caller that gave up waiting.
 #[derive(Debug, Default)]
-struct Claim(AtomicU8);
+struct Holder(AtomicU8);
 
-impl Claim {
+impl Holder {
     const TAKEN: u8 = 1;
     const GIVEN_UP: u8 = 2;
 
@@ -177,32 +219,29 @@ pub(super) fn queue() -> (Queue, Waiting) {
 }
 
 impl Queue {
-    /// Judges events in this order, recording each. At most [`super::BATCH_EVENTS`].
-    pub async fn judge(&self, events: Vec<Prepared>) -> Result<Vec<Result<Answer, Refused>>, Unavailable> {
-        self.submit(|reply| Work::Judge(events, reply)).await
+    /// Judges events in this order, recording each. At most [`super::BATCH_EVENTS`], all from one caller.
+    pub fn judge(&self, events: Vec<Prepared>) -> Asked<'_, Vec<Result<Answer, Refused>>> {
+        Asked::new(self, |reply| Work::Judge(events, reply))
     }
 
     /// Registers an agent.
-    pub async fn register(
-        &self,
-        registration: Registration,
-    ) -> Result<Result<Registered, Refused>, Unavailable> {
-        self.submit(|reply| Work::Register(Box::new(registration), reply)).await
+    pub fn register(&self, registration: Registration) -> Asked<'_, Result<Registered, Refused>> {
+        Asked::new(self, |reply| Work::Register(Box::new(registration), reply))
     }
 
     /// Puts a policy set in force, and says what is in force then.
-    pub async fn change_policies(
+    pub fn change_policies(
         &self,
         change: PolicyChange,
         actor: String,
-    ) -> Result<Result<Arc<InForce>, Refused>, Unavailable> {
-        self.submit(|reply| Work::Policies(Box::new(change), actor, reply)).await
+    ) -> Asked<'_, Result<Arc<InForce>, Refused>> {
+        Asked::new(self, |reply| Work::Policies(Box::new(change), actor, reply))
     }
 
     /// Lets rules decide whose memories are filled. It waits for its turn however long that takes.
     pub async fn activate(&self, filled: Box<Filled>) -> Activated {
         let (reply, answer) = oneshot::channel();
-        let job = Job { work: Work::Activate(filled, reply), claim: Arc::default(), _place: None };
+        let job = Job { work: Work::Activate(filled, reply), holder: Arc::default(), _place: None };
         if self.first.send(job).is_err() {
             return Activated::Dropped;
         }
@@ -212,7 +251,7 @@ impl Queue {
     /// Erases content. It waits for its turn however long that takes.
     pub async fn erase(&self, erasing: Box<Erasing>) -> Result<Attempt, Unavailable> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { work: Work::Erase(erasing, reply), claim: Arc::default(), _place: None };
+        let job = Job { work: Work::Erase(erasing, reply), holder: Arc::default(), _place: None };
         self.first.send(job).map_err(|_| Unavailable::Stopping)?;
         answer.await.unwrap_or(Err(Unavailable::NotDurable))
     }
@@ -231,62 +270,59 @@ impl Queue {
     }
 
     /// Makes a key good, unless its account is gone.
-    pub async fn add_key(&self, key: Arc<ApiKey>, actor: String) -> Result<Result<(), Refused>, Unavailable> {
-        self.submit(|reply| Work::AddKey(key, actor, reply)).await
+    pub fn add_key(&self, key: Arc<ApiKey>, actor: String) -> Asked<'_, Result<(), Refused>> {
+        Asked::new(self, |reply| Work::AddKey(key, actor, reply))
     }
 
     /// Gives a key another secret.
-    pub async fn rotate_key(
-        &self,
-        rotation: Rotation,
-        actor: String,
-    ) -> Result<Result<(), Refused>, Unavailable> {
-        self.submit(|reply| Work::RotateKey(rotation, actor, reply)).await
+    pub fn rotate_key(&self, rotation: Rotation, actor: String) -> Asked<'_, Result<(), Refused>> {
+        Asked::new(self, move |reply| Work::RotateKey(rotation, actor, reply))
     }
 
     /// Says in the ledger which key its checkpoints are to be signed with.
-    pub async fn announce_ledger_key(&self, key: String, actor: String) -> Result<(), Unavailable> {
-        self.submit(|reply| Work::LedgerKey(key, actor, reply)).await
+    pub fn announce_ledger_key(&self, key: String, actor: String) -> Asked<'_, ()> {
+        Asked::new(self, |reply| Work::LedgerKey(key, actor, reply))
     }
 
     /// Makes a key worthless.
-    pub async fn revoke_key(&self, id: Uuid, actor: String) -> Result<(), Unavailable> {
-        self.submit(|reply| Work::RevokeKey(id, actor, reply)).await
+    pub fn revoke_key(&self, id: Uuid, actor: String) -> Asked<'_, ()> {
+        Asked::new(self, move |reply| Work::RevokeKey(id, actor, reply))
     }
 
     /// Changes who belongs to the org: all of these steps, or none. Tells which API keys ended with that.
-    pub async fn change_people(
-        &self,
-        steps: Vec<Step>,
-        actor: String,
-    ) -> Result<Result<Vec<Uuid>, Refused>, Unavailable> {
-        self.submit(|reply| Work::People(steps, actor, reply)).await
+    pub fn change_people(&self, steps: Vec<Step>, actor: String) -> Asked<'_, Result<Vec<Uuid>, Refused>> {
+        Asked::new(self, |reply| Work::People(steps, actor, reply))
     }
 
     /// Gives a person another password, by its hash.
-    pub async fn set_password(&self, user: Uuid, hash: String) -> Result<(), Unavailable> {
-        self.submit(|reply| Work::Password(user, hash, reply)).await
+    pub fn set_password(&self, user: Uuid, hash: String) -> Asked<'_, ()> {
+        Asked::new(self, move |reply| Work::Password(user, hash, reply))
     }
 
     /// Records an act that changes nothing.
-    pub async fn note(&self, note: Note) -> Result<(), Unavailable> {
-        self.submit(|reply| Work::Note(note, reply)).await
+    pub fn note(&self, note: Note) -> Asked<'_, ()> {
+        Asked::new(self, |reply| Work::Note(note, reply))
+    }
+
+    /// Opens an incident that no rule asks for, unless it is open.
+    pub fn report(&self, hit: Hit) -> Asked<'_, ()> {
+        Asked::new(self, |reply| Work::Report(hit, reply))
     }
 
     /// Moves an incident on.
-    pub async fn change_incident(
+    pub fn change_incident(
         &self,
         id: Uuid,
         to: Status,
         actor: String,
-    ) -> Result<Result<Arc<Incident>, Refused>, Unavailable> {
-        self.submit(|reply| Work::Incident(id, to, actor, reply)).await
+    ) -> Asked<'_, Result<Arc<Incident>, Refused>> {
+        Asked::new(self, move |reply| Work::Incident(id, to, actor, reply))
     }
 
     /// Lets it take over what other servers wrote.
     pub fn follow(&self) {
         // It is fine if it ended.
-        let _ = self.first.send(Job { work: Work::Follow, claim: Arc::default(), _place: None });
+        let _ = self.first.send(Job { work: Work::Follow, holder: Arc::default(), _place: None });
     }
 
     /// How much waits or is being done, in events.
@@ -302,25 +338,27 @@ impl Queue {
     /// Lets the sequencer finish what waits, and end.
     pub fn stop(&self) {
         // It is fine if it ended already.
-        let _ = self.jobs.send(Job { work: Work::Stop, claim: Arc::default(), _place: None });
+        let _ = self.jobs.send(Job { work: Work::Stop, holder: Arc::default(), _place: None });
     }
 
-    async fn submit<T>(&self, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, Unavailable> {
+    pub(super) async fn submit<T>(
+        &self,
+        work: Work,
+        mut answer: oneshot::Receiver<Result<T, Unavailable>>,
+    ) -> Result<T, Unavailable> {
         let begun = Instant::now();
         let deadline = begun + QUEUE_TIMEOUT;
-        let (reply, mut answer) = oneshot::channel();
-        let work = work(reply);
-        let is_event = matches!(work, Work::Judge(..) | Work::Register(..));
+        let (weight, is_event) = (work.weight(), matches!(work, Work::Judge(..) | Work::Register(..)));
         let (jobs, place) = match work {
             Work::Policies(..) | Work::People(..) => (&self.first, None),
-            _ => (&self.jobs, Some(self.place(&work, deadline).await?)),
+            _ => (&self.jobs, Some(self.place(weight, deadline).await?)),
         };
-        let claim = Arc::<Claim>::default();
-        let job = Job { work, claim: Arc::clone(&claim), _place: place };
+        let holder = Arc::<Holder>::default();
+        let job = Job { work, holder: Arc::clone(&holder), _place: place };
         jobs.send(job).map_err(|_| Unavailable::Stopping)?;
         let answer = match timeout_at(deadline, &mut answer).await {
             Ok(answer) => answer,
-            Err(_) if claim.set(Claim::GIVEN_UP) => return Err(Unavailable::Busy),
+            Err(_) if holder.set(Holder::GIVEN_UP) => return Err(Unavailable::Busy),
             // It is being done: what comes of it is told, of an event if that is soon.
             Err(_) if is_event => match timeout_at(begun + ANSWER_TIMEOUT, answer).await {
                 Ok(answer) => answer,
@@ -331,8 +369,8 @@ impl Queue {
         answer.unwrap_or(Err(Unavailable::NotDurable))
     }
 
-    async fn place(&self, work: &Work, deadline: Instant) -> Result<OwnedSemaphorePermit, Unavailable> {
-        let places = u32::try_from(work.weight().min(QUEUE_EVENTS)).unwrap_or(u32::MAX);
+    async fn place(&self, weight: usize, deadline: Instant) -> Result<OwnedSemaphorePermit, Unavailable> {
+        let places = u32::try_from(weight.min(QUEUE_EVENTS)).unwrap_or(u32::MAX);
         // Mostly there is room, and nothing to wait for.
         if let Ok(place) = Arc::clone(&self.places).try_acquire_many_owned(places) {
             return Ok(place);

@@ -180,7 +180,7 @@ impl TestApp {
         self.token_of(email, &password).await
     }
 
-    async fn token_of(&self, email: &str, password: &str) -> String {
+    pub(crate) async fn token_of(&self, email: &str, password: &str) -> String {
         let body = json!({"email": email, "password": password});
         let login = self.send(Method::POST, "/api/v1/auth/login", None, body).await;
         text(&login.expect(200)["access_token"])

@@ -1,13 +1,20 @@
 //! Policies are swapped under load: every answer agrees with the policy set that it names.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use lictor_engine::event::{AgentFacts, Event, Origin};
+use lictor_engine::memory::Memories;
+use lictor_server::draft::judge;
+use lictor_server::policies::{InForce, Policy};
+use lictor_server::rollout::compile;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::app::{TestApp, answer, text};
 
@@ -19,7 +26,7 @@ const BUSY: usize = 10;
 
 /// What matters of the answer to a batch.
 #[derive(Deserialize)]
-struct Answers<'a> {
+struct Batch<'a> {
     #[serde(borrow)]
     decisions: Vec<Answer<'a>>,
 }
@@ -64,13 +71,13 @@ async fn every_answer_agrees_with_the_generation_that_it_names() {
     for _ in 0..THREADS {
         let (app, key, batch, left) = (Arc::clone(&app), key.clone(), Arc::clone(&batch), Arc::clone(&left));
         readers.push(tokio::spawn(async move {
-            let mut seen: HashMap<(String, String), usize> = HashMap::new();
+            let mut seen = Answers::new();
             while left
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(BATCH))
                 .is_ok()
             {
                 let body = decide(&app, &key, &batch).await;
-                let Answers { decisions } = serde_json::from_str(&body).unwrap();
+                let Batch { decisions } = serde_json::from_str(&body).unwrap();
                 assert_eq!(decisions.len(), BATCH);
                 for Answer { policy_set, decision } in decisions {
                     *seen.entry((policy_set.to_owned(), decision.to_owned())).or_default() += 1;
@@ -97,7 +104,7 @@ async fn every_answer_agrees_with_the_generation_that_it_names() {
             (outcomes, swaps)
         })
     };
-    let mut answers: HashMap<(String, String), usize> = HashMap::new();
+    let mut answers = Answers::new();
     for reader in readers {
         for (answer, count) in reader.await.unwrap() {
             *answers.entry(answer).or_default() += count;
@@ -106,9 +113,91 @@ async fn every_answer_agrees_with_the_generation_that_it_names() {
     done.store(true, Ordering::Relaxed);
     let (outcomes, swaps) = swapper.await.unwrap();
     assert_eq!(answers.values().sum::<usize>(), ANSWERS);
+    assert_eq!(misattributed(&answers, &outcomes), Vec::<String>::new());
     assert_eq!(answers.len(), 2, "each set answered, and one way only: {answers:?}");
-    for ((policy_set, decision), _) in answers {
-        assert_eq!(outcomes.get(&policy_set), Some(&decision.as_str()), "{policy_set}");
-    }
     assert!(swaps >= 20, "only {swaps} swaps");
+}
+
+/// How often a set was named with a decision.
+type Answers = HashMap<(String, String), usize>;
+
+/// The answers that are not of the set which they name, by what each set decides.
+fn misattributed(answers: &Answers, outcomes: &HashMap<String, &str>) -> Vec<String> {
+    let is_wrong = |((policy_set, decision), _): &(&(String, String), &usize)| {
+        outcomes.get(policy_set) != Some(&decision.as_str())
+    };
+    let wrong = answers.iter().filter(is_wrong);
+    wrong.map(|((policy_set, decision), count)| format!("{count} of {policy_set} are {decision}")).collect()
+}
+
+/// The sets that are swapped, with what each decides.
+fn sets() -> Vec<(Arc<InForce>, &'static str)> {
+    let set = |effect| {
+        let text = source(effect)["source"].as_str().unwrap().to_owned();
+        let policy = Arc::new(Policy {
+            id: Uuid::nil(),
+            name: "switch".to_owned(),
+            title: "switch".to_owned(),
+            enabled: true,
+            shadow: false,
+            shadow_by_header: false,
+            version: 1,
+            revision: 1,
+            source: Arc::from(text),
+            created_at_us: 0,
+            updated_at_us: 0,
+        });
+        let generation = Arc::new(compile(&[Arc::clone(&policy)]).unwrap());
+        (Arc::new(InForce::new(Arc::new(vec![policy]), generation, Vec::new())), effect)
+    };
+    ["allow", "deny"].into_iter().map(set).collect()
+}
+
+/// Decides while sets are swapped, and finds the answers that are not of the set which they name. A decider takes one
+/// snapshot for an answer, or looks once more at what is in force when it names the set.
+fn wrong_answers(looks_again: bool) -> Vec<String> {
+    let sets = sets();
+    let agent = AgentFacts { id: "bot".to_owned(), ..AgentFacts::default() };
+    let origin = Origin::Server { org: "o", source: "test", agent: &agent };
+    let event = Event::decode(br#"{"event":"intent","action":"x"}"#, origin).unwrap();
+    let (in_force, done) = (RwLock::new(Arc::clone(&sets[0].0)), AtomicBool::new(false));
+    let taken = || Arc::clone(&in_force.read().unwrap());
+    let mut answers = Answers::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for (set, _) in sets.iter().cycle().take_while(|_| !done.load(Ordering::Relaxed)) {
+                *in_force.write().unwrap() = Arc::clone(set);
+                thread::yield_now();
+            }
+        });
+        let begun = Instant::now();
+        for round in 0.. {
+            let taken_first = taken();
+            let decision = judge(&taken_first, &Memories::new(&taken_first.generation), &event);
+            // Others run in between.
+            thread::yield_now();
+            let policy_set =
+                if looks_again { taken().policy_set.to_string() } else { decision.policy_set.to_string() };
+            *answers.entry((policy_set, decision.decision.name().to_owned())).or_default() += 1;
+            // A fault is looked for until it is found; that there is none, for as long as it usually takes many times.
+            let is_enough = if looks_again { answers.len() > 2 } else { round > 20_000 };
+            if is_enough || begun.elapsed() > Duration::from_secs(20) {
+                break;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(answers.len() >= 2, "both sets answered: {answers:?}");
+    let outcomes = sets.iter().map(|(set, effect)| (set.policy_set.to_string(), *effect)).collect();
+    misattributed(&answers, &outcomes)
+}
+
+#[test]
+fn a_decider_that_takes_one_snapshot_names_the_set_that_decided() {
+    assert_eq!(wrong_answers(false), Vec::<String>::new());
+}
+
+#[test]
+fn a_decider_that_names_what_is_in_force_by_then_is_found() {
+    assert!(!wrong_answers(true).is_empty());
 }

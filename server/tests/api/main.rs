@@ -6,6 +6,8 @@ mod agents;
 mod app;
 mod auth;
 mod bad_input;
+mod clock;
+mod corrupt;
 mod decisions;
 mod erasure;
 #[allow(dead_code, reason = "shared with the tests of the command")]
@@ -22,6 +24,7 @@ mod memory;
 mod people;
 mod policies;
 mod proofs;
+mod retries;
 mod several;
 mod shared;
 mod start;

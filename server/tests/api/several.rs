@@ -202,3 +202,48 @@ async fn servers_that_sign_at_once_sign_one_history() {
     audit.read(export.text().await.unwrap().as_bytes(), || {}).unwrap();
     assert_eq!(audit.finish().finding, Finding::Ok);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_is_judged_by_its_agent_as_another_server_just_changed_it() {
+    let (first, second) = two().await;
+    let source = "policy p {}\nrule r on intent { when agent.purpose == \"paying\" deny }";
+    first.post("/api/v1/policies", json!({"source": source})).await.expect(201);
+    for round in 0..20 {
+        let (one, other) = if round % 2 == 0 { (&first, &second) } else { (&second, &first) };
+        let (purpose, want) = if round % 3 == 0 { ("paying", "deny") } else { ("asking", "allow") };
+        let registered = one.post("/api/v1/agents", json!({"agent_key": "bot", "purpose": purpose})).await;
+        assert!(registered.status.is_success(), "{registered:?}");
+        // The other one has not heard of it when the event comes in.
+        assert_eq!(decide(other, 1).await["decision"], want, "round {round}");
+        assert_eq!(decide(one, 1).await["decision"], want, "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_judged_for_a_key_that_another_server_just_revoked() {
+    let (first, second) = two().await;
+    for round in 0..10 {
+        let (one, other) = if round % 2 == 0 { (&first, &second) } else { (&second, &first) };
+        let made = one.post("/api/v1/auth/api-keys", json!({"name": "k"})).await.expect(201);
+        let (key, path) = (text(&made["key"]), format!("/api/v1/auth/api-keys/{}", text(&made["id"])));
+        let event = json!({"event": "intent", "agent": {"id": format!("bot-{round}")}, "action": "pay"});
+        let asked =
+            |app: &TestApp| answer(app.request(Method::POST, "/api/v1/decisions", Some(&key)).json(&event));
+        let begun = Instant::now();
+        while asked(other).await.status != 200 {
+            assert!(begun.elapsed() < KNOWN, "a new key is not known");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        one.send(Method::DELETE, &path, Some(&one.token), json!({})).await.expect(204);
+        // Whether the other one has heard of it or not.
+        asked(other).await.expect_problem(401, "");
+        let batch = json!({"events": [event, event]});
+        let request = other.request(Method::POST, "/api/v1/decisions", Some(&key)).json(&batch);
+        answer(request).await.expect_problem(401, "");
+        let ledger = one.ledger().await;
+        let by_key = |entry: &&Value| entry["actor"] == format!("key:{}", text(&made["id"]));
+        let last = ledger.iter().rev().find(by_key).unwrap();
+        let revoked = ledger.iter().rev().find(|entry| entry["action"] == "revoked").unwrap();
+        assert!(last["seq"].as_i64() < revoked["seq"].as_i64());
+    }
+}

@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says where")]
 
 mod promises;
+mod random;
 mod servers;
 mod steps;
 mod store;
@@ -90,6 +91,11 @@ fn a_server_that_misses_a_change_of_policies_is_found() {
 #[test]
 fn a_server_that_misses_an_event_is_found() {
     expect_found(Bug::HidesEvents);
+}
+
+#[test]
+fn a_server_that_does_what_was_done_before_is_found() {
+    expect_found(Bug::HidesAnswers);
 }
 
 #[expect(clippy::print_stderr, reason = "what was measured")]

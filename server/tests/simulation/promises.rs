@@ -9,6 +9,7 @@ use lictor_engine::event::Event;
 use lictor_engine::generation::{Engine, Generation};
 use lictor_engine::memory::Fate;
 use lictor_engine::memory::history::History;
+use lictor_server::agents::Agent;
 use lictor_server::db::JudgedRow;
 use lictor_server::ledger::{Entry, Head, StepBefore, StoredEntry, Verified, sha256, verify};
 use lictor_server::memory::{Past, Recorded};
@@ -23,12 +24,23 @@ use crate::store::Kept;
 /// Stands in everything that must stay secret.
 pub(crate) const SECRET: &str = "CANARY";
 
+/// How the actions of requests begin that are done once, however often they are sent.
+pub(crate) const ONCE: &str = "once-";
+
 /// An answer that a caller had in its hands.
 #[derive(Debug, Clone)]
 pub(crate) struct Acknowledged {
     pub(crate) id: Uuid,
     pub(crate) seq: i64,
     pub(crate) outcome: &'static str,
+}
+
+/// An agent as it was last registered.
+#[derive(Debug, Clone, PartialEq)]
+struct Registered {
+    at_us: i64,
+    revision: i64,
+    purpose: String,
 }
 
 /// The ledger as far as it was looked at, and what follows from it.
@@ -44,9 +56,10 @@ pub(crate) struct Promises {
     steps: BTreeMap<String, StepBefore>,
     /// Hits and status of incidents.
     incidents: BTreeMap<Uuid, (i64, String)>,
-    /// When agents were last registered.
-    agents: BTreeMap<Uuid, i64>,
+    agents: BTreeMap<Uuid, Registered>,
     keys: BTreeSet<Uuid>,
+    /// Requests that are done once, and were.
+    once: BTreeMap<String, (i64, i64)>,
     /// Decisions that were made while rules waited.
     pub(crate) waiting: u64,
 }
@@ -66,6 +79,7 @@ impl Promises {
             incidents: BTreeMap::new(),
             agents: BTreeMap::new(),
             keys: BTreeSet::new(),
+            once: BTreeMap::new(),
             waiting: 0,
         }
     }
@@ -87,10 +101,11 @@ impl Promises {
         same("incidents", &incidents, &self.incidents)?;
         same(
             "agents",
-            &kept.agents.values().map(|agent| (agent.id, agent.updated_at_us)).collect(),
+            &kept.agents.values().map(|agent| (agent.id, registered(agent))).collect(),
             &self.agents,
         )?;
         same("keys", &kept.keys.keys().copied().collect(), &self.keys)?;
+        same("answers", &kept.answers, &self.once)?;
         same("the policy", &kept.policies[0].source, &self.policy.source)?;
         same("whether rules wait", &!kept.filling.is_empty(), &self.filling)
     }
@@ -191,12 +206,32 @@ impl Promises {
             let decision = self.generation.judge_by_history(&event, &self.history, Engine::Interpreter);
             same("the decision", &recorded(&record["decision"]), &comparable(&decision))?;
         }
+        if entry.index.kind != "registration" {
+            let agent = entry.index.agent.and_then(|agent| self.agents.get(&agent));
+            let Registered { revision, purpose, .. } = agent.ok_or("an agent that nobody registered")?;
+            same("the agent's revision", &record["agent_revision"], &json!(revision))?;
+            same("the agent's purpose", &event.text("agent.purpose"), &purpose.as_str())?;
+        }
+        if let Some(action) = entry.index.action.as_ref().filter(|action| action.starts_with(ONCE))
+            && self.once.insert(action.clone(), (entry.seq, entry.seq)).is_some()
+        {
+            return Err("a request was done twice".to_owned());
+        }
+        if let Some(key) = entry.index.actor.strip_prefix("key:") {
+            let is_good = self.keys.contains(&key.parse().unwrap_or_default());
+            same("whether its key is good", &is_good, &true)?;
+        }
         let fate = fate.ok_or("no policy here has a schema")?;
+        let purpose = event.text("agent.purpose").to_owned();
         let (event, number) = (Arc::new(event), entry.seq as u64);
         self.history.remember(&self.generation, Arc::clone(&event), fate, number, event.at());
         self.events.push((event, fate, number));
         match entry.index.kind {
-            "registration" => drop(self.agents.insert(entry.index.agent.unwrap_or_default(), entry.at_us)),
+            "registration" => {
+                let agent = entry.index.agent.unwrap_or_default();
+                let revision = self.agents.get(&agent).map_or(0, |before| before.revision + 1);
+                self.agents.insert(agent, Registered { at_us: entry.at_us, revision, purpose });
+            }
             "log" => {
                 let task = entry.index.task.clone().ok_or("a log without a task")?;
                 let steps = self.steps.get(&task).map_or(0, |step| step.steps);
@@ -212,6 +247,11 @@ impl Promises {
         }
         Ok(())
     }
+}
+
+fn registered(agent: &Agent) -> Registered {
+    let purpose = agent.profile.purpose.clone().unwrap_or_default();
+    Registered { at_us: agent.updated_at_us, revision: agent.revision, purpose }
 }
 
 fn stands((task, step): (&String, &StepBefore)) -> (String, i64) {

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, RwLock};
 use lictor_engine::event::{Event, Origin};
 use lictor_engine::generation::Generation;
 use lictor_engine::memory::Memories;
+use lictor_server::accounts::Caller;
 use lictor_server::accounts::keys::Keyring;
 use lictor_server::agents::{Agent, Directory};
 use lictor_server::clock::Clock;
@@ -142,7 +143,7 @@ impl Server {
     }
 
     /// An event of an agent that it knows, ready to be judged.
-    pub(crate) fn event(&self, agent: &Arc<Agent>, json: &str) -> Prepared {
+    pub(crate) fn event(&self, agent: &Arc<Agent>, json: &str, caller: &Caller) -> Prepared {
         let id = Uuid::now_v7();
         let payload = payload(&agent.to_json().unwrap(), json.as_bytes());
         let sealed = self.vault.seal(ORG, id, &payload).unwrap();
@@ -152,7 +153,8 @@ impl Server {
             event,
             source: "simulation",
             agent,
-            actor: "simulation".to_owned(),
+            caller: caller.clone(),
+            actor: caller.actor(),
             sealed,
             declaration: None,
         }

@@ -5,22 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use lictor_server::accounts::Caller;
 use lictor_server::accounts::keys::ApiKey;
+use lictor_server::accounts::{Caller, Person, Role};
 use lictor_server::agents::Profile;
 use lictor_server::db::Change;
-use lictor_server::draft::{Answer, PolicyChange, Prepared};
+use lictor_server::draft::{Answer, PolicyChange, Prepared, Refused};
 use lictor_server::incidents::Status;
 use lictor_server::memory::fill::fill;
 use lictor_server::policies::Policy;
 use lictor_server::registration::Registration;
+use lictor_server::retries::{Claim, Keep, Shown};
+use lictor_server::sequencer::Unavailable;
 use lictor_server::vault::Vault;
 use tokio::task::{JoinHandle, yield_now};
 use uuid::Uuid;
 
-use crate::promises::{Acknowledged, Promises, SECRET};
+use crate::promises::{Acknowledged, ONCE, Promises, SECRET};
+use crate::random::Random;
 use crate::servers::{Hand, SOURCES, Server, generation, policy, typed};
-use crate::store::{Bug, Fault, ORG, World};
+use crate::store::{Bug, Fault, ORG, World, name};
 
 /// Steps of one world.
 const STEPS: u64 = 24;
@@ -65,27 +68,6 @@ impl Sum for Ran {
     }
 }
 
-/// Numbers that look random (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len() as u64) as usize]
-    }
-}
-
 /// Runs the world of this seed; the error is the promise that was broken.
 pub(crate) fn run(seed: u64, bug: Option<Bug>, tells: bool) -> Result<Ran, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -100,10 +82,29 @@ struct Running {
     servers: Vec<Option<Server>>,
     promises: Promises,
     acknowledged: Vec<Acknowledged>,
-    /// Registers the agents of the world.
-    key: Arc<ApiKey>,
     ran: Ran,
     tells: bool,
+}
+
+fn heard(answers: Result<Vec<Result<Answer, Refused>>, Unavailable>) -> Heard {
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(Unavailable::AnsweredBefore | Unavailable::Revoked) => return Heard::Refused,
+        Err(_) => return Heard::Failed,
+    };
+    let acknowledged = answers.into_iter().filter_map(|answer| match answer {
+        Ok(Answer::Judged(judged)) => {
+            let outcome = judged.decision.decision.name();
+            Some(Acknowledged { id: judged.id, seq: judged.seq, outcome })
+        }
+        _ => None,
+    });
+    Heard::Decisions(acknowledged.collect())
+}
+
+/// The person whose org it is.
+fn owner() -> Caller {
+    Caller::Person(Person { id: Uuid::nil(), org: ORG, role: Role::Owner })
 }
 
 /// What a caller hears.
@@ -118,7 +119,6 @@ enum Heard {
 impl Running {
     fn new(seed: u64, bug: Option<Bug>, tells: bool) -> Running {
         let first = policy(0, 1);
-        let name = || "k".to_owned();
         Running {
             random: Random(seed),
             world: World::new(vec![Arc::clone(&first)], bug),
@@ -127,17 +127,6 @@ impl Running {
             servers: (0..SERVERS).map(|_| None).collect(),
             promises: Promises::new(first),
             acknowledged: Vec::new(),
-            key: Arc::new(ApiKey::new(
-                Uuid::from_u128(9),
-                ORG,
-                Uuid::nil(),
-                name(),
-                name(),
-                None,
-                [9; 32],
-                0,
-                None,
-            )),
             ran: Ran::default(),
             tells,
         }
@@ -211,6 +200,7 @@ impl Running {
                 self.register(place, name)
             }
             3 => self.change_keys(place),
+            6 | 7 => self.decide_once(place)?,
             4 => self.move_incident(place)?,
             5 => {
                 let server = self.servers[place].as_ref()?;
@@ -226,22 +216,29 @@ impl Running {
         let count = 1 + self.random.below(2);
         let name = self.random.of(&["a", "b"]);
         let events: Vec<String> = (0..count).map(|_| self.event()).collect();
+        let by_key = self.random.one_in(2);
         let server = self.servers[place].as_ref()?;
         let agent = Arc::clone(&server.view.directory.find(name)?.agent);
-        let prepared: Vec<Prepared> = events.iter().map(|json| server.event(&agent, json)).collect();
+        let key = server.keys.of(ORG).pop().filter(|_| by_key);
+        let caller = key.map_or_else(owner, Caller::Key);
+        let prepared: Vec<Prepared> = events.iter().map(|json| server.event(&agent, json, &caller)).collect();
         let queue = Arc::clone(&server.queue);
         self.tell(|| format!("server {place} is asked for {events:?} of {name}"));
-        Some(tokio::spawn(async move {
-            let Ok(answers) = queue.judge(prepared).await else { return Heard::Failed };
-            let acknowledged = answers.into_iter().filter_map(|answer| match answer {
-                Ok(Answer::Judged(judged)) => {
-                    let outcome = judged.decision.decision.name();
-                    Some(Acknowledged { id: judged.id, seq: judged.seq, outcome })
-                }
-                _ => None,
-            });
-            Heard::Decisions(acknowledged.collect())
-        }))
+        Some(tokio::spawn(async move { heard(queue.judge(prepared).await) }))
+    }
+
+    /// A request that others may send as well: whoever comes first, it is done once.
+    fn decide_once(&mut self, place: usize) -> Option<JoinHandle<Heard>> {
+        let key = format!("{ONCE}{}", self.random.below(6));
+        let server = self.servers[place].as_ref()?;
+        let agent = Arc::clone(&server.view.directory.find("a")?.agent);
+        let json = format!(r#"{{"event":"intent","action":"{key}","payload":{{"note":"{SECRET}"}}}}"#);
+        let event = server.event(&agent, &json, &owner());
+        let queue = Arc::clone(&server.queue);
+        self.tell(|| format!("server {place} is asked for {key}"));
+        let claim = Claim { name: name(ORG, &key), digest: [0; 32] };
+        let keep = Keep { claim, show: Box::new(|_: &Vec<Result<Answer, Refused>>| Some(Shown::empty(200))) };
+        Some(tokio::spawn(async move { heard(queue.judge(vec![event]).keeping(Some(keep)).await) }))
     }
 
     fn event(&mut self) -> String {
@@ -267,13 +264,13 @@ impl Running {
 
     fn register(&mut self, place: usize, name: &'static str) -> JoinHandle<Heard> {
         let queue = self.servers[place].as_ref().map(|server| Arc::clone(&server.queue));
+        let purpose = Some(format!("{SECRET} {}", self.random.below(1_000)));
         let registration = Registration {
             key: name.to_owned(),
-            profile: Profile { purpose: Some(SECRET.to_owned()), ..Profile::default() },
+            profile: Profile { purpose, ..Profile::default() },
             declared: true,
-            caller: Caller::Key(Arc::clone(&self.key)),
+            caller: owner(),
             source: "simulation",
-            live_keys: vec![self.key.id],
         };
         self.tell(|| format!("server {place} registers {name}"));
         tokio::spawn(async move {

@@ -14,6 +14,7 @@ use lictor_server::incidents::Incident;
 use lictor_server::intents::Intent;
 use lictor_server::ledger::{Entry, Head, StepBefore};
 use lictor_server::policies::Policy;
+use lictor_server::retries::Name;
 use lictor_server::vault::Sealed;
 use serde_json::Value;
 use uuid::Uuid;
@@ -34,6 +35,8 @@ pub(crate) enum Bug {
     HidesPolicies,
     /// A server is not told of some events that others recorded.
     HidesEvents,
+    /// A server is not told which requests were answered.
+    HidesAnswers,
 }
 
 /// What goes wrong at one call of the store.
@@ -62,6 +65,8 @@ pub(crate) struct Kept {
     pub(crate) keys: BTreeMap<Uuid, Arc<ApiKey>>,
     pub(crate) policies: Vec<Arc<Policy>>,
     pub(crate) filling: Vec<Missing>,
+    /// Requests that were answered, with the first and the last entry of each.
+    pub(crate) answers: BTreeMap<String, (i64, i64)>,
     /// Batches so far.
     batches: u64,
 }
@@ -87,6 +92,7 @@ impl World {
             keys: BTreeMap::new(),
             policies,
             filling: Vec::new(),
+            answers: BTreeMap::new(),
             batches: 0,
         };
         Arc::new(World { kept: Mutex::new(kept), turn: Arc::default(), bug })
@@ -134,6 +140,7 @@ impl Kept {
             }
             Change::PolicyRemoved(id) => self.policies.retain(|other| other.id != id),
             Change::Filling(filling) => self.filling = filling,
+            Change::Answer(answer) => drop(self.answers.insert(answer.name.key, answer.entries)),
             other => panic!("nobody does this here: {other:?}"),
         }
     }
@@ -185,6 +192,11 @@ impl Kept {
 pub(crate) fn copy(key: &ApiKey) -> ApiKey {
     let (name, prefix) = (key.name.clone(), key.prefix.clone());
     ApiKey::new(key.id, key.org, key.account, name, prefix, key.agent, key.hash, key.created_at_us, None)
+}
+
+/// What names a request that may be sent again.
+pub(crate) fn name(org: Uuid, key: &str) -> Name {
+    Name { org, account: Uuid::nil(), route: "simulation".to_owned(), key: key.to_owned() }
 }
 
 /// The store as one server reaches it.
@@ -310,6 +322,14 @@ impl Store for Reach {
     fn intent_by_key<'a>(&'a self, _org: Uuid, key: &'a str) -> Later<'a, Option<Intent>> {
         let by_key = move |intent: &&Arc<Intent>| intent.idempotency_key.as_deref() == Some(key);
         Box::pin(self.read(move |kept| kept.intents.iter().find(by_key).map(|intent| Intent::clone(intent))))
+    }
+
+    fn answered<'a>(&'a self, org: Uuid, keys: Vec<&'a str>) -> Later<'a, Vec<Name>> {
+        let is_hidden = self.world.bug == Some(Bug::HidesAnswers);
+        Box::pin(self.read(move |kept| {
+            let keys = keys.into_iter().filter(|key| !is_hidden && kept.answers.contains_key(*key));
+            keys.map(|key| name(org, key)).collect()
+        }))
     }
 
     fn next_seq(&self, _org: Uuid) -> Later<'_, i64> {

@@ -16,6 +16,7 @@ use super::auth::Actor;
 use super::body::{Json, without_place};
 use super::members::canonical;
 use super::problem::{FieldProblem, LimitedProblems, Problem};
+use super::retries::Retry;
 use super::values::Decimal;
 use crate::accounts::Caller;
 use crate::agents::Known;
@@ -24,7 +25,8 @@ use crate::clock::rfc3339;
 use crate::draft::{Answer, Refused};
 use crate::intents::{Declaration, Intent, PENDING};
 use crate::ledger::sha256;
-use crate::pdp::{Incoming, MAX_FIELD_BYTES, decide, decode, dry_run, prepare};
+use crate::pdp::{Incoming, MAX_FIELD_BYTES, decide_once, decode, dry_run, prepare};
+use crate::retries::Shown;
 
 const SOURCE: &str = "/api/v3/intents";
 const MAX_ACTION_CHARACTERS: usize = 200;
@@ -127,6 +129,7 @@ pub struct IntentBody {
 pub async fn declare_intent(
     State(app): State<Arc<App>>,
     named: Named,
+    retry: Retry,
     Json(new): Json<NewIntent>,
 ) -> Result<(StatusCode, axum::Json<IntentBody>), Problem> {
     let json = event(&new)?;
@@ -143,11 +146,20 @@ pub async fn declare_intent(
     if let Some(spent) = spent.filter(|spent| !spent.is_within) {
         return Err(Problem::too_many(&format!("{} intents a day", spent.limit), spent.resets_s));
     }
-    let intent = match decide(&named.org, prepared).await? {
-        Answer::Judged(judged) => judged.intent.ok_or_else(Problem::internal)?,
-        Answer::DeclaredBefore(intent) => intent,
-    };
-    Ok((StatusCode::CREATED, axum::Json(body(&intent))))
+    let keep = retry.keep(|judged: &Vec<Result<Answer, Refused>>| {
+        let intent = declared(judged.first()?.as_ref().ok()?)?;
+        Shown::new(StatusCode::CREATED.as_u16(), &body(intent))
+    });
+    let answer = decide_once(&named.org, prepared, keep).await?;
+    let intent = declared(&answer).ok_or_else(Problem::internal)?;
+    Ok((StatusCode::CREATED, axum::Json(body(intent))))
+}
+
+fn declared(answer: &Answer) -> Option<&Intent> {
+    match answer {
+        Answer::Judged(judged) => judged.intent.as_deref(),
+        Answer::DeclaredBefore(intent) => Some(intent),
+    }
 }
 
 fn body(intent: &Intent) -> IntentBody {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -12,13 +11,16 @@ use uuid::Uuid;
 use super::super::auth::Actor;
 use super::super::body::Json;
 use super::super::problem::{FieldProblem, Problem, ReadProblems, WriteProblems};
+use super::super::retries::Retry;
 use super::super::values::{Parameters, Segment};
 use super::incidents::TouchedIncident;
 use crate::accounts::Caller;
 use crate::agents::{Agent, Inactive, Profile};
-use crate::app::App;
 use crate::clock::rfc3339;
-use crate::pdp::{MAX_FIELD_BYTES, register};
+use crate::draft::Refused;
+use crate::pdp::MAX_FIELD_BYTES;
+use crate::registration::{Registered, Registration};
+use crate::retries::Shown;
 
 const RISK_CLASSES: [&str; 5] = ["high", "limited", "minimal", "unacceptable", "unclassified"];
 const ENVIRONMENTS: [&str; 4] = ["development", "qa", "staging", "production"];
@@ -115,8 +117,8 @@ fn body(agent: &Agent) -> AgentBody {
     responses((status = 201, description = "Registered", body = AgentBody),
         (status = 200, description = "The registration was changed", body = AgentBody), WriteProblems))]
 pub async fn register_agent(
-    State(app): State<Arc<App>>,
     actor: Actor,
+    retry: Retry,
     Json(new): Json<NewAgent>,
 ) -> Result<(StatusCode, axum::Json<AgentBody>), Problem> {
     let (key, profile) = checked(new, &actor.caller)?;
@@ -126,16 +128,27 @@ pub async fn register_agent(
     {
         return Err(Problem::contradicts("agent_key", "this API key acts for another agent only"));
     }
-    let registered = register(&app, &actor.org, &actor.caller, "/api/v1/agents", key, profile, true).await?;
+    let Actor { caller, org } = actor;
+    let registration = Registration { key, profile, declared: true, caller, source: "/api/v1/agents" };
+    let keep = retry.keep(|registered: &Result<Registered, Refused>| {
+        let (status, body) = shown(registered.as_ref().ok()?);
+        Shown::new(status.as_u16(), &body)
+    });
+    let (status, body) = shown(&org.queue.register(registration).keeping(keep).await??);
+    Ok((status, axum::Json(body)))
+}
+
+/// What is said of a registration.
+fn shown(registered: &Registered) -> (StatusCode, AgentBody) {
     let (status, word) = match registered.created {
         true => (StatusCode::CREATED, "created"),
         false => (StatusCode::OK, "updated"),
     };
-    let touched = registered.judged.map(|judged| judged.incidents).unwrap_or_default();
-    let incidents = touched.iter().map(TouchedIncident::new).collect();
+    let touched = registered.judged.iter().flat_map(|judged| &judged.incidents);
+    let incidents = touched.map(TouchedIncident::new).collect();
     let body =
         AgentBody { registration_status: Some(word), incidents: Some(incidents), ..body(&registered.agent) };
-    Ok((status, axum::Json(body)))
+    (status, body)
 }
 
 fn checked(new: NewAgent, caller: &Caller) -> Result<(String, Profile), Problem> {

@@ -12,6 +12,7 @@ use super::super::answer::Peer;
 use super::super::auth::Human;
 use super::super::body::Json;
 use super::super::problem::{LoginProblems, Problem, WriteProblems};
+use super::super::retries::Retry;
 use super::orgs::{FoundedOrg, founded, org_name};
 use crate::accounts::logins::FREE_TRIES;
 use crate::accounts::people::Step;
@@ -21,6 +22,7 @@ use crate::config::looks_like_email;
 use crate::draft::{Note, Refused};
 use crate::founding::{NewOrg, Standing};
 use crate::peers::Place;
+use crate::retries::Shown;
 
 /// How the ledger names whoever does not know a password.
 const NOBODY: &str = "nobody";
@@ -210,6 +212,7 @@ pub async fn set_password(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
     human: Human,
+    retry: Retry,
     Json(new): Json<NewPassword>,
 ) -> Result<StatusCode, Problem> {
     passwords::check(&new.new_password).map_err(|detail| Problem::field("new_password", detail))?;
@@ -222,7 +225,8 @@ pub async fn set_password(
         proven(&app, peer, &user.email, password).await?;
     }
     let hash = hashed(&app, new.new_password).await?;
-    human.org.queue.set_password(user.id, hash).await?;
+    let keep = retry.keep(|_: &()| Some(Shown::empty(StatusCode::NO_CONTENT.as_u16())));
+    human.org.queue.set_password(user.id, hash).keeping(keep).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -280,6 +284,7 @@ pub async fn register(
     let created_at_us = app.clock.now_us();
     let owner = User { id, org, email, password_hash: hash, one_time: false, created_at_us };
     let actor = format!("user:{id}");
-    let new = NewOrg { id: org, name, owner: Arc::new(owner), standing: Standing::New, key: None, actor };
-    founded(&app, new).await
+    let owner = Arc::new(owner);
+    let new = NewOrg { id: org, name, owner, standing: Standing::New, key: None, actor, answer: None };
+    founded(&app, new, Retry(None)).await
 }

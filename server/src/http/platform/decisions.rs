@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use lictor_engine::decision::{Decision, IncidentReport};
 use lictor_engine::event::{Event, Origin};
@@ -19,6 +20,7 @@ use super::super::auth::Actor;
 use super::super::body::{Events, MIB, without_place};
 use super::super::members::members;
 use super::super::problem::{FieldProblem, Problem, WriteProblems};
+use super::super::retries::Retry;
 use super::dry_run::{brings_attested_fields, filled};
 use super::incidents::TouchedIncident;
 use super::plain::json;
@@ -27,9 +29,10 @@ use crate::agents::{Agent, Known};
 use crate::app::App;
 use crate::draft::{Answer, Judged, Prepared, Refused};
 use crate::pdp::{Incoming, decode, dry_runs, prepare};
+use crate::retries::{Keep, Shown};
 use crate::sequencer::BATCH_EVENTS;
 
-pub(super) const SOURCE: &str = "/api/v1/decisions";
+pub(in crate::http) const SOURCE: &str = "/api/v1/decisions";
 /// Events of one request.
 const MAX_EVENTS: usize = 10_000;
 /// Of them, those that are judged together.
@@ -106,6 +109,16 @@ enum DecideBody {
     Many(DecisionsBody),
 }
 
+impl DecisionsBody {
+    fn new(answers: Vec<Answered>, request_id: &str) -> DecisionsBody {
+        let item = |answer| match answer {
+            Ok(decision) => ItemBody::Decided(Box::new(decision)),
+            Err(problem) => ItemBody::Problem(Problem::body(&problem, request_id)),
+        };
+        DecisionsBody { decisions: answers.into_iter().map(item).collect() }
+    }
+}
+
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum ItemBody {
@@ -122,6 +135,7 @@ pub async fn decide(
     State(app): State<Arc<App>>,
     Extension(request_id): Extension<RequestId>,
     actor: Actor,
+    retry: Retry,
     Events(text): Events,
 ) -> Result<Response, Problem> {
     let body = Body::read(&text)?;
@@ -130,19 +144,46 @@ pub async fn decide(
     match body.events {
         None if text.get().len() > MIB => Err(Problem::too_large(MIB)),
         None => {
-            let mut answers = asked.all(&[&*text]).await?;
+            let mut answers = match retry.0 {
+                Some(_) => {
+                    asked
+                        .at_once(&[&*text], |places| retry.keep(|judged: &Judgements| one(places, judged)))
+                        .await?
+                }
+                None => asked.all(&[&*text]).await?,
+            };
             let answer = answers.pop().ok_or_else(Problem::internal)??;
             Ok(json(&answer))
         }
         Some(events) => {
-            let item = |answer| match answer {
-                Ok(decision) => ItemBody::Decided(Box::new(decision)),
-                Err(problem) => ItemBody::Problem(Problem::body(&problem, &request_id.0)),
+            let id = request_id.0;
+            let answers = match retry.0 {
+                Some(_) if events.len() > RUN_EVENTS => {
+                    let detail = format!("may have at most {RUN_EVENTS} items with an `Idempotency-Key`");
+                    return Err(Problem::field("events", detail));
+                }
+                Some(_) => {
+                    let id = id.clone();
+                    let keep = |places| retry.keep(move |judged: &Judgements| many(places, judged, &id));
+                    asked.at_once(&events, keep).await?
+                }
+                None => asked.all(&events).await?,
             };
-            let decisions = asked.all(&events).await?.into_iter().map(item).collect();
-            Ok(json(&DecisionsBody { decisions }))
+            Ok(json(&DecisionsBody::new(answers, &id)))
         }
     }
+}
+
+/// The kept answer to one event.
+fn one(places: Vec<Option<Problem>>, judged: &[Result<Answer, Refused>]) -> Option<Shown> {
+    let decision = in_places(places, judged.to_vec()).pop()?.ok()?;
+    Shown::new(StatusCode::OK.as_u16(), &decision)
+}
+
+/// The kept answer to a batch.
+fn many(places: Vec<Option<Problem>>, judged: &[Result<Answer, Refused>], id: &str) -> Option<Shown> {
+    let answers = in_places(places, judged.to_vec());
+    Shown::new(StatusCode::OK.as_u16(), &DecisionsBody::new(answers, id))
 }
 
 /// The members of the body that are not the event's.
@@ -188,11 +229,14 @@ struct Asking<'a> {
 }
 
 pub(super) type Answered = Result<DecisionBody, Problem>;
+/// What became of events that were ready.
+type Judgements = Vec<Result<Answer, Refused>>;
 
 /// Events of a batch that are made ready and judged together, so that a large batch is never in memory whole.
 #[derive(Default)]
 struct Run {
-    places: Vec<Option<Answered>>,
+    /// For each event what is wrong with it; none if it is ready.
+    places: Vec<Option<Problem>>,
     ready: Vec<Prepared>,
     bytes: usize,
 }
@@ -205,7 +249,7 @@ impl Run {
                 self.ready.push(prepared);
                 self.places.push(None);
             }
-            Err(problem) => self.places.push(Some(Err(problem))),
+            Err(problem) => self.places.push(Some(problem)),
         }
     }
 
@@ -229,22 +273,34 @@ impl Asking<'_> {
         for event in events {
             run.add(self.prepare(event).await);
             if run.is_full() {
-                answers.extend(self.judge(std::mem::take(&mut run)).await?);
+                answers.extend(self.judge(std::mem::take(&mut run), None).await?);
             }
         }
-        answers.extend(self.judge(run).await?);
+        answers.extend(self.judge(run, None).await?);
         Ok(answers)
     }
 
-    async fn judge(&self, run: Run) -> Result<Vec<Answered>, Problem> {
-        if run.ready.is_empty() {
-            return Ok(run.places.into_iter().flatten().collect());
+    /// The same, of events that are judged together or not at all; their answer is kept.
+    async fn at_once(
+        &self,
+        events: &[&RawValue],
+        keep: impl FnOnce(Vec<Option<Problem>>) -> Option<Keep<Judgements>>,
+    ) -> Result<Vec<Answered>, Problem> {
+        let mut run = Run::default();
+        for event in events {
+            run.add(self.prepare(event).await);
         }
-        let mut answers = self.actor.org.queue.judge(run.ready).await?.into_iter().map(answered);
-        let in_place = |place: Option<Answered>| {
-            place.or_else(|| answers.next()).unwrap_or_else(|| Err(Problem::internal()))
+        let keep = keep(run.places.clone());
+        self.judge(run, keep).await
+    }
+
+    async fn judge(&self, run: Run, keep: Option<Keep<Judgements>>) -> Result<Vec<Answered>, Problem> {
+        let Run { places, ready, .. } = run;
+        let judged = match ready.is_empty() {
+            true => Vec::new(),
+            false => self.actor.org.queue.judge(ready).keeping(keep).await?,
         };
-        Ok(run.places.into_iter().map(in_place).collect())
+        Ok(in_places(places, judged))
     }
 
     async fn prepare(&self, event: &RawValue) -> Result<Prepared, Problem> {
@@ -256,7 +312,7 @@ impl Asking<'_> {
             new @ Acting::New(_) => {
                 // What can't be an event registers nobody.
                 decode(org, incoming, new.agent())?;
-                let agent = new.settle(app, org, caller, SOURCE, "agent.id").await?;
+                let agent = new.settle(org, caller, SOURCE, "agent.id").await?;
                 Ok(prepare(app, org, incoming, &agent, None)?)
             }
         }
@@ -318,6 +374,15 @@ impl Asking<'_> {
             }
         }
     }
+}
+
+/// What was found wrong with events, and what became of the others, in the order of their places.
+fn in_places(places: Vec<Option<Problem>>, judged: Judgements) -> Vec<Answered> {
+    let mut judged = judged.into_iter().map(answered);
+    let in_place = |place: Option<Problem>| {
+        place.map(Err).or_else(|| judged.next()).unwrap_or_else(|| Err(Problem::internal()))
+    };
+    places.into_iter().map(in_place).collect()
 }
 
 pub(super) fn hypothetical(mut decision: Decision) -> DecisionBody {

@@ -4,19 +4,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::auth::Human;
 use super::super::problem::{Problem, ReadProblems, WriteProblems};
+use super::super::retries::Retry;
 use super::super::values::{Parameters, Segment, id};
 use crate::app::App;
 use crate::clock::{micros, rfc3339};
 use crate::db::{IncidentFilter, Store};
 use crate::draft::Refused;
 use crate::incidents::{Incident, Status, Touched, severity_named};
+use crate::retries::Shown;
 
 /// What incidents can be searched by.
 const PARAMETERS: [&str; 7] = ["status", "severity", "agent_id", "from", "to", "before", "limit"];
@@ -176,9 +178,10 @@ macro_rules! transition {
         pub async fn $name(
             State(app): State<Arc<App>>,
             human: Human,
+            retry: Retry,
             Segment(incident): Segment,
         ) -> Result<axum::Json<IncidentBody>, Problem> {
-            change(&app, human, &incident, $to).await
+            change(&app, human, &incident, $to, retry).await
         }
     };
 }
@@ -208,13 +211,29 @@ async fn change(
     human: Human,
     incident: &str,
     to: Status,
+    retry: Retry,
 ) -> Result<axum::Json<IncidentBody>, Problem> {
-    let incident = id(incident, "incident")?;
-    let changed = human.org.queue.change_incident(incident, to, human.actor()).await?;
+    let (id, org) = (id(incident, "incident")?, human.org.view.id);
+    // For an answer that is kept, what it rests on has to be known before.
+    let before = match retry.0 {
+        None => None,
+        Some(_) => {
+            let incident = app.database.incident(org, id).await?;
+            Some(earlier(app, org, &incident.iter().collect::<Vec<_>>()).await?)
+        }
+    };
+    let known = before.clone().unwrap_or_default();
+    let keep = retry.keep(move |changed: &Result<Arc<Incident>, Refused>| {
+        Shown::new(StatusCode::OK.as_u16(), &body(changed.as_ref().ok()?, &known))
+    });
+    let changed = human.org.queue.change_incident(id, to, human.actor()).keeping(keep).await?;
     let incident = changed.map_err(|refused| match refused {
         Refused::NotFound => Problem::not_found("incident"),
         other => other.into(),
     })?;
-    let earlier = earlier(app, human.org.view.id, &[&incident]).await?;
+    let earlier = match before {
+        Some(before) => before,
+        None => earlier(app, org, &[&incident]).await?,
+    };
     Ok(axum::Json(body(&incident, &earlier)))
 }

@@ -11,11 +11,13 @@ use uuid::Uuid;
 use super::super::auth::Human;
 use super::super::body::Json;
 use super::super::problem::{Problem, ReadProblems, WriteProblems};
+use super::super::retries::Retry;
 use super::super::values::{Segment, id};
 use crate::accounts::keys::{ApiKey, PREFIXES, generate};
 use crate::app::App;
 use crate::clock::rfc3339;
-use crate::draft::Rotation;
+use crate::draft::{Refused, Rotation};
+use crate::retries::Shown;
 
 /// The longest that an old secret stays good: 30 days.
 const MAX_OVERLAP_S: i64 = 30 * 86_400;
@@ -38,8 +40,8 @@ pub struct NewKey {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"key": "KvKey-3f…", "id": "0198c0de-0000-7000-8000-000000000000", "name": "support bot", "prefix": "KvKey-"}))]
 pub struct MadeKey {
-    /// The key itself. It is not shown again.
-    key: String,
+    /// The key itself. It is not shown again: null when the same request is answered again.
+    key: Option<String>,
     /// The id to revoke it by.
     id: Uuid,
     /// What you call it.
@@ -54,9 +56,10 @@ pub struct MadeKey {
 pub async fn create_key(
     State(app): State<Arc<App>>,
     human: Human,
+    retry: Retry,
     Json(new): Json<NewKey>,
 ) -> Result<(StatusCode, axum::Json<MadeKey>), Problem> {
-    let made = make(&app, &human, new, PREFIXES[0]).await?;
+    let made = make(&app, &human, new, PREFIXES[0], retry).await?;
     Ok((StatusCode::CREATED, axum::Json(made)))
 }
 
@@ -66,6 +69,7 @@ pub(in crate::http) async fn make(
     human: &Human,
     new: NewKey,
     usually: &str,
+    retry: Retry,
 ) -> Result<MadeKey, Problem> {
     if new.name.trim().is_empty() || new.name.len() > 255 || new.name.contains('\0') {
         return Err(Problem::field("name", "must have 1 to 255 bytes, none of them 0"));
@@ -85,8 +89,11 @@ pub(in crate::http) async fn make(
     let (id, now_us) = (Uuid::now_v7(), app.clock.now_us());
     let (org, account) = (human.org.view.id, human.person.id);
     let key = ApiKey::new(id, org, account, new.name.clone(), prefix.clone(), agent, hash, now_us, None);
-    human.org.queue.add_key(Arc::new(key), human.actor()).await??;
-    Ok(MadeKey { key: secret, id, name: new.name, prefix })
+    let made = MadeKey { key: None, id, name: new.name, prefix };
+    let kept = Shown::new(StatusCode::CREATED.as_u16(), &made);
+    let keep = retry.keep(|added: &Result<(), Refused>| kept.filter(|_| added.is_ok()));
+    human.org.queue.add_key(Arc::new(key), human.actor()).keeping(keep).await??;
+    Ok(MadeKey { key: Some(secret), ..made })
 }
 
 /// How a key is rotated.
@@ -106,6 +113,7 @@ pub async fn rotate_key(
     State(app): State<Arc<App>>,
     human: Human,
     Segment(key): Segment,
+    retry: Retry,
     Json(new): Json<NewSecret>,
 ) -> Result<axum::Json<MadeKey>, Problem> {
     let id = id(&key, "key")?;
@@ -115,8 +123,12 @@ pub async fn rotate_key(
         return Err(Problem::field("overlap_s", "must be from 0 to 2592000 seconds"));
     }
     let (secret, hash) = generate(&key.prefix).map_err(|_| Problem::internal())?;
-    human.org.queue.rotate_key(Rotation { id, hash, overlap_s }, human.actor()).await??;
-    Ok(axum::Json(MadeKey { key: secret, id, name: key.name.clone(), prefix: key.prefix.clone() }))
+    let made = MadeKey { key: None, id, name: key.name.clone(), prefix: key.prefix.clone() };
+    let kept = Shown::new(StatusCode::OK.as_u16(), &made);
+    let keep = retry.keep(|rotated: &Result<(), Refused>| kept.filter(|_| rotated.is_ok()));
+    let rotation = Rotation { id, hash, overlap_s };
+    human.org.queue.rotate_key(rotation, human.actor()).keeping(keep).await??;
+    Ok(axum::Json(MadeKey { key: Some(secret), ..made }))
 }
 
 /// A key, without the key.

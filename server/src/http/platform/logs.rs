@@ -15,11 +15,13 @@ use super::super::auth::Actor;
 use super::super::body::{Json, without_place};
 use super::super::members::members;
 use super::super::problem::{FieldProblem, Problem, WriteProblems};
+use super::super::retries::Retry;
 use super::super::values::Decimal;
 use super::incidents::TouchedIncident;
 use crate::app::App;
-use crate::draft::Answer;
-use crate::pdp::{Incoming, MAX_FIELD_BYTES, decide, decode, prepare};
+use crate::draft::{Answer, Refused};
+use crate::pdp::{Incoming, MAX_FIELD_BYTES, decide_once, decode, prepare};
+use crate::retries::Shown;
 use crate::vault::hex;
 
 const SOURCE: &str = "/api/v1/logs";
@@ -100,6 +102,7 @@ pub struct LogBody {
 pub async fn log_step(
     State(app): State<Arc<App>>,
     actor: Actor,
+    retry: Retry,
     Json(log): Json<NewLog>,
 ) -> Result<(StatusCode, axum::Json<LogBody>), Problem> {
     let json = event(&log)?;
@@ -108,21 +111,32 @@ pub async fn log_step(
     let acting = Acting::find(org, caller, "agent_id", &log.agent_id)?;
     let named_as_here = |refused| Problem::from(refused).renamed(&NAMES);
     decode(org, incoming, acting.agent()).map_err(named_as_here)?;
-    let agent = acting.settle(&app, org, caller, SOURCE, "agent_id").await?;
+    let agent = acting.settle(org, caller, SOURCE, "agent_id").await?;
     let prepared = prepare(&app, org, incoming, &agent, None).map_err(named_as_here)?;
-    let Answer::Judged(judged) = decide(org, prepared).await? else { return Err(Problem::internal()) };
-    let step = judged.step.ok_or_else(Problem::internal)?;
-    let body = LogBody {
+    let task = log.task_id.clone();
+    let keep = retry.keep(move |judged: &Vec<Result<Answer, Refused>>| {
+        let answer = judged.first()?.as_ref().ok()?;
+        Shown::new(StatusCode::CREATED.as_u16(), &body(task, answer)?)
+    });
+    let answer = decide_once(org, prepared, keep).await?;
+    let body = body(log.task_id, &answer).ok_or_else(Problem::internal)?;
+    Ok((StatusCode::CREATED, axum::Json(body)))
+}
+
+/// What is said of a step that was judged.
+fn body(task_id: String, answer: &Answer) -> Option<LogBody> {
+    let Answer::Judged(judged) = answer else { return None };
+    let step = judged.step?;
+    Some(LogBody {
         log_id: judged.id,
-        task_id: log.task_id,
+        task_id,
         step_number: step.number,
         hash: hex(&step.hash),
         previous_hash: hex(&step.previous),
         incidents: judged.incidents.iter().map(TouchedIncident::new).collect(),
         action: judged.decision.decision.name(),
         risk_score: Decimal(judged.decision.risk),
-    };
-    Ok((StatusCode::CREATED, axum::Json(body)))
+    })
 }
 
 /// The newer kind of step that an older node type is; unknown ones pass as they are.

@@ -11,11 +11,13 @@ use uuid::Uuid;
 use super::super::auth::Human;
 use super::super::body::Json;
 use super::super::problem::{Problem, ReadProblems, WriteProblems};
+use super::super::retries::Retry;
 use super::auth::{email, hashed};
 use crate::accounts::{Role, User, passwords};
 use crate::app::{App, FoundError, Org};
 use crate::clock::rfc3339;
 use crate::founding::{FoundingError, NewOrg, Standing};
+use crate::retries::Shown;
 
 /// The longest name of an org, in bytes.
 const MAX_NAME_BYTES: usize = 255;
@@ -97,6 +99,7 @@ pub struct Owner {
 pub async fn create_org(
     State(app): State<Arc<App>>,
     human: Human,
+    retry: Retry,
     Json(new): Json<NewOrgBody>,
 ) -> Result<(StatusCode, axum::Json<FoundedOrg>), Problem> {
     let name = org_name("name", &new.name)?;
@@ -119,21 +122,24 @@ pub async fn create_org(
         }
     };
     let (owner, actor) = (Arc::new(owner), human.actor());
-    founded(&app, NewOrg { id: org, name, owner, standing, key: None, actor }).await
+    let new = NewOrg { id: org, name, owner, standing, key: None, actor, answer: None };
+    founded(&app, new, retry).await
 }
 
 /// Makes an org, and the answer that says so.
 pub(super) async fn founded(
     app: &Arc<App>,
-    new: NewOrg,
+    mut new: NewOrg,
+    retry: Retry,
 ) -> Result<(StatusCode, axum::Json<FoundedOrg>), Problem> {
     let status = if new.standing == Standing::Invited { "invited" } else { "active" };
     let owner = Owner { id: new.owner.id, email: new.owner.email.clone(), status };
-    let (id, name) = (new.id, new.name.clone());
+    let made = FoundedOrg { id: new.id, name: new.name.clone(), owner };
+    new.answer = retry.0.zip(Shown::new(StatusCode::CREATED.as_u16(), &made));
     // To the end even if the caller leaves: an org that is stored has to be served.
     let app = Arc::clone(app);
     tokio::spawn(async move { app.found(new).await }).await.map_err(|_| Problem::internal())??;
-    Ok((StatusCode::CREATED, axum::Json(FoundedOrg { id, name, owner })))
+    Ok((StatusCode::CREATED, axum::Json(made)))
 }
 
 /// The name of an org; `field` names it where it can't be one.

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::super::auth::Actor;
 use super::super::body::{Due, announced, is_encoded, whole};
 use super::super::problem::Problem;
+use super::super::retries::IDEMPOTENCY_KEY;
 use super::decisions::{DecisionBody, SOURCE, answered, hypothetical};
 use super::head::Head;
 use crate::agents::Known;
@@ -44,6 +45,10 @@ pub async fn answer(app: &App, request: &mut Request<hyper::body::Incoming>, due
     let (true, Some(length), false) = (is_asked, length, is_encoded(request.headers())) else {
         return Plain::Other(None);
     };
+    // Its answer may be kept, or be there already.
+    if request.headers().contains_key(IDEMPOTENCY_KEY) {
+        return Plain::Other(None);
+    }
     let Some(actor) = Actor::by_key(app, request.headers()) else { return Plain::Other(None) };
     let body = match whole(request.body_mut(), Some(length), MAX_FIELD_BYTES, due).await {
         Ok(bytes) => bytes,

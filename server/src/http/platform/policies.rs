@@ -13,10 +13,12 @@ use uuid::Uuid;
 use super::super::auth::Human;
 use super::super::body::{Json, POLICY_BYTES};
 use super::super::problem::{PolicyProblems, Problem, ReadProblems};
+use super::super::retries::Retry;
 use super::super::values::{Parameters, Segment, id};
 use crate::app::{App, Org};
 use crate::clock::rfc3339;
 use crate::policies::{InForce, Policy};
+use crate::retries::Shown;
 use crate::rollout::{self, Done, Edit};
 
 /// A policy's source.
@@ -132,6 +134,14 @@ fn done(status: StatusCode, done: Done) -> Answer {
     answer(status, &done.policy, &done.in_force, Some(done.reports))
 }
 
+/// The same, as it is kept.
+fn kept(status: StatusCode, done: &Done) -> Option<Shown> {
+    let Done { policy, in_force, reports } = done;
+    let (_, headers, axum::Json(body)) = answer(status, policy, in_force, Some(reports.clone()));
+    let etag = headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+    Some(Shown { etag, ..Shown::new(status.as_u16(), &body)? })
+}
+
 /// The revision that the caller read, if it says so.
 fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
     let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
@@ -149,9 +159,11 @@ fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
 pub async fn create_policy(
     State(app): State<Arc<App>>,
     human: Human,
+    retry: Retry,
     Json(new): Json<NewSource, POLICY_BYTES>,
 ) -> Result<Answer, Problem> {
-    let created = rollout::create(&human.org, new.text()?, human.actor(), app.clock.now_us()).await?;
+    let (now_us, keep) = (app.clock.now_us(), retry.keep(|done: &Done| kept(StatusCode::CREATED, done)));
+    let created = rollout::create(&human.org, new.text()?, human.actor(), now_us, keep).await?;
     Ok(done(StatusCode::CREATED, created))
 }
 
@@ -204,7 +216,7 @@ pub async fn update_policy(
     headers: HeaderMap,
     Json(new): Json<NewSource, POLICY_BYTES>,
 ) -> Result<Answer, Problem> {
-    change(&app, human, &policy, &headers, Edit::Source(new.text()?)).await
+    change(&app, human, &policy, &headers, Edit::Source(new.text()?), Retry(None)).await
 }
 
 /// Remove a policy. Its rules decide nothing any more when this is answered.
@@ -234,8 +246,9 @@ macro_rules! mode {
             human: Human,
             Segment(policy): Segment,
             headers: HeaderMap,
+            retry: Retry,
         ) -> Result<Answer, Problem> {
-            change(&app, human, &policy, &headers, $edit).await
+            change(&app, human, &policy, &headers, $edit, retry).await
         }
     };
 }
@@ -260,9 +273,11 @@ async fn change(
     policy: &str,
     headers: &HeaderMap,
     edit: Edit,
+    retry: Retry,
 ) -> Result<Answer, Problem> {
     let (id, revision) = (named(&human.org, policy)?, if_match(headers)?);
-    let edited = rollout::edit(&human.org, id, edit, revision, human.actor(), app.clock.now_us()).await?;
+    let (now_us, keep) = (app.clock.now_us(), retry.keep(|done: &Done| kept(StatusCode::OK, done)));
+    let edited = rollout::edit(&human.org, id, edit, revision, human.actor(), now_us, keep).await?;
     Ok(done(StatusCode::OK, edited))
 }
 

@@ -9,6 +9,7 @@ use super::super::auth::Human;
 use super::super::body::Json;
 use super::super::platform::keys::{ListedKey, MadeKey, NewKey, list_keys as list, make};
 use super::super::problem::{Problem, ReadProblems, WriteProblems};
+use super::super::retries::Retry;
 use crate::app::App;
 
 /// Make an API key: the same kind, with the prefix `kz_live_` unless another is asked for.
@@ -17,9 +18,10 @@ use crate::app::App;
 pub async fn create_key(
     State(app): State<Arc<App>>,
     human: Human,
+    retry: Retry,
     Json(new): Json<NewKey>,
 ) -> Result<(StatusCode, axum::Json<MadeKey>), Problem> {
-    Ok((StatusCode::CREATED, axum::Json(make(&app, &human, new, "kz_live_").await?)))
+    Ok((StatusCode::CREATED, axum::Json(make(&app, &human, new, "kz_live_", retry).await?)))
 }
 
 /// The live keys of the org.

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::queue::QUEUE_EVENTS;
 use super::*;
+use crate::accounts::{Caller, Person, Role};
 use crate::agents::{Agent, Directory};
 use crate::db::{Batch, Change, JudgedRow, Later, Turn};
 use crate::draft::{Answer, Judged, PolicyChange, Prepared, Refused, payload};
@@ -23,6 +24,7 @@ use crate::intents::{Declaration, Intent};
 use crate::ledger::{Head, StepBefore, StoredEntry, Verified, verify};
 use crate::metrics::Metrics;
 use crate::policies::{InForce, Policies, Policy};
+use crate::retries::{KeptAnswer, Name};
 use crate::rollout::compile;
 
 /// A store in memory: keeps entries and tasks, fails when told to, and commits only when let.
@@ -37,6 +39,7 @@ struct TestStore {
     entries: Mutex<Vec<StoredEntry>>,
     judged: Mutex<Vec<JudgedRow>>,
     intents: Mutex<Vec<Intent>>,
+    answers: Mutex<Vec<KeptAnswer>>,
 }
 
 impl TestStore {
@@ -50,6 +53,7 @@ impl TestStore {
             entries: Mutex::default(),
             judged: Mutex::default(),
             intents: Mutex::default(),
+            answers: Mutex::default(),
         })
     }
 
@@ -102,8 +106,10 @@ impl Store for TestStore {
                 });
             }
             for change in &batch.changes {
-                if let Change::Intent(intent) = change {
-                    self.intents.lock().unwrap().push(Intent::clone(intent));
+                match change {
+                    Change::Intent(intent) => self.intents.lock().unwrap().push(Intent::clone(intent)),
+                    Change::Answer(answer) => self.answers.lock().unwrap().push(KeptAnswer::clone(answer)),
+                    _ => {}
                 }
             }
             Ok(())
@@ -124,6 +130,11 @@ impl Store for TestStore {
         let intents = self.intents.lock().unwrap();
         let found = intents.iter().find(|intent| intent.idempotency_key.as_deref() == Some(key)).cloned();
         Box::pin(async { Ok(found) })
+    }
+
+    fn answered<'a>(&'a self, _org: Uuid, _keys: Vec<&'a str>) -> Later<'a, Vec<Name>> {
+        let names = self.answers.lock().unwrap().iter().map(|answer| answer.name.clone()).collect();
+        Box::pin(async { Ok(names) })
     }
 
     fn next_seq(&self, _org: Uuid) -> Later<'_, i64> {
@@ -157,6 +168,7 @@ struct Bench {
     store: Arc<TestStore>,
     clock: Arc<Hand>,
     view: Arc<View>,
+    keys: Arc<Keyring>,
     vault: Arc<Vault>,
     agent: Arc<Agent>,
     policies: Policies,
@@ -203,9 +215,10 @@ fn bench_of(store: Arc<TestStore>, source: &str, limits: MemoryLimits) -> Bench 
         next_seq: AtomicI64::new(0),
     });
     let (clock, vault) = (Arc::new(Hand(AtomicI64::new(1_000))), Arc::new(Vault::new(&[1; 32])));
+    let keys = Arc::<Keyring>::default();
     let parts = Parts {
         view: Arc::clone(&view),
-        keys: Arc::default(),
+        keys: Arc::clone(&keys),
         store: Arc::clone(&store) as Arc<dyn Store>,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         vault: Arc::clone(&vault),
@@ -216,7 +229,11 @@ fn bench_of(store: Arc<TestStore>, source: &str, limits: MemoryLimits) -> Bench 
         Memory { head: Head::EMPTY, incidents: Open::default(), tasks: Default::default(), memories };
     let (queue, task) = start(parts, memory);
     let agent = Arc::new(Agent::undeclared(Uuid::from_u128(2), "bot"));
-    Bench { queue: Arc::new(queue), store, clock, view, vault, agent, policies, task }
+    Bench { queue: Arc::new(queue), store, clock, view, keys, vault, agent, policies, task }
+}
+
+fn person() -> Caller {
+    Caller::Person(Person { id: Uuid::nil(), org: Uuid::from_u128(1), role: Role::Owner })
 }
 
 impl Bench {
@@ -228,8 +245,9 @@ impl Bench {
         let id = Uuid::now_v7();
         let payload = payload(&self.agent.to_json().unwrap(), json.as_bytes());
         let sealed = self.vault.seal(self.view.id, id, &payload).unwrap();
-        let agent = Arc::clone(&self.agent);
-        Prepared { id, event, source: "test", agent, actor: "test".to_owned(), sealed, declaration: None }
+        let (agent, caller) = (Arc::clone(&self.agent), person());
+        let actor = caller.actor();
+        Prepared { id, event, source: "test", agent, caller, actor, sealed, declaration: None }
     }
 
     fn log(&self, task: &str) -> Prepared {
@@ -430,3 +448,4 @@ async fn stopping_finishes_what_waits() {
 }
 
 mod memory;
+mod waiting;
