@@ -203,7 +203,7 @@ const WRITERS: usize = 16;
 const WRITTEN: usize = 400;
 const BATCH: usize = 25;
 /// Entries a second that they make at least, unless `LICTOR_LEDGER_RATE` says otherwise: a debug build beside other tests.
-const RATE: f64 = 100.0;
+const RATE: f64 = 400.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixteen_writers_make_one_dense_chain() {

@@ -60,7 +60,7 @@ pub use incidents::Filter as IncidentFilter;
 pub use lock::Lock;
 pub use logins::LoginTry;
 pub use memory::{JudgedRow, SnapshotRow};
-pub use rebuild::{Stored, StoredIntent, StoredKey, StoredMember};
+pub use rebuild::{Stored, StoredIntent, StoredKey, StoredMember, StoredPolicy};
 pub use sqlite::OnVfs;
 
 /// The database could not do what it was asked for.

@@ -4,11 +4,10 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::database::{Database, bytes32};
-use super::{StoreError, agents, incidents, memory, policies};
+use super::{StoreError, agents, incidents, memory};
 use crate::agents::Agent;
 use crate::incidents::Incident;
 use crate::ledger::{Head, StepBefore};
-use crate::policies::Policy;
 use crate::vault::Bytes32;
 use lictor_engine::memory::Missing;
 
@@ -23,7 +22,7 @@ pub struct Stored {
     pub intents: Vec<StoredIntent>,
     pub keys: Vec<StoredKey>,
     pub members: Vec<StoredMember>,
-    pub policies: Vec<Policy>,
+    pub policies: Vec<StoredPolicy>,
     pub filling: Vec<Missing>,
     pub sources: Vec<(Bytes32, String)>,
 }
@@ -59,6 +58,17 @@ pub struct StoredMember {
     pub accepted_at: Option<i64>,
 }
 
+/// A policy, as far as it follows from entries. A server would refuse one whose source is not what its row names.
+#[derive(Debug, FromRow)]
+#[expect(missing_docs, reason = "named like the columns of the tables, which are documented")]
+pub struct StoredPolicy {
+    pub name: String,
+    pub enabled: i64,
+    pub shadow: i64,
+    pub digest: Vec<u8>,
+    pub source: Option<String>,
+}
+
 impl Database {
     /// What is stored beside a ledger.
     pub async fn stored(&self, org: Uuid) -> Result<Stored, StoreError> {
@@ -74,6 +84,8 @@ impl Database {
         let intents = "SELECT intent_id, agent_id, action, risk, created_at FROM intents WHERE org_id = $1";
         let keys =
             "SELECT key_id, account_id, agent_id, old_until, revoked_at FROM api_keys WHERE org_id = $1";
+        let policies = "SELECT p.name, p.enabled, p.shadow, p.digest, s.source FROM policies p LEFT JOIN policy_sources s \
+                        ON s.org_id = p.org_id AND s.digest = p.digest WHERE p.org_id = $1";
         let sources = "SELECT digest, source FROM policy_sources WHERE org_id = $1";
         let sources: Vec<(Vec<u8>, String)> = pool.query(sources).bind(org).all().await?;
         let source = |(digest, source): (Vec<u8>, String)| Ok((bytes32(&digest, "source")?, source));
@@ -89,7 +101,7 @@ impl Database {
                 .bind(org)
                 .all()
                 .await?,
-            policies: policies::all(pool, org).await?,
+            policies: pool.query(policies).bind(org).all().await?,
             filling: memory::filling(pool, org).await?,
             sources: sources.into_iter().map(source).collect::<Result<_, StoreError>>()?,
         })

@@ -66,6 +66,7 @@ pub const ANY_NUMBER_OF_TIMES: &[&str] = &[
     "/admin/auth/login",
     "/api/v1/auth/login",
     "/api/v1/auth/register",
+    "/api/v1/ledger/erasures",
     "/api/v1/ledger/keys",
     "/api/v1/policies/check",
     "/api/v3/policy/evaluate",

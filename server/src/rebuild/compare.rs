@@ -10,6 +10,7 @@ use super::fold::{Agent, Rebuilt};
 use crate::agents;
 use crate::db::Stored;
 use crate::ledger::sha256;
+use crate::policies::header_says_shadow;
 use crate::vault::hex;
 
 /// The differences of one table.
@@ -115,11 +116,13 @@ pub(super) fn compare(stored: Stored, follows: &Rebuilt, differences: &mut Vec<D
     let in_force: BTreeMap<_, _> =
         follows.policies.iter().map(|policy| (policy.name.clone(), policy)).collect();
     let mut policies =
-        policies.into_iter().filter(|policy| policy.enabled).map(|policy| (policy.name.clone(), policy));
+        policies.into_iter().filter(|policy| policy.enabled != 0).map(|policy| (policy.name.clone(), policy));
     table("policies", &mut |table| {
         table.rows(&mut policies, &in_force, |table, name, row, follows| {
-            table.column(name, "mode", &row.mode(), &follows.mode.as_str());
-            table.column(name, "digest", &format!("sha256:{}", hex(&row.digest())), &follows.source);
+            let by_header = row.source.as_deref().is_some_and(header_says_shadow);
+            let mode = if row.shadow != 0 || by_header { "shadow" } else { "enforce" };
+            table.column(name, "mode", &mode, &follows.mode.as_str());
+            table.column(name, "digest", &format!("sha256:{}", hex(&row.digest)), &follows.source);
         });
     });
     table("policy_sources", &mut |table| {
