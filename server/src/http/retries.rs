@@ -60,7 +60,7 @@ pub const ONCE: &[&str] = &[
 ];
 
 /// The other `POST` routes, which ignore the header. They change nothing; or know nobody to keep an answer for (before a
-/// login, and after leaving); or do in several steps what may be done once more (another key for the ledger); or are about
+/// login, and after leaving); or do in several steps what may be done once more (another key for the ledger, an erasure); or are about
 /// people, where an invitation that was made is a 409, and roles, groups and one-time passwords may be given again.
 pub const ANY_NUMBER_OF_TIMES: &[&str] = &[
     "/admin/auth/login",
