@@ -347,7 +347,7 @@ async fn end((org, task): Sequencer) {
     };
     let in_force = org.view.in_force();
     if in_force.generation.remembers() && in_force.filling.is_empty() {
-        let kept = org.snapshots.keep_last(memory.memories, memory.head.next_seq).await;
+        let kept = org.snapshots.keep_last(memory.memories, memory.head).await;
         if let Err(error) = kept {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(org = %org.view.id, error, "the last snapshot of memory was not kept");

@@ -218,6 +218,10 @@ impl Open {
 
     /// Adds or replaces an incident.
     pub fn put(&mut self, incident: Arc<Incident>) {
+        // One whose key was erased takes no hits of that key any more.
+        if let Some(before) = self.by_id.get(&incident.id).filter(|before| before.key != incident.key) {
+            self.folds.remove(&(before.rule.clone(), before.key.clone()));
+        }
         if incident.status.takes_hits() {
             let (by_id, key) = (&self.by_id, (incident.rule.clone(), incident.key.clone()));
             let folding = self.folds.entry(key).or_insert(incident.id);
@@ -317,10 +321,7 @@ pub fn fold(
             incident.title = hit.title;
             incident.last_seen_us = witness.at_us;
             incident.fold_until_us = fold_until_us;
-            if incident.witnesses.len() >= MAX_WITNESSES {
-                incident.witnesses.pop();
-            }
-            incident.witnesses.push(witness.entry);
+            add_witness(&mut incident.witnesses, witness.entry);
             incident
         }
         None => Incident {
@@ -344,8 +345,16 @@ pub fn fold(
     Touched { new: incident.count == 1, incident: Arc::new(incident), rests_on }
 }
 
+/// Of too many, the first and the latest stay.
+pub(crate) fn add_witness(known: &mut Vec<Uuid>, entry: Uuid) {
+    if known.len() >= MAX_WITNESSES {
+        known.pop();
+    }
+    known.push(entry);
+}
+
 /// Of too many, those in the middle go.
-fn add_earlier(known: &mut Vec<i64>, more: &[i64]) {
+pub(crate) fn add_earlier(known: &mut Vec<i64>, more: &[i64]) {
     known.extend(more);
     known.sort_unstable();
     known.dedup();

@@ -27,6 +27,7 @@ pub mod pdp;
 pub mod peers;
 pub mod policies;
 pub mod quota;
+pub mod rebuild;
 pub mod registration;
 pub mod retries;
 pub mod rollout;

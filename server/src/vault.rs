@@ -118,9 +118,24 @@ impl Vault {
         wrapped_key: &[u8],
         ciphertext: &[u8],
     ) -> Result<Vec<u8>, CipherError> {
+        decrypt(&self.derived(org, entry, wrapped_key)?.cipher(), org, entry, ciphertext)
+    }
+
+    /// What the ledger has to say of a payload that [`Vault::seal`] encrypted with this key.
+    pub fn digest(
+        &self,
+        org: Uuid,
+        entry: Uuid,
+        wrapped_key: &[u8],
+        payload: &[u8],
+    ) -> Result<Bytes32, CipherError> {
+        Ok(self.derived(org, entry, wrapped_key)?.digest(payload))
+    }
+
+    fn derived(&self, org: Uuid, entry: Uuid, wrapped_key: &[u8]) -> Result<Derived, CipherError> {
         let record_key = decrypt(&self.wrapping, org, entry, wrapped_key)?;
         let record_key = Bytes32::try_from(record_key.as_slice()).map_err(|_| CipherError)?;
-        decrypt(&Derived::of(&record_key).cipher(), org, entry, ciphertext)
+        Ok(Derived::of(&record_key))
     }
 }
 
@@ -295,6 +310,7 @@ mod tests {
         assert!(vault.unseal(org, Uuid::from_u128(3), &sealed.wrapped_key, &sealed.ciphertext).is_err());
         assert!(Vault::new(&[8; 32]).unseal(org, entry, &sealed.wrapped_key, &sealed.ciphertext).is_err());
         assert!(vault.unseal(org, entry, b"short", &sealed.ciphertext).is_err());
+        assert_eq!(vault.digest(org, entry, &sealed.wrapped_key, b"secret"), Ok(sealed.digest));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod backup;
 mod check;
 mod completions;
 mod coverage;
@@ -8,6 +9,7 @@ mod fmt;
 mod judge;
 mod ledger;
 mod plan;
+mod restore;
 mod serve;
 mod template;
 mod test;
@@ -33,8 +35,12 @@ pub(crate) enum Command {
     Plan(plan::Plan),
     /// List, show or check templates.
     Template(template::Template),
-    /// Export a ledger, and verify what was exported.
+    /// Export a ledger, and verify what was exported or stored.
     Ledger(ledger::Ledger),
+    /// Copy everything that is kept to a file, while the server runs.
+    Backup(backup::Backup),
+    /// Make a database from a backup, once it is verified.
+    Restore(restore::Restore),
     /// Run the server.
     Serve(serve::Serve),
     /// Print what a shell needs to complete this command's arguments.
@@ -52,6 +58,8 @@ impl Command {
             Command::Plan(command) => command.run(),
             Command::Template(command) => command.run(),
             Command::Ledger(command) => command.run(),
+            Command::Backup(command) => command.run(),
+            Command::Restore(command) => command.run(),
             Command::Serve(command) => command.run(),
             Command::Completions(command) => command.run(),
         }

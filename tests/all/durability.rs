@@ -442,7 +442,7 @@ impl Load {
     }
 
     /// How many answers there were.
-    fn answered(&self) -> u64 {
+    pub(crate) fn answered(&self) -> u64 {
         self.answers.load(Ordering::Relaxed)
     }
 

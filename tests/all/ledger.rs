@@ -4,18 +4,25 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lictor_server::agents::Agent;
 use lictor_server::canonical::{Object, Value as Canonical};
+use lictor_server::db::{Address, Batch, Change, Database, Store, Turn};
+use lictor_server::draft::payload;
+use lictor_server::ledger::audit::{Audit, Finding};
 use lictor_server::ledger::checkpoint::{Checkpoint, origin};
 use lictor_server::ledger::export::Line;
-use lictor_server::ledger::note::{Note, SigningKey};
+use lictor_server::ledger::note::{Note, PublicKey, SigningKey};
 use lictor_server::ledger::tree::{Frontier, leaf};
 use lictor_server::ledger::{Entry, Head, Index, Record, append, sha256};
+use lictor_server::vault::{Vault, hex};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::command::{ROOT, command, file, lictor};
+use crate::durability::note;
 use crate::home::Home;
 use crate::running::{Client, Server, serve, text};
 
@@ -34,9 +41,12 @@ fn server(home: &Home, folder: &Path) -> Server {
     Server::start_by(command)
 }
 
+fn intent() -> Value {
+    json!({"event": "intent", "agent": {"id": "bot"}, "action": "x", "amount": 1})
+}
+
 async fn decide(owner: &Client, events: usize) {
-    let event = json!({"event": "intent", "agent": {"id": "bot"}, "action": "x", "amount": 1});
-    owner.post("/api/v1/decisions", &json!({"events": vec![event; events]})).await.expect(200);
+    owner.post("/api/v1/decisions", &json!({"events": vec![intent(); events]})).await.expect(200);
 }
 
 /// A checkpoint of all that is there.
@@ -188,6 +198,153 @@ async fn the_guide_for_auditors_works_as_written() {
     assert_eq!(said.matches("the same").count(), 2, "{said}");
 }
 
+/// Who writes at once, how many entries each, and how many of them by one request.
+const WRITERS: usize = 16;
+const WRITTEN: usize = 400;
+const BATCH: usize = 25;
+/// Entries a second that they make at least, unless `LICTOR_LEDGER_RATE` says otherwise: a debug build beside other tests.
+const RATE: f64 = 100.0;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_writers_make_one_dense_chain() {
+    let home = Home::on_files();
+    writers_make_one_dense_chain(&[Server::start(&home)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_writers_of_two_servers_make_one_dense_chain() {
+    let home = Home::on_postgres().await;
+    writers_make_one_dense_chain(&[Server::start(&home), Server::start(&home)]).await;
+}
+
+async fn writers_make_one_dense_chain(servers: &[Server]) {
+    let rate = std::env::var("LICTOR_LEDGER_RATE").map_or(RATE, |rate| rate.parse().unwrap());
+    let owner = servers[0].owner().await;
+    let before = owner.get_text("/api/v1/ledger/export").await.lines().count();
+    decide(&owner, 1).await;
+    let begun = Instant::now();
+    let writers = (0..WRITERS).map(|number| {
+        let writer = servers[number % servers.len()].client().with(owner.credential());
+        tokio::spawn(async move {
+            let batch = json!({"events": vec![intent(); BATCH]});
+            for _ in 0..WRITTEN / BATCH {
+                // On a busy machine the queue can be full: nothing of the batch was recorded then.
+                while writer.post("/api/v1/decisions", &batch).await.status == 503 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let (written, took) = (WRITERS * WRITTEN, begun.elapsed());
+    let measured = written as f64 / took.as_secs_f64();
+    note(&format!("{written} entries by {WRITERS} writers over {} servers: {measured:.0}/s", servers.len()));
+    // One entry for each, and the one that says that the agent was seen.
+    let last = servers[servers.len() - 1].client().with(owner.credential());
+    let signed = Note::parse(&sign(&last).await).unwrap();
+    let key = PublicKey::parse(&text(&last.get("/api/v1/ledger/keys").await.expect(200)[0]["key"])).unwrap();
+    let exported = last.get_text("/api/v1/ledger/export").await;
+    let mut audit = Audit::new(&[key], &[signed]);
+    audit.read(exported.as_bytes(), || {}).unwrap();
+    let report = audit.finish();
+    assert_eq!(report.finding, Finding::Ok);
+    assert_eq!((report.entries, report.signed()), ((before + written + 2) as u64, report.entries));
+    assert!(measured >= rate, "{measured:.0} entries/s, at least {rate} wanted");
+}
+
+/// How soon a server is up, however long its ledger.
+const STARTED: Duration = Duration::from_secs(5);
+/// Entries of the ledger that a server starts on, unless the environment says.
+const STARTED_ON: u64 = 5_000;
+
+#[tokio::test]
+async fn a_server_is_soon_up_on_a_long_ledger() {
+    let entries = std::env::var("LICTOR_LEDGER_ENTRIES").map_or(STARTED_ON, |count| count.parse().unwrap());
+    let home = Home::on_files();
+    let mut server = Server::start(&home);
+    let owner = server.owner().await;
+    let source = "policy p {}\nrule many on intent { when count(intent per agent.id within 30d) >= 3 deny }";
+    owner.post("/api/v1/policies", &json!({"source": source})).await.expect(201);
+    assert!(server.terminate().success());
+    long_ledger(&home, entries).await;
+    // What is remembered is folded once, and kept.
+    let begun = Instant::now();
+    let mut server = Server::start(&home);
+    server.healthy().await;
+    let folded = begun.elapsed();
+    assert!(server.terminate().success());
+    let begun = Instant::now();
+    let server = Server::start(&home);
+    server.healthy().await;
+    let took = begun.elapsed();
+    note(&format!("up after {took:.2?} on {entries} entries, {folded:.1?} without a snapshot"));
+    let event = json!({"event": "intent", "agent": {"id": "bot"}, "action": "x", "amount": 1});
+    let decided = server.owner().await.post("/api/v1/decisions", &event).await.expect(200);
+    assert_eq!(decided["decision"], "deny", "what happened is remembered: {decided}");
+    assert!(took < STARTED, "{took:?}");
+}
+
+/// Adds judged intents of an agent to a ledger, as a server would.
+async fn long_ledger(home: &Home, entries: u64) {
+    let address: Address = home.database.parse().unwrap();
+    let (database, vault) =
+        (Database::open(&address).await.unwrap(), Vault::open(None, address.key_file().as_deref()).unwrap());
+    let org = database.org_ids().await.unwrap()[0];
+    let mut head = database.head(org).await.unwrap();
+    let agent = Agent { registered_at_us: head.at_us, ..Agent::undeclared(Uuid::now_v7(), "bot") };
+    let event = br#"{"event":"intent","agent":{"id":"bot"},"action":"refund","amount":5}"#;
+    let payload = payload(&agent.to_json().unwrap(), event);
+    let mut changes = vec![Change::Agent(Arc::new(agent.clone()))];
+    let mut left = entries;
+    while left > 0 {
+        let (before, count) = (head, left.min(1_000));
+        left -= count;
+        let (mut rows, mut payloads) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let id = Uuid::now_v7();
+            let sealed = vault.seal(org, id, &payload).unwrap();
+            let record =
+                Record { id, index: intent_of(agent.id), content: allowed(&sealed.digest), step: None };
+            let at_us = head.at_us + 10;
+            rows.push(append(&mut head, org, at_us, record).0);
+            payloads.push((id, sealed));
+        }
+        let changes = std::mem::take(&mut changes);
+        let batch = Batch { org, before, after: head, entries: rows, payloads, changes };
+        database.commit(Turn::alone(), batch).await.unwrap();
+    }
+    database.close().await;
+}
+
+fn intent_of(agent: Uuid) -> Index {
+    Index {
+        kind: "intent",
+        source: "/api/v1/decisions",
+        agent: Some(agent),
+        actor: "key:0198c0de-0000-7000-8000-000000000002".to_owned(),
+        action: Some("refund".to_owned()),
+        outcome: Some("allow"),
+        ..Index::default()
+    }
+}
+
+/// What an entry says of an intent that was allowed.
+fn allowed(payload: &[u8; 32]) -> Object<'static> {
+    let rule = Object::new().text("rule", "refunds.large").text("truth", "true").text("mode", "enforce");
+    let decision = Object::new()
+        .text("outcome", "allow")
+        .text("class", "ok")
+        .text("risk", "0.35")
+        .value("rules", Canonical::List(vec![Canonical::Object(rule)]));
+    Object::new()
+        .value("decision", Canonical::Object(decision))
+        .text("policy_set", format!("sha256:{}", "ab".repeat(32)))
+        .integer("agent_revision", 1)
+        .text("payload", format!("hmac-sha256:{}", hex(payload)))
+}
+
 /// How many entries are verified, unless the environment says.
 const ENTRIES: u64 = 100_000;
 /// What verifying may take of memory, however many entries there are.
@@ -233,26 +390,8 @@ fn long_export(path: &Path, entries: u64) -> Checkpoint {
     let mut out = BufWriter::new(fs::File::create(path).unwrap());
     let mut line = Vec::new();
     for number in 0..entries {
-        let index = Index {
-            kind: "intent",
-            source: "/api/v1/decisions",
-            agent: Some(Uuid::from_u128(u128::from(number % 997))),
-            actor: "key:0198c0de-0000-7000-8000-000000000002".to_owned(),
-            action: Some("refund".to_owned()),
-            outcome: Some("allow"),
-            ..Index::default()
-        };
-        let rule = Object::new().text("rule", "refunds.large").text("truth", "true").text("mode", "enforce");
-        let decision = Object::new()
-            .text("outcome", "allow")
-            .text("class", "ok")
-            .text("risk", "0.35")
-            .value("rules", Canonical::List(vec![Canonical::Object(rule)]));
-        let content = Object::new()
-            .value("decision", Canonical::Object(decision))
-            .text("policy_set", format!("sha256:{}", "ab".repeat(32)))
-            .integer("agent_revision", 1)
-            .text("payload", format!("hmac-sha256:{}", "cd".repeat(32)));
+        let index = intent_of(Uuid::from_u128(u128::from(number % 997)));
+        let content = allowed(&[0xcd; 32]);
         let record = Record { id: Uuid::from_u128(u128::from(number)), index, content, step: None };
         let (Entry { seq, canonical, hash, prev_hash, .. }, _) =
             append(&mut head, org, number as i64 * 10 + 1, record);

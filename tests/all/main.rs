@@ -8,12 +8,14 @@
 
 mod agentdojo;
 mod airline;
+mod backup;
 mod bombs;
 mod cli;
 mod command;
 mod corpus;
 mod docs;
 mod durability;
+mod erasure;
 mod first_start;
 mod fmt;
 #[path = "../../server/tests/api/home.rs"]
@@ -22,6 +24,7 @@ mod home;
 mod layering;
 mod ledger;
 mod readme;
+mod rebuild;
 mod replay;
 mod running;
 mod secrets;

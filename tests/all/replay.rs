@@ -1,6 +1,6 @@
 //! The ledger says everything: judged again from its first entry, by the engine alone, every event gets the decision
 //! that was recorded, whatever clients did at the same time, however policies changed, and however often the server
-//! ended in between.
+//! ended in between. Where content was erased it says so, and of a decision that rested on it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use lictor_dsl::events::EventKind;
 use lictor_dsl::{Source, check};
 use lictor_engine::decision::{Class, Decision, Mode, ReportedTruth};
-use lictor_engine::event::Event;
 use lictor_engine::generation::{Engine, Generation};
-use lictor_engine::memory::{Fate, Memories};
+use lictor_engine::memory::Memories;
 use lictor_server::db::{Address, Database, Store};
-use lictor_server::memory::Past;
+use lictor_server::memory::{Past, Recorded};
 use lictor_server::vault::Vault;
 use serde_json::{Value, json};
 
@@ -53,24 +52,40 @@ async fn a_ledger_judged_again_gives_the_decisions_that_were_recorded() {
     }
     server.kill();
     note(&format!("{decided} decisions, {restarts} restarts"));
-    same_decisions(&home, &caller.org).await;
+    let Replayed { registrations, changes, .. } = same_decisions(&home, &caller.org).await;
+    assert!(changes > 1 && registrations > 1, "{changes} changes, {registrations} registrations");
+}
+
+/// What judging a ledger again says.
+#[derive(Debug, Default)]
+pub(crate) struct Replayed {
+    /// Decisions that are the same.
+    pub(crate) same: usize,
+    /// Decisions that can't be made again, as their content was erased.
+    pub(crate) erased: usize,
+    /// Decisions that are not the same, and were made before the content was erased that they may rest on.
+    pub(crate) rest_on_erased: usize,
+    registrations: usize,
+    /// How often the policies changed.
+    changes: usize,
 }
 
 /// Judges all events of a ledger again. No server runs on it.
-pub(crate) async fn same_decisions(home: &Home, org: &str) {
+pub(crate) async fn same_decisions(home: &Home, org: &str) -> Replayed {
     let begun = Instant::now();
     let address: Address = home.database.parse().unwrap();
     let database = Arc::new(Database::open(&address).await.unwrap());
     let vault = Arc::new(Vault::open(home.master_key().as_deref(), address.key_file().as_deref()).unwrap());
     let past = Past::new(Arc::clone(&database) as Arc<dyn Store>, vault, org.parse().unwrap());
+    let erasure = database.last_erasure(past.org()).await.unwrap();
     let mut replay = Replay {
         database,
         past,
         policies: None,
         events: Vec::new(),
         hits: HashMap::new(),
-        changes: 0,
-        registrations: 0,
+        erasure,
+        replayed: Replayed::default(),
     };
     let mut seq = 0;
     loop {
@@ -87,24 +102,22 @@ pub(crate) async fn same_decisions(home: &Home, org: &str) {
                 _ if entry.outcome.is_some() => {
                     let recorded = judged.pop().unwrap();
                     assert_eq!(recorded.seq, entry.seq);
-                    replay.judge(recorded.event, entry.seq, &record);
+                    match recorded.erased {
+                        true => replay.remember_erased(recorded),
+                        false => replay.judge(recorded, &record),
+                    }
                 }
                 _ => {}
             }
         }
     }
-    let Replay { events, changes, registrations, .. } = &replay;
-    note(&format!(
-        "{} decisions of {seq} entries again, {registrations} of them registrations, {changes} changes of policies, in {:?}",
-        events.len(),
-        begun.elapsed()
-    ));
-    assert!(*changes > 1 && *registrations > 1, "{changes} changes, {registrations} registrations");
+    note(&format!("{:?} of {seq} entries, in {:?}", replay.replayed, begun.elapsed()));
     for rule in ["limits.burst", "limits.refused", "limits.steps", "limits.spent", "limits.late"] {
         assert!(replay.hits.contains_key(rule), "{rule} never matched: {:?}", replay.hits);
     }
-    let most = Duration::from_secs(300) + Duration::from_millis(events.len() as u64);
+    let most = Duration::from_secs(300) + Duration::from_millis(replay.events.len() as u64);
     assert!(begun.elapsed() < most, "judging again took {:?}", begun.elapsed());
+    replay.replayed
 }
 
 /// What decides at one place of the ledger.
@@ -119,17 +132,18 @@ struct Replay {
     past: Past,
     policies: Option<Policies>,
     /// All events so far, with what became of them.
-    events: Vec<(Event, Fate, u64)>,
+    events: Vec<Recorded>,
     /// How often each rule matched.
     hits: HashMap<String, usize>,
-    changes: usize,
-    registrations: usize,
+    /// The latest entry that erased something.
+    erasure: i64,
+    replayed: Replayed,
 }
 
 impl Replay {
     /// An entry that changes the policies, or says that their memories are filled.
     async fn change(&mut self, record: &Value) {
-        self.changes += 1;
+        self.replayed.changes += 1;
         let policy_set = text(&record["policy_set"]);
         let before = self.policies.take();
         let (generation, mut memories) = match (record.get("policies"), before) {
@@ -155,8 +169,8 @@ impl Replay {
                 assert_eq!(policy_set, generation.digest());
                 if !missing.is_empty() {
                     let mut aside = memories.aside(&generation);
-                    for (event, fate, number) in &self.events {
-                        aside.remember(&generation, event, *fate, *number, event.at());
+                    for recorded in &self.events {
+                        remember(&mut aside, &generation, recorded);
                     }
                     memories.absorb(aside);
                 }
@@ -182,21 +196,43 @@ impl Replay {
         Generation::compile(&checked.set).unwrap()
     }
 
-    fn judge(&mut self, event: Event, seq: i64, record: &Value) {
-        self.registrations += usize::from(event.kind() == EventKind::Registration);
+    fn judge(&mut self, event: Recorded, record: &Value) {
+        let seq = event.seq;
+        self.replayed.registrations += usize::from(event.event.kind() == EventKind::Registration);
         let Policies { generation, memories, policy_set } = self.policies.as_mut().unwrap();
         let engine = if seq % 2 == 0 { Engine::Jit } else { Engine::Interpreter };
-        let decision = generation.judge_with(&event, memories, engine);
+        let decision = generation.judge_with(&event.event, memories, engine);
         let recorded = &record["decision"];
-        assert_eq!(&comparable(&decision), &recorded_alike(recorded), "entry {seq}: {record}");
+        if self.replayed.erased > 0 && seq < self.erasure && comparable(&decision) != recorded_alike(recorded)
+        {
+            self.replayed.rest_on_erased += 1;
+        } else {
+            assert_eq!(&comparable(&decision), &recorded_alike(recorded), "entry {seq}: {record}");
+            self.replayed.same += 1;
+        }
         assert_eq!(record["policy_set"], **policy_set, "entry {seq}");
         for rule in decision.rules.iter().filter(|rule| rule.truth == ReportedTruth::True) {
             *self.hits.entry(rule.rule.to_string()).or_default() += 1;
         }
         assert_ne!(decision.class, Class::InvalidInput, "no policy here has a schema");
-        let (fate, number) = (Fate::of(decision.decision), seq as u64);
-        memories.remember(generation, &event, fate, number, event.at());
-        self.events.push((event, fate, number));
+        remember(memories, generation, &event);
+        self.events.push(event);
+    }
+
+    fn remember_erased(&mut self, recorded: Recorded) {
+        self.replayed.erased += 1;
+        let Policies { generation, memories, .. } = self.policies.as_mut().unwrap();
+        remember(memories, generation, &recorded);
+        self.events.push(recorded);
+    }
+}
+
+fn remember(memories: &mut Memories, generation: &Generation, recorded: &Recorded) {
+    let Recorded { seq, event, fate, erased } = recorded;
+    let (number, fate) = (*seq as u64, fate.unwrap());
+    match erased {
+        true => memories.remember_erased(generation, event, fate, number, event.at()),
+        false => memories.remember(generation, event, fate, number, event.at()),
     }
 }
 

@@ -5,6 +5,7 @@
 //! differently.
 
 mod decode;
+mod erased;
 mod field;
 mod known;
 mod layout;
@@ -17,6 +18,7 @@ mod time;
 use lictor_dsl::events::{self, EventKind, FieldId};
 use serde::Serialize;
 
+pub use erased::Remains;
 pub use field::{FieldValue, PAYLOAD_LIMIT, TASK_LIMIT, TEXT_LIMIT};
 pub use payload::JsonField;
 pub use slots::{FieldRef, Texts};

@@ -5,6 +5,7 @@
 
 mod adopt;
 pub(crate) mod answer;
+mod erased;
 mod group;
 pub mod history;
 pub(crate) mod key;

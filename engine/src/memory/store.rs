@@ -9,7 +9,7 @@ use super::answer::{self, Answer};
 use super::group::{Group, Record};
 use super::key::{self, Key};
 use super::state::{Sight, Stamp, State};
-use super::undo::Before;
+use super::undo::{Before, Undo};
 use super::{Asked, EventNumber, Fate, Recall, sight};
 use crate::event::Event;
 use crate::generation::Generation;
@@ -88,56 +88,14 @@ impl Slot {
     }
 }
 
-/// How to take back one change.
-#[derive(Debug)]
-enum Undo {
-    State {
-        group: usize,
-        key: Key,
-        slot: u32,
-        before: Before,
-    },
-    /// There was no state.
-    NoState {
-        group: usize,
-        key: Key,
-        slot: u32,
-    },
-    Touched {
-        group: usize,
-        key: Key,
-        before: i64,
-    },
-    Gone {
-        group: usize,
-        key: Key,
-        record: Record,
-    },
-    Created {
-        group: usize,
-        key: Key,
-    },
-    Lost {
-        group: [u8; 32],
-        key: Key,
-        before: Option<i64>,
-    },
-    Clock {
-        latest_at: i64,
-        remembered: u64,
-        lost_lately: u64,
-        all_lost: Option<i64>,
-    },
-}
-
 /// What an event changes in one memory.
 #[derive(Debug)]
-struct Change {
+pub(super) struct Change {
     /// The number of the memory in the plan, and of its keys.
-    memory: usize,
-    group: usize,
-    bound: Bound,
-    sight: Sight,
+    pub(super) memory: usize,
+    pub(super) group: usize,
+    pub(super) bound: Bound,
+    pub(super) sight: Sight,
 }
 
 /// Keys that one event buries in each group: they no longer matter, so there is no hurry.
@@ -212,7 +170,6 @@ impl Memories {
         if plan.memories.all.is_empty() || !self.serves(plan) {
             return;
         }
-        let stamp = Stamp { at: self.latest_at, id: number };
         let scene = Scene::new(event, &plan.values);
         let mut changes = std::mem::take(&mut self.changes);
         generation.concerned(&scene, |memory, number, evaluator| {
@@ -222,6 +179,18 @@ impl Memories {
                 changes.push(Change { memory: number, group: memory.group, bound: *bound, sight });
             }
         });
+        self.take_in(plan, &scene, number, changes);
+    }
+
+    /// Changes what an event concerns.
+    pub(super) fn take_in<'e>(
+        &mut self,
+        plan: &'e Plan,
+        scene: &Scene<'e>,
+        number: EventNumber,
+        mut changes: Vec<Change>,
+    ) {
+        let stamp = Stamp { at: self.latest_at, id: number };
         // What has the same keys is kept together: each key is looked up once.
         changes.sort_by_key(|change| change.group);
         for changes in changes.chunk_by(|a, b| a.group == b.group) {
@@ -229,7 +198,7 @@ impl Memories {
             else {
                 continue;
             };
-            key::each_key(event.org(), &group.keys, &scene, |key, any| {
+            key::each_key(scene.event.org(), &group.keys, scene, |key, any| {
                 self.update(plan, key, changes, stamp, any);
             });
         }

@@ -208,3 +208,39 @@ fn memories_of_another_set_answer_nothing() {
     assert_eq!(outcome(&memories, &other, "a", 0), Outcome::Deny);
     assert_eq!(other.judge(&intent("a", 0)).class.name(), "undecided");
 }
+
+/// Of an erased event its kind, agent and outcome are known; what a condition asks of it is not, and so nothing that
+/// rests on it is certain. Under a key that was erased nothing is remembered.
+#[test]
+fn an_erased_event_is_counted_where_nothing_is_asked_of_it() {
+    let generation = compiled(
+        "rule any on intent { when count(intent per agent.id within 1h) >= 2 warn }
+         rule large on intent { when count(intent where amount > 1 per agent.id within 1h) >= 2 deny }
+         rule same on intent { when count(intent per amount within 1h) >= 1 warn }",
+    );
+    let mut memories = Memories::new(&generation);
+    let erase = |memories: &mut Memories, agent: &str, minute: i64| {
+        let event = Event::erased(crate::event::Remains {
+            kind: lictor_dsl::events::EventKind::Intent,
+            org: "o",
+            source: "test",
+            agent,
+            task: "",
+            about: "refund",
+            at_us: intent(agent, minute).at(),
+        });
+        memories.remember_erased(&generation, &event, Fate::Happened, minute.unsigned_abs(), event.at());
+    };
+    erase(&mut memories, "a", 0);
+    assert_eq!(outcome(&memories, &generation, "a", 1), Outcome::Allow, "one is no two, whatever it was");
+    erase(&mut memories, "a", 2);
+    // Perhaps they were large: a restriction applies.
+    assert_eq!(outcome(&memories, &generation, "a", 3), Outcome::Deny);
+    assert_eq!(outcome(&memories, &generation, "b", 3), Outcome::Allow);
+    let decision = generation.judge_with(&intent("a", 3), &memories, Engine::Interpreter);
+    let truth = |rule: &str| decision.rules.iter().find(|one| &*one.rule == rule).map(|one| one.truth);
+    use crate::decision::ReportedTruth;
+    assert_eq!(truth("p.any"), Some(ReportedTruth::True));
+    assert_eq!(truth("p.large"), Some(ReportedTruth::Unknown));
+    assert_eq!(truth("p.same"), None, "the amounts are gone");
+}

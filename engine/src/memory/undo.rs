@@ -2,10 +2,54 @@
 
 use std::collections::VecDeque;
 
+use super::group::Record;
+use super::key::Key;
 use super::state::{Entry, Sight, Stamp, State};
 use super::steps::{Step, step_of};
 use crate::plan::memory::{Keep, MemoryPlan};
 use crate::truth::Truth;
+
+/// How to take back one change.
+#[derive(Debug)]
+pub(super) enum Undo {
+    State {
+        group: usize,
+        key: Key,
+        slot: u32,
+        before: Before,
+    },
+    /// There was no state.
+    NoState {
+        group: usize,
+        key: Key,
+        slot: u32,
+    },
+    Touched {
+        group: usize,
+        key: Key,
+        before: i64,
+    },
+    Gone {
+        group: usize,
+        key: Key,
+        record: Record,
+    },
+    Created {
+        group: usize,
+        key: Key,
+    },
+    Lost {
+        group: [u8; 32],
+        key: Key,
+        before: Option<i64>,
+    },
+    Clock {
+        latest_at: i64,
+        remembered: u64,
+        lost_lately: u64,
+        all_lost: Option<i64>,
+    },
+}
 
 /// What has to be known of a state to take back what one event did to it.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 mod keys;
 mod log;
 mod sink;
+mod stored;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,7 @@ use crate::vault::{Bytes32, Vault};
 
 pub use keys::{KeyError, KeyFile, check_key};
 pub use sink::{Sink, SinkError};
+pub use stored::{StoredReport, audit};
 
 use keys::{InUse, Key, Keys};
 use log::Log;

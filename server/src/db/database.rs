@@ -14,13 +14,17 @@ use super::follow::Held;
 use super::place::Place;
 use super::sql::{Pool, Transaction};
 use super::trust::Trust;
-use super::{Address, Batch, Change, Changed, JudgedRow, Later, OnVfs, OrgRows, Store, StoreError, Turn};
 use super::{
-    accounts, agents, answers, entries, follow, incidents, intents, memory, policies, postgres, sqlite, tasks,
+    Address, Batch, Change, Changed, ErasableRow, JudgedRow, Later, OnVfs, OrgRows, Store, StoreError, Turn,
+};
+use super::{
+    accounts, agents, answers, entries, erasures, follow, incidents, intents, memory, policies, postgres,
+    sqlite, tasks,
 };
 use crate::accounts::Member;
 use crate::incidents::Incident;
 use crate::intents::Intent;
+use crate::ledger::erasure::{Erasure, Subject};
 use crate::ledger::{Head, StepBefore};
 use crate::policies::Policy;
 use crate::retries::Name;
@@ -282,6 +286,20 @@ impl Store for Database {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         Box::pin(memory::judged(&self.readers, org, entries.start, entries.end, limit))
     }
+
+    fn erasable<'a>(
+        &'a self,
+        org: Uuid,
+        subject: &'a Subject,
+        entries: Range<i64>,
+        limit: i64,
+    ) -> Later<'a, Vec<ErasableRow>> {
+        Box::pin(erasures::erasable(&self.readers, org, subject, entries, limit))
+    }
+
+    fn erasures(&self, org: Uuid) -> Later<'_, Vec<Erasure>> {
+        Box::pin(erasures::erasures(&self.readers, org))
+    }
 }
 
 /// Writes what changes beside the ledger. What events change in numbers goes by many rows at once.
@@ -313,6 +331,7 @@ async fn put(transaction: &mut Transaction, org: Uuid, changes: &[Change]) -> Re
                 policies::put(transaction, org, policy, new_source_by.as_deref()).await?;
             }
             Change::PolicyRemoved(id) => policies::remove(transaction, org, *id).await?,
+            Change::Erased(entries) => erasures::erase(transaction, org, entries).await?,
             Change::Filling(filling) => memory::put_filling(transaction, org, filling).await?,
             Change::Answer(answer) => answers::insert(transaction, answer).await?,
         }

@@ -63,6 +63,8 @@ pub struct Changed {
     pub keys: Option<Vec<ApiKey>>,
     /// Whether policies changed, or rules were let decide.
     pub policies: bool,
+    /// The latest of them that erased something.
+    pub erasure: Option<i64>,
 }
 
 /// What an entry says about what it changed.
@@ -78,7 +80,7 @@ struct Row {
     canonical: Vec<u8>,
 }
 
-/// The incidents that an entry names.
+/// The incidents and agents that an entry names.
 #[derive(Deserialize)]
 struct Named {
     /// Those that its event opened or added to.
@@ -87,6 +89,9 @@ struct Named {
     /// The one that somebody moved on.
     #[serde(default)]
     incident: Option<Uuid>,
+    /// Agents whose registration was erased.
+    #[serde(default)]
+    agents: Vec<Uuid>,
 }
 
 #[derive(Deserialize)]
@@ -122,10 +127,12 @@ pub(super) async fn changed(readers: &Pool, org: Uuid, from: i64, limit: i64) ->
         let named: Named =
             serde_json::from_slice(&row.canonical).map_err(|_| StoreError::Corrupt("entry"))?;
         incidents.extend(named.incidents.into_iter().map(|touched| touched.id).chain(named.incident));
+        agents.extend(named.agents);
         match row.kind.as_str() {
             "registration" => agents.extend(row.agent_id),
             "policy" => changed.policies = true,
             "key" => keys = true,
+            "erasure" => changed.erasure = Some(row.seq),
             "log" => changed.tasks.extend(row.task),
             _ => {}
         }

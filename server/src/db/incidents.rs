@@ -16,7 +16,7 @@ static PUT: Insert = Insert::new(
     "INSERT INTO incidents (org_id, incident_id, rule, fold_key, severity, status, agent_id, task, title, hits, \
      first_seen, last_seen, fold_until, witnesses, earlier) VALUES",
     15,
-    "ON CONFLICT (org_id, incident_id) DO UPDATE SET severity = excluded.severity, status = excluded.status, \
+    "ON CONFLICT (org_id, incident_id) DO UPDATE SET fold_key = excluded.fold_key, severity = excluded.severity, status = excluded.status, \
      title = excluded.title, hits = excluded.hits, last_seen = excluded.last_seen, fold_until = excluded.fold_until, \
      witnesses = excluded.witnesses, earlier = excluded.earlier",
 );
@@ -107,6 +107,13 @@ pub(super) async fn some(pool: &Pool, org: Uuid, ids: &[Uuid]) -> Result<Vec<Inc
         incidents.extend(rows.into_iter().map(incident).collect::<Result<Vec<_>, _>>()?);
     }
     Ok(incidents)
+}
+
+/// Every incident of an org.
+pub(super) async fn all(pool: &Pool, org: Uuid) -> Result<Vec<Incident>, StoreError> {
+    let query = pool.query("SELECT ").push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
+    let rows: Vec<Row> = query.all().await?;
+    rows.into_iter().map(incident).collect()
 }
 
 pub(super) async fn foldable(pool: &Pool, org: Uuid, now_us: i64) -> Result<Vec<Incident>, StoreError> {

@@ -7,9 +7,11 @@ mod accounts;
 mod address;
 mod agents;
 mod answers;
+mod backup;
 mod checkpoints;
 mod database;
 mod entries;
+mod erasures;
 mod follow;
 mod incidents;
 mod intents;
@@ -20,6 +22,7 @@ mod place;
 mod policies;
 mod postgres;
 mod quota;
+mod rebuild;
 mod sql;
 mod sqlite;
 mod tasks;
@@ -38,6 +41,7 @@ use crate::accounts::{Member, User};
 use crate::agents::Agent;
 use crate::incidents::Incident;
 use crate::intents::Intent;
+use crate::ledger::erasure::{Erasure, Subject};
 use crate::ledger::{Entry, Head, StepBefore};
 use crate::policies::Policy;
 use crate::retries::{KeptAnswer, Name};
@@ -46,14 +50,17 @@ use lictor_engine::memory::Missing;
 
 pub use address::{Address, AddressError};
 pub use answers::AnswerRow;
+pub use backup::copy;
 pub use checkpoints::{CheckpointRow, LedgerKeyRow, SignatureRow};
 pub use database::{Alone, Database, OpenError};
 pub use entries::{EntryRow, PayloadRow};
+pub use erasures::{ErasableRow, MAX_EVENTS};
 pub use follow::{Changed, Turn};
 pub use incidents::Filter as IncidentFilter;
 pub use lock::Lock;
 pub use logins::LoginTry;
 pub use memory::{JudgedRow, SnapshotRow};
+pub use rebuild::{Stored, StoredIntent, StoredKey, StoredMember};
 pub use sqlite::OnVfs;
 
 /// The database could not do what it was asked for.
@@ -141,6 +148,20 @@ pub trait Store: Send + Sync {
     fn next_seq(&self, org: Uuid) -> Later<'_, i64>;
     /// The judged events among these entries, in order, at most so many.
     fn judged(&self, org: Uuid, entries: Range<i64>, limit: usize) -> Later<'_, Vec<JudgedRow>>;
+    /// Those of these entries that have content of this subject, in order, at most so many.
+    fn erasable<'a>(
+        &'a self,
+        _org: Uuid,
+        _subject: &'a Subject,
+        _entries: Range<i64>,
+        _limit: i64,
+    ) -> Later<'a, Vec<ErasableRow>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    /// Every erasure of an org.
+    fn erasures(&self, _org: Uuid) -> Later<'_, Vec<Erasure>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 }
 
 /// Everything that one batch writes, in one transaction.
@@ -180,6 +201,7 @@ pub enum Change {
     Intent(Arc<Intent>),
     Policy { policy: Arc<Policy>, new_source_by: Option<String> },
     PolicyRemoved(Uuid),
+    Erased(Vec<Uuid>),
     Filling(Vec<Missing>),
     Answer(Box<KeptAnswer>),
 }

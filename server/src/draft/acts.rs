@@ -48,6 +48,8 @@ pub struct Filled {
     pub memories: Memories,
     /// The first entry of the ledger that is not in them.
     pub next_seq: i64,
+    /// How many entries it had when the first of them was read: what was erased since may be in them.
+    pub begun: i64,
 }
 
 /// Another secret for a key.

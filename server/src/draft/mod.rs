@@ -4,6 +4,7 @@
 //! has a journal, so that a failed commit is undone.
 
 mod acts;
+mod erase;
 mod facts;
 mod known;
 mod people;
@@ -36,6 +37,7 @@ use crate::retries::Name;
 use crate::vault::{Sealed, Vault};
 
 pub use acts::{Filled, Note, PolicyChange, Rotation, SYSTEM};
+pub use erase::{Erased, Erasing, Found};
 pub use view::{Memory, View};
 
 /// A judged event, ready to be put in its place.
@@ -157,6 +159,8 @@ pub struct New {
     revoked: Vec<Uuid>,
     in_force: Option<Arc<InForce>>,
     filled: Option<Memories>,
+    /// All that is remembered, made anew.
+    memories: Option<Memories>,
 }
 
 impl<'a> Draft<'a> {
@@ -174,6 +178,7 @@ impl<'a> Draft<'a> {
             revoked: Vec::new(),
             in_force: None,
             filled: None,
+            memories: None,
         };
         let (entries, payloads, changes) = (Vec::new(), Vec::new(), Vec::new());
         let (in_force, people, gone, answered) = (view.in_force(), None, Vec::new(), HashSet::new());
@@ -374,6 +379,9 @@ impl New {
     /// Makes it what everybody sees: the batch is durable.
     pub fn publish(mut self, view: &View, keys: &Keyring, memory: &mut Memory) {
         memory.memories.commit();
+        if let Some(anew) = self.memories {
+            memory.memories = anew;
+        }
         memory.head = self.head;
         view.moved_to(self.head.next_seq);
         memory.tasks.extend(self.tasks);

@@ -92,6 +92,7 @@ pub const ACCESS: &[(&str, &str, Access)] = &[
     ("GET", "/api/v1/ledger/export", People(Viewer)),
     ("GET", "/api/v1/ledger/keys", People(Viewer)),
     ("POST", "/api/v1/ledger/keys", People(Owner)),
+    ("POST", "/api/v1/ledger/erasures", People(Admin)),
 ];
 
 /// Who may call this route; none if it has no row.

@@ -33,7 +33,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use answer::{panicked, tell_route};
 use documentation::Documentation;
-use platform::{agents, auth as accounts, decisions, incidents, keys, ledger, logs, orgs, policies, proofs};
+use platform::{
+    agents, auth as accounts, decisions, erasures, incidents, keys, ledger, logs, orgs, policies, proofs,
+};
 use problem::Problem;
 use rates::limited;
 use retries::once;
@@ -94,6 +96,7 @@ pub fn routes() -> Routes {
         .routes(routes!(proofs::prove_consistency))
         .routes(routes!(proofs::list_ledger_keys, proofs::rotate_ledger_key))
         .routes(routes!(proofs::export))
+        .routes(routes!(erasures::erase_content))
         // Governed execution.
         .routes(routes!(intents::declare_intent))
         .routes(routes!(intents::evaluate_intent))

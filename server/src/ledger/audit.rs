@@ -198,6 +198,11 @@ impl Audit {
         audit
     }
 
+    /// Where the ledger stands behind what was read.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
     /// Reads the next entry. False if there is no use in going on.
     pub fn entry(&mut self, entry: &Line<'_>) -> bool {
         if self.broken.is_some() {

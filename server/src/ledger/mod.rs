@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod checkpoint;
+pub mod erasure;
 pub mod export;
 pub mod note;
 pub mod proof;

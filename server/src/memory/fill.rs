@@ -11,7 +11,7 @@ use crate::draft::{Filled, View};
 use crate::sequencer::{Activated, Queue, Unavailable};
 
 /// With fewer entries than this in its last round, a fill is near the head of the ledger.
-const NEAR: i64 = 1_000;
+pub(super) const NEAR: i64 = 1_000;
 /// How long to wait after a fill failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -36,7 +36,8 @@ pub async fn fill(
         return Ok(None);
     }
     let Some(aside) = queue.aside(generation).await? else { return Ok(None) };
-    Ok(Some(go_on(past, generation, aside, 0).await?))
+    let begun = past.next_seq().await?;
+    Ok(Some(go_on(past, generation, aside, 0, begun).await?))
 }
 
 /// Goes on until little happened meanwhile.
@@ -45,12 +46,13 @@ async fn go_on(
     generation: &Arc<Generation>,
     mut memories: Memories,
     mut from: i64,
+    begun: i64,
 ) -> Result<Box<Filled>, FillError> {
     loop {
         let next_seq = past.next_seq().await?;
         memories = past.fold(generation, memories, from..next_seq).await?;
         if next_seq - from < NEAR {
-            return Ok(Box::new(Filled { generation: Arc::clone(generation), memories, next_seq }));
+            return Ok(Box::new(Filled { generation: Arc::clone(generation), memories, next_seq, begun }));
         }
         from = next_seq;
     }
@@ -75,7 +77,8 @@ pub async fn fill_and_activate(
                     return;
                 }
                 Activated::NotYet(some) => {
-                    filled = go_on(&past, &generation, some.memories, some.next_seq).await.map(Some);
+                    let Filled { memories, next_seq, begun, .. } = *some;
+                    filled = go_on(&past, &generation, memories, next_seq, begun).await.map(Some);
                     continue;
                 }
                 Activated::Dropped => {}

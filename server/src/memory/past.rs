@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lictor_engine::event::{Event, Origin};
+use lictor_dsl::events::EventKind;
+use lictor_engine::event::{Event, Origin, Remains};
 use lictor_engine::generation::Generation;
 use lictor_engine::memory::{Fate, Memories};
 use serde::Deserialize;
@@ -12,7 +13,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::agents::facts_from_json;
-use crate::db::{JudgedRow, Store, StoreError};
+use crate::db::{ErasableRow, JudgedRow, Store, StoreError};
+use crate::ledger::erasure::{Named, Subject};
 use crate::vault::Vault;
 
 /// Events that are read and folded at once; each may weigh a megabyte.
@@ -50,6 +52,8 @@ pub struct Recorded {
     pub event: Event,
     /// What became of it; none if it broke a schema, and so is not remembered.
     pub fate: Option<Fate>,
+    /// Whether its content was erased: the event has no more than its entry says.
+    pub erased: bool,
 }
 
 /// The ledger of an org, as far as it is stored.
@@ -58,6 +62,8 @@ pub struct Past {
     store: Arc<dyn Store>,
     vault: Arc<Vault>,
     org: Uuid,
+    /// What is read as if it had been erased.
+    without: Option<Arc<Subject>>,
 }
 
 impl std::fmt::Debug for Past {
@@ -69,7 +75,12 @@ impl std::fmt::Debug for Past {
 impl Past {
     /// The past of an org.
     pub fn new(store: Arc<dyn Store>, vault: Arc<Vault>, org: Uuid) -> Past {
-        Past { store, vault, org }
+        Past { store, vault, org, without: None }
+    }
+
+    /// The same as it will be once the content of this subject is erased.
+    pub fn without(&self, subject: Arc<Subject>) -> Past {
+        Past { without: Some(subject), ..self.clone() }
     }
 
     /// Whose it is.
@@ -77,9 +88,40 @@ impl Past {
         self.org
     }
 
-    /// The judged events among these entries, at most so many.
+    /// The judged events among these entries, at most so many. Those without a payload were erased.
     pub async fn read(&self, entries: Range<i64>, limit: usize) -> Result<Vec<JudgedRow>, PastError> {
-        Ok(self.store.judged(self.org, entries, limit).await?)
+        let mut rows = self.store.judged(self.org, entries, limit).await?;
+        if let Some(subject) = &self.without {
+            for row in &mut rows {
+                if subject.covers(&named(row)?) {
+                    (row.wrapped_key, row.ciphertext) = (None, None);
+                }
+            }
+        }
+        let is_gone = |row: &JudgedRow| row.wrapped_key.is_none() || row.ciphertext.is_none();
+        if rows.iter().any(is_gone) {
+            let erasures = self.store.erasures(self.org).await?;
+            for row in rows.iter().filter(|row| is_gone(row)) {
+                let named = named(row)?;
+                let is_erased = self.without.as_ref().is_some_and(|subject| subject.covers(&named))
+                    || erasures.iter().any(|erasure| erasure.covers(row.seq, &named));
+                if !is_erased {
+                    let what = "its payload is missing, and no erasure says so";
+                    return Err(PastError::Unreadable { seq: row.seq, what });
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Those of these entries that have content of this subject, in order, at most so many.
+    pub async fn erasable(
+        &self,
+        subject: &Subject,
+        entries: Range<i64>,
+        limit: i64,
+    ) -> Result<Vec<ErasableRow>, PastError> {
+        Ok(self.store.erasable(self.org, subject, entries, limit).await?)
     }
 
     /// The number that the next entry will have.
@@ -127,9 +169,12 @@ impl Past {
         let few = rows.len() <= FEW;
         let fold = move || {
             for row in rows {
-                let Recorded { seq, event, fate } = past.recorded(&row)?;
+                let Recorded { seq, event, fate, erased } = past.recorded(&row)?;
                 let number = u64::try_from(seq).unwrap_or_default();
                 match fate {
+                    Some(fate) if erased => {
+                        memories.remember_erased(&generation, &event, fate, number, event.at());
+                    }
                     Some(fate) => memories.remember(&generation, &event, fate, number, event.at()),
                     None => memories.pass(event.at()),
                 }
@@ -142,13 +187,15 @@ impl Past {
         }
     }
 
-    /// What an entry says: the event from its payload, all else from what was hashed.
+    /// What an entry says that [`Past::read`] gave: the event from its payload, all else from what was hashed.
     pub fn recorded(&self, row: &JudgedRow) -> Result<Recorded, PastError> {
         let unreadable = |what| PastError::Unreadable { seq: row.seq, what };
         let record: Record =
             serde_json::from_slice(&row.canonical).map_err(|_| unreadable("its record is malformed"))?;
+        let fate = record.decision.fate().ok_or_else(|| unreadable("its outcome is unknown"))?;
         let (Some(key), Some(ciphertext)) = (&row.wrapped_key, &row.ciphertext) else {
-            return Err(unreadable("its payload is missing"));
+            let event = record.remains(self.org).ok_or_else(|| unreadable("its kind is unknown"))?;
+            return Ok(Recorded { seq: row.seq, event, fate, erased: true });
         };
         let payload = self.vault.unseal(self.org, row.entry_id, key, ciphertext);
         let payload =
@@ -162,8 +209,7 @@ impl Past {
         let mut event = Event::decode(payload.event.get().as_bytes(), origin)
             .map_err(|_| unreadable("its payload is no event"))?;
         event.set_at(record.at);
-        let fate = record.decision.fate().ok_or_else(|| unreadable("its outcome is unknown"))?;
-        Ok(Recorded { seq: row.seq, event, fate })
+        Ok(Recorded { seq: row.seq, event, fate, erased: false })
     }
 }
 
@@ -171,8 +217,34 @@ impl Past {
 #[derive(Deserialize)]
 struct Record {
     at: i64,
+    kind: String,
     source: String,
+    agent: Option<Uuid>,
+    task: Option<String>,
+    action: Option<String>,
     decision: Decided,
+}
+
+impl Record {
+    /// The event without its content.
+    fn remains(&self, org: Uuid) -> Option<Event> {
+        let agent = self.agent.map(|id| id.to_string()).unwrap_or_default();
+        Some(Event::erased(Remains {
+            kind: EventKind::named(&self.kind)?,
+            org: &org.to_string(),
+            source: &self.source,
+            agent: &agent,
+            task: self.task.as_deref().unwrap_or_default(),
+            about: self.action.as_deref().unwrap_or_default(),
+            at_us: self.at,
+        }))
+    }
+}
+
+/// What of an entry says whether an erasure covers it.
+fn named(row: &JudgedRow) -> Result<Named, PastError> {
+    let what = "its record is malformed";
+    serde_json::from_slice(&row.canonical).map_err(|_| PastError::Unreadable { seq: row.seq, what })
 }
 
 #[derive(Deserialize)]

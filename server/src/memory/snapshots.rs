@@ -1,8 +1,9 @@
 //! Snapshots of what is remembered: what a restart begins from.
 //!
 //! One is made by folding what came since the one before it, beside the sequencer and not in it. It is encrypted and
-//! authenticated under the master key; one that does not open, or was made for other memories, is dropped for the one
-//! before it, and without any the ledger is folded from its beginning.
+//! authenticated under the master key, and names the entry that it ends with by its hash. One that does not open, was made
+//! for other memories, from another ledger, or before something was erased, is dropped for the one before it, and without
+//! any the ledger is folded from its beginning.
 
 use std::sync::Arc;
 
@@ -14,10 +15,11 @@ use uuid::Uuid;
 
 use super::past::{Past, PastError};
 use crate::db::{Database, SnapshotRow, StoreError};
-use crate::vault::{CipherError, Sealed, Vault};
+use crate::ledger::Head;
+use crate::vault::{Bytes32, CipherError, Sealed, Vault};
 
-/// Bytes in front of a snapshot: the version of the language's meaning, and the first entry that is not in it.
-const HEADER: usize = 12;
+/// Bytes in front of a snapshot: see [`Basis::header`].
+const HEADER: usize = 52;
 
 /// Why a snapshot was not made.
 #[derive(Debug, thiserror::Error)]
@@ -80,32 +82,39 @@ impl Snapshots {
         let (memories, from) = self.begin(generation, next_seq).await?;
         let memories = self.past.fold(generation, memories, from..next_seq).await?;
         if next_seq > from {
-            self.keep(memories, next_seq).await?;
+            let hash = self.hash_before(next_seq).await?.ok_or(StoreError::Corrupt("ledger"))?;
+            self.keep(memories, Basis { next_seq, begun: next_seq, hash }).await?;
         }
         *latest = next_seq;
         Ok(())
     }
 
-    /// Keeps what was remembered before this entry.
-    pub async fn keep_last(&self, memories: Memories, next_seq: i64) -> Result<(), SnapshotError> {
+    /// Keeps what was remembered when the ledger stood here.
+    pub async fn keep_last(&self, memories: Memories, head: Head) -> Result<(), SnapshotError> {
+        let Head { next_seq, hash, .. } = head;
         let mut latest = self.latest.lock().await;
         if next_seq > *latest {
-            self.keep(memories, next_seq).await?;
+            self.keep(memories, Basis { next_seq, begun: next_seq, hash }).await?;
             *latest = next_seq;
         }
         Ok(())
     }
 
-    async fn keep(&self, memories: Memories, next_seq: i64) -> Result<(), SnapshotError> {
+    async fn keep(&self, memories: Memories, basis: Basis) -> Result<(), SnapshotError> {
         let (id, org, vault) = (Uuid::now_v7(), self.past.org(), Arc::clone(&self.vault));
+        let next_seq = basis.next_seq;
         let seal = move || -> Result<Sealed, SnapshotError> {
-            let mut bytes = header(next_seq);
+            let mut bytes = basis.header();
             bytes.extend(memories.to_bytes()?);
             Ok(vault.seal(org, id, &bytes)?)
         };
         let Sealed { wrapped_key, ciphertext, .. } = off_the_request_path(seal).await??;
         let bytes = ciphertext.len();
         self.database.keep_snapshot(org, &SnapshotRow { id, next_seq, wrapped_key, ciphertext }).await?;
+        if self.database.last_erasure(org).await? >= basis.begun {
+            // It may hold what was erased while it was made.
+            self.database.drop_snapshot(org, next_seq).await?;
+        }
         tracing::debug!(%org, next_seq, bytes, "a snapshot of memory is kept");
         Ok(())
     }
@@ -118,9 +127,11 @@ impl Snapshots {
         up_to: i64,
     ) -> Result<(Memories, i64), SnapshotError> {
         let org = self.past.org();
+        let erasure = self.database.last_erasure(org).await?;
         while let Some(row) = self.database.snapshot(org, up_to).await? {
             let next_seq = row.next_seq;
-            if let Some(mut memories) = self.open(generation, row).await? {
+            let hash = self.hash_before(next_seq).await?;
+            if let Some(mut memories) = self.open(generation, row, hash, erasure).await? {
                 if !memories.missing(generation).is_empty() {
                     let aside = memories.aside(generation);
                     memories.absorb(self.past.fold(generation, aside, 0..next_seq).await?);
@@ -137,21 +148,56 @@ impl Snapshots {
         &self,
         generation: &Arc<Generation>,
         row: SnapshotRow,
+        hash: Option<Bytes32>,
+        erasure: i64,
     ) -> Result<Option<Memories>, SnapshotError> {
+        let Some(hash) = hash else { return Ok(None) };
         let (vault, org, generation) = (Arc::clone(&self.vault), self.past.org(), Arc::clone(generation));
         off_the_request_path(move || {
             let bytes = vault.unseal(org, row.id, &row.wrapped_key, &row.ciphertext).ok()?;
             let (head, bytes) = bytes.split_at_checked(HEADER)?;
-            (head == header(row.next_seq)).then(|| Memories::from_bytes(bytes, &generation).ok())?
+            let basis = Basis::read(head).filter(|basis| {
+                (basis.next_seq, basis.hash) == (row.next_seq, hash) && basis.begun > erasure
+            });
+            basis.and_then(|_| Memories::from_bytes(bytes, &generation).ok())
         })
         .await
     }
+
+    /// The hash of the entry before this one; none if it is not there.
+    async fn hash_before(&self, next_seq: i64) -> Result<Option<Bytes32>, SnapshotError> {
+        let last = self.database.stored_entries(self.past.org(), next_seq - 2, 1).await?.pop();
+        Ok(last.filter(|entry| entry.seq == next_seq - 1).map(|entry| entry.hash))
+    }
 }
 
-fn header(next_seq: i64) -> Vec<u8> {
-    let mut header = SEMANTICS.to_le_bytes().to_vec();
-    header.extend(next_seq.to_le_bytes());
-    header
+/// What a snapshot was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Basis {
+    /// The first entry that is not in it.
+    next_seq: i64,
+    /// How many entries the ledger had when it was begun: what was erased before that is not in it.
+    begun: i64,
+    /// The hash of its last entry.
+    hash: Bytes32,
+}
+
+impl Basis {
+    /// With the version of the language's meaning in front.
+    fn header(&self) -> Vec<u8> {
+        let (version, numbers) = (SEMANTICS.to_le_bytes(), [self.next_seq, self.begun].map(i64::to_le_bytes));
+        [version.as_slice(), numbers.as_flattened(), &self.hash].concat()
+    }
+
+    /// What a header says, if it is of this version.
+    fn read(header: &[u8]) -> Option<Basis> {
+        let (version, rest) = header.split_first_chunk()?;
+        let (next_seq, rest) = rest.split_first_chunk()?;
+        let (begun, hash) = rest.split_first_chunk()?;
+        let (next_seq, begun) = (i64::from_le_bytes(*next_seq), i64::from_le_bytes(*begun));
+        let basis = Basis { next_seq, begun, hash: hash.try_into().ok()? };
+        (*version == SEMANTICS.to_le_bytes()).then_some(basis)
+    }
 }
 
 async fn off_the_request_path<T: Send + 'static>(

@@ -43,11 +43,15 @@ impl Sequencer {
         }
     }
 
-    /// Brings memories up to the head. Nothing if the ledger can't be read; gives them back if much is missing.
+    /// Brings memories up to the head. Nothing if the ledger can't be read, or something was erased since they were begun;
+    /// gives them back if much is missing.
     pub(super) async fn caught_up(
         &self,
         mut filled: Box<Filled>,
     ) -> Result<Option<Box<Filled>>, Box<Filled>> {
+        if filled.begun <= self.erased_at {
+            return Ok(None);
+        }
         let head = self.memory.head.next_seq;
         if head - filled.next_seq > CATCH_UP_ENTRIES {
             return Err(filled);

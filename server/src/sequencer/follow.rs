@@ -123,7 +123,7 @@ impl Sequencer {
 
     fn take_over(&mut self, changed: Changed, head: Head) {
         let Parts { view, keys, .. } = &self.parts;
-        let Changed { agents, incidents, tasks, keys: all_keys, policies, .. } = changed;
+        let Changed { agents, incidents, tasks, keys: all_keys, policies, erasure, .. } = changed;
         agents.into_iter().for_each(|agent| view.directory.put(Arc::new(agent)));
         incidents.into_iter().for_each(|incident| self.memory.incidents.put(Arc::new(incident)));
         for task in tasks {
@@ -135,6 +135,17 @@ impl Sequencer {
         self.policies_moved |= policies;
         self.memory.head = head;
         view.moved_to(head.next_seq);
+        if let Some(seq) = erasure {
+            self.forget(seq);
+        }
+    }
+
+    /// Another server erased something: what is remembered here may rest on it, and is made anew from the ledger.
+    fn forget(&mut self, erasure: i64) {
+        (self.erased_at, self.adoption, self.policies_moved) = (erasure, None, true);
+        let mut memories = Memories::default();
+        memories.pass(self.memory.head.at_us);
+        self.memory.memories = memories;
     }
 
     /// Compiles the policies that another server put in force, and fills what their rules need of the past.

@@ -8,6 +8,7 @@
 //! about what would be decided are answered between batches, a little at a time, and leave nothing.
 
 mod activation;
+mod erasing;
 mod follow;
 mod queue;
 mod reads;
@@ -36,6 +37,7 @@ use queue::{Job, Waiting, Work};
 use reply::Told;
 
 pub use activation::Activated;
+pub use erasing::Attempt;
 pub use queue::{Queue, Unavailable};
 pub use reply::Asked;
 
@@ -87,6 +89,7 @@ pub fn start(parts: Parts, memory: Memory) -> (Queue, JoinHandle<Option<Memory>>
         is_sound: true,
         policies_moved: false,
         adoption: None,
+        erased_at: -1,
         unrecorded: 0,
         tidy_above: MANY_INCIDENTS,
     };
@@ -106,6 +109,8 @@ struct Sequencer {
     policies_moved: bool,
     /// Those policies, ready to be put in force.
     adoption: Option<Adoption>,
+    /// The number of the latest erasure that is known of since the start.
+    erased_at: i64,
     /// Batches in a row that could not be recorded.
     unrecorded: u64,
     /// How many incidents are too many to keep without a look.
@@ -176,6 +181,13 @@ impl Sequencer {
             if let Some(Work::Activate(filled, reply)) = batch.pop() {
                 // Who filled them may have ended.
                 let _ = reply.send(self.activate(turn, filled).await);
+            }
+            return;
+        }
+        if let [Work::Erase(..)] = batch.as_slice() {
+            if let Some(Work::Erase(erasing, reply)) = batch.pop() {
+                // Who asked may have left.
+                let _ = reply.send(self.erase(turn, erasing).await);
             }
             return;
         }
@@ -360,7 +372,7 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, keys: &Keyring, work: Work) -
             Some(reply.told(draft, first, ()))
         }
         // It was taken out before, or the turn was all that it needs.
-        Work::Activate(..) | Work::Follow | Work::Stop => None,
+        Work::Activate(..) | Work::Erase(..) | Work::Follow | Work::Stop => None,
     }
 }
 

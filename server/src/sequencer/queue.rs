@@ -13,12 +13,13 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::activation::Activated;
+use super::erasing::Attempt;
 use super::reads::{self, Read};
 use super::reply::{Asked, Reply, Told, Waits};
 use crate::accounts::keys::ApiKey;
 use crate::accounts::people::Step;
 use crate::db::StoreError;
-use crate::draft::{Answer, Filled, Note, PolicyChange, Prepared, Refused, Rotation};
+use crate::draft::{Answer, Erasing, Filled, Note, PolicyChange, Prepared, Refused, Rotation};
 use crate::incidents::{Hit, Incident, Status};
 use crate::policies::InForce;
 use crate::registration::{Registered, Registration};
@@ -74,6 +75,7 @@ pub(super) enum Work {
     Register(Box<Registration>, Reply<Result<Registered, Refused>>),
     Policies(Box<PolicyChange>, String, Reply<Result<Arc<InForce>, Refused>>),
     Activate(Box<Filled>, oneshot::Sender<Activated>),
+    Erase(Box<Erasing>, oneshot::Sender<Result<Attempt, Unavailable>>),
     AddKey(Arc<ApiKey>, String, Reply<Result<(), Refused>>),
     RotateKey(Rotation, String, Reply<Result<(), Refused>>),
     RevokeKey(Uuid, String, Reply<()>),
@@ -131,7 +133,7 @@ impl Work {
             Work::People(_, _, reply) => Box::new(reply),
             Work::Note(_, reply) | Work::Report(_, reply) | Work::LedgerKey(_, _, reply) => Box::new(reply),
             Work::Incident(_, _, _, reply) => Box::new(reply),
-            Work::Activate(..) | Work::Follow | Work::Stop => return None,
+            Work::Activate(..) | Work::Erase(..) | Work::Follow | Work::Stop => return None,
         };
         Some(caller.refused(why))
     }
@@ -140,6 +142,7 @@ impl Work {
     fn is_abandoned(&self) -> bool {
         match self {
             Work::Activate(_, reply) => reply.is_closed(),
+            Work::Erase(_, reply) => reply.is_closed(),
             other => other.caller().is_some_and(Waits::has_left),
         }
     }
@@ -154,7 +157,7 @@ impl Work {
             Work::People(_, _, reply) => reply,
             Work::Note(_, reply) | Work::Report(_, reply) | Work::LedgerKey(_, _, reply) => reply,
             Work::Incident(_, _, _, reply) => reply,
-            Work::Activate(..) | Work::Follow | Work::Stop => return None,
+            Work::Activate(..) | Work::Erase(..) | Work::Follow | Work::Stop => return None,
         })
     }
 }
@@ -243,6 +246,14 @@ impl Queue {
             return Activated::Dropped;
         }
         answer.await.unwrap_or(Activated::Dropped)
+    }
+
+    /// Erases content. It waits for its turn however long that takes.
+    pub async fn erase(&self, erasing: Box<Erasing>) -> Result<Attempt, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { work: Work::Erase(erasing, reply), holder: Arc::default(), _place: None };
+        self.first.send(job).map_err(|_| Unavailable::Stopping)?;
+        answer.await.unwrap_or(Err(Unavailable::NotDurable))
     }
 
     /// What would be decided now, by what happened before. At this time, or at the event's own.

@@ -9,6 +9,7 @@ mod bad_input;
 mod clock;
 mod corrupt;
 mod decisions;
+mod erasure;
 #[allow(dead_code, reason = "shared with the tests of the command")]
 mod home;
 mod hot_swap;

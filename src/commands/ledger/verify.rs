@@ -60,7 +60,8 @@ impl Verify {
     }
 }
 
-fn exit_code(finding: &Finding) -> u8 {
+/// What each finding ends the command with.
+pub(in crate::commands) fn exit_code(finding: &Finding) -> u8 {
     match finding {
         Finding::Ok => 0,
         Finding::ChangedAt(_) => 3,

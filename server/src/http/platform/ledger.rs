@@ -33,7 +33,7 @@ pub struct EntryBody {
     hash: String,
     /// The hash of the entry before; zeros for the first.
     prev_hash: String,
-    /// An event's kind, or `policy`, `key`, `ledger_key`, `incident`, `org`, `member`, `login`, `access`.
+    /// An event's kind, or `policy`, `key`, `ledger_key`, `incident`, `org`, `member`, `login`, `access`, `erasure`.
     kind: String,
     /// The API that took it.
     source: String,

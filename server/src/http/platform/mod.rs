@@ -4,6 +4,7 @@ pub mod agents;
 pub mod auth;
 pub mod decisions;
 pub mod dry_run;
+pub mod erasures;
 pub mod head;
 pub mod incidents;
 pub mod keys;

@@ -192,7 +192,7 @@ async fn memories_far_behind_are_given_back_to_be_filled_further() {
     let Activated::NotYet(filled) = bench.queue.activate(filled).await else { panic!("it was far behind") };
     let next_seq = past.next_seq().await.unwrap();
     let memories = past.fold(&generation, filled.memories, filled.next_seq..next_seq).await.unwrap();
-    let filled = Box::new(Filled { generation, memories, next_seq });
+    let filled = Box::new(Filled { generation, memories, next_seq, begun: next_seq });
     assert!(matches!(bench.queue.activate(filled).await, Activated::Live));
     assert_eq!(bench.judge(bench.intent()).await.unwrap().decision.decision, Outcome::Deny);
 }
