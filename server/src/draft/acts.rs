@@ -157,6 +157,8 @@ impl Draft<'_> {
     }
 
     fn fold_in(&mut self, at_us: i64, hit: Hit) {
+        // That of its entry.
+        let at_us = ledger_time(self.new.head.at_us, at_us);
         let entry = Uuid::now_v7();
         let witness = Witness { entry, at_us, agent: Uuid::nil(), task: "" };
         let touched =

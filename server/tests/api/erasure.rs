@@ -320,3 +320,22 @@ async fn a_snapshot_from_before_an_erasure_is_not_used() {
     let app = TestApp::start_in(home).await;
     assert_eq!(asked(&app, "subject").await, live);
 }
+
+/// An answer that was kept for a request that may come again holds what was decided, so it goes as well.
+#[tokio::test]
+async fn answers_that_were_kept_go_with_what_they_tell_of() {
+    let (app, _) = some_traffic().await;
+    let send = async |key: &str, agent: &str| {
+        let request = app.request(Method::POST, "/api/v1/decisions", Some(&app.token));
+        let request = request.header("idempotency-key", key).json(&intent(agent, CANARY));
+        text(&answer(request).await.expect(200)["decision_id"])
+    };
+    let (one, other) = (send("one", "subject").await, send("other", "bystander").await);
+    assert_eq!(
+        (send("one", "subject").await, send("other", "bystander").await),
+        (one.clone(), other.clone())
+    );
+    erase(&app, json!({"agent": "subject"})).await;
+    assert_ne!(send("one", "subject").await, one);
+    assert_eq!(send("other", "bystander").await, other);
+}
