@@ -192,10 +192,8 @@ impl Sequencer {
         let read = prefetch(store.as_ref(), &mut draft, &batch).await;
         if read.is_ok() {
             tell.extend(batch.into_iter().filter_map(|work| apply(&mut draft, clock.as_ref(), keys, work)));
-            if self.unrecorded > 0 {
-                draft.report_outage(clock.now_us(), self.unrecorded);
-            }
         }
+        let reports = draft.report_outage(clock.now_us(), self.unrecorded);
         let (writes, new) = draft.finish();
         // Where something could not be read, dropping the batch tells its callers.
         let done = match read {
@@ -206,7 +204,7 @@ impl Sequencer {
                 Err(error)
             }
         };
-        if done.is_ok() {
+        if reports && done.is_ok() {
             self.unrecorded = 0;
         }
         let outcome = done.map_err(|error| Unavailable::from(&error));
