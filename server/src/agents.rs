@@ -190,7 +190,8 @@ pub fn may_take_over(agent: &Agent, caller: &Caller, registrar_is_live: bool) ->
     let account_agrees = agent.account.is_none_or(|account| account == caller.account());
     match caller {
         Caller::Person(_) => true,
-        Caller::Key(key) if key.agent.is_some() => key.agent == Some(agent.id) && account_agrees,
+        // A person made it for this agent, who may do the same: it outlives whoever registered the agent.
+        Caller::Key(key) if key.agent.is_some() => key.agent == Some(agent.id),
         Caller::Key(key) => agent.api_key == Some(key.id) || (account_agrees && !registrar_is_live),
     }
 }

@@ -13,10 +13,11 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::accounts::checks::Checks;
 use crate::accounts::keys::Keyring;
 use crate::accounts::logins::Logins;
 use crate::accounts::tokens::Tokens;
-use crate::checkpoints::{Checkpointer, KeyFile, Shared, Sink};
+use crate::checkpoints::{Checkpointer, KeyError, KeyFile, Shared, Sink, check_key};
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::db::{Database, Store, StoreError};
@@ -26,6 +27,7 @@ use crate::ledger::Verified;
 use crate::memory::snapshots::SnapshotError;
 use crate::memory::{Past, Snapshots};
 use crate::metrics::Metrics;
+use crate::peers::Places;
 use crate::quota::Quota;
 use crate::rollout::{Kept, RolloutError};
 use crate::sequencer::{self, Parts, Queue};
@@ -34,11 +36,22 @@ use restore::{activate, following, restore, verify_end};
 
 /// Passwords that may be hashed at once; each takes 19 MiB and a core for some time.
 const PASSWORDS_AT_ONCE: usize = 2;
-/// Logins that may be under way at once.
+/// Logins and registrations that may be under way at once.
 const LOGINS_AT_ONCE: usize = 64;
+/// Of these, by one address.
+const LOGINS_OF_AN_ADDRESS: usize = 16;
 
 /// An org and the task that decides for it.
 type Sequencer = (Arc<Org>, JoinHandle<Option<Memory>>);
+
+/// What tests put in the place of what a server has.
+#[derive(Debug)]
+pub struct Given {
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Checks who calls, if it is not what the server does.
+    pub checks: Option<Arc<dyn Checks>>,
+}
 
 /// What handlers share.
 #[derive(Debug)]
@@ -63,14 +76,16 @@ pub struct App {
     pub database: Arc<Database>,
     /// Every API key.
     pub keys: Arc<Keyring>,
-    /// Signs and checks access tokens.
-    pub tokens: Tokens,
+    /// Signs access tokens.
+    pub tokens: Arc<Tokens>,
+    /// Checks who calls.
+    pub checks: Arc<dyn Checks>,
     /// Slows down guessing.
     pub logins: Logins,
     /// Bounds how many passwords are hashed at once.
     pub hashing: Arc<Semaphore>,
-    /// Bounds how many logins wait for that.
-    pub logging_in: Semaphore,
+    /// Bounds how many logins and registrations wait for that.
+    pub logging_in: Places,
     /// Since when it runs.
     pub started: Instant,
     /// Whether anybody may make an org of their own.
@@ -136,6 +151,9 @@ pub enum LoadError {
         /// What happened.
         source: SnapshotError,
     },
+    /// Its ledger is signed with a key that this server can't go on with.
+    #[error(transparent)]
+    LedgerKey(#[from] KeyError),
     /// Its ledger is not what its head says.
     #[error("the ledger of org {org} does not end as its head says: {found:?}")]
     Ledger {
@@ -162,12 +180,14 @@ impl App {
     pub async fn load(
         database: Arc<Database>,
         vault: Arc<Vault>,
-        clock: Arc<dyn Clock>,
+        given: Given,
         key_file: Option<Arc<KeyFile>>,
         sink: Arc<Sink>,
         config: &Config,
         metrics: Metrics,
     ) -> Result<Arc<App>, LoadError> {
+        let Given { clock, checks } = given;
+        let tokens = Arc::new(Tokens::new(vault.token_secret()));
         let checkpoints = Shared {
             database: Arc::clone(&database),
             vault: Arc::clone(&vault),
@@ -183,13 +203,14 @@ impl App {
             metrics: Arc::new(metrics),
             stopping: AtomicBool::new(false),
             keys: Arc::new(Keyring::new(database.live_keys().await?)),
-            tokens: Tokens::new(vault.token_secret()),
+            checks: checks.unwrap_or_else(|| Arc::clone(&tokens) as Arc<dyn Checks>),
+            tokens,
+            logins: Logins::new(Arc::clone(&database)),
             clock,
             vault,
             database,
-            logins: Logins::default(),
             hashing: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
-            logging_in: Semaphore::new(LOGINS_AT_ONCE),
+            logging_in: Places::new(LOGINS_AT_ONCE, LOGINS_OF_AN_ADDRESS),
             started: Instant::now(),
             open_registration: config.open_registration,
             registering: Mutex::default(),
@@ -217,6 +238,7 @@ impl App {
         if let Some(org) = self.org(id) {
             return Ok(org);
         }
+        check_key(id, &self.checkpoints).await?;
         let App { database, vault, clock, keys, metrics, .. } = self;
         let store = Arc::clone(database) as Arc<dyn Store>;
         let past = Past::new(Arc::clone(&store), Arc::clone(vault), id);

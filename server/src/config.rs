@@ -24,6 +24,8 @@ pub struct Config {
     pub open_registration: bool,
     /// A file of the keys that sign checkpoints (`LICTOR_LEDGER_KEY_FILE`); made and kept in the database if none.
     pub ledger_key_file: Option<PathBuf>,
+    /// The public key that signed checkpoints and that nobody has any more (`LICTOR_LEDGER_KEY_LOST`): it is replaced.
+    pub ledger_key_lost: Option<String>,
     /// A file that every checkpoint is appended to (`LICTOR_CHECKPOINT_FILE`), best on another disk.
     pub checkpoint_file: Option<PathBuf>,
     /// Where callers reach it (`LICTOR_PUBLIC_URL`), such as `https://lictor.example.com`.
@@ -76,6 +78,7 @@ impl Default for Config {
             master_key: None,
             open_registration: false,
             ledger_key_file: None,
+            ledger_key_lost: None,
             checkpoint_file: None,
             public_url: None,
             metrics_token: None,
@@ -121,6 +124,7 @@ impl Config {
             master_key: set("LICTOR_MASTER_KEY"),
             open_registration: set("LICTOR_OPEN_REGISTRATION").is_some_and(|value| value == "1"),
             ledger_key_file: set("LICTOR_LEDGER_KEY_FILE").map(PathBuf::from),
+            ledger_key_lost: set("LICTOR_LEDGER_KEY_LOST"),
             checkpoint_file: set("LICTOR_CHECKPOINT_FILE").map(PathBuf::from),
             public_url: set("LICTOR_PUBLIC_URL"),
             metrics_token: set("LICTOR_METRICS_TOKEN"),

@@ -96,7 +96,7 @@ pub async fn found(
     let change = PolicyChange { what, name, based_on, policies, generation, change, filled: None };
     draft.change_policies(now_us, change, SYSTEM.to_owned())?;
     if let Some(key) = key {
-        draft.add_key(now_us, Arc::new(key), actor);
+        draft.add_key(now_us, Arc::new(key), actor)?;
     }
     draft.also(Change::Member(Member {
         user: owner.id,
@@ -105,6 +105,8 @@ pub async fn found(
         invited_at_us: now_us,
         accepted_at_us: (standing != Standing::Invited).then_some(now_us),
         one_time: owner.one_time,
+        is_outdated: false,
+        groups: Vec::new(),
     }));
     if standing == Standing::New {
         draft.also(Change::User(owner));

@@ -24,6 +24,7 @@ pub mod logging;
 pub mod memory;
 pub mod metrics;
 pub mod pdp;
+pub mod peers;
 pub mod policies;
 pub mod quota;
 pub mod registration;
@@ -41,7 +42,7 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use app::{App, LoadError};
+use app::{App, Given, LoadError};
 use checkpoints::{KeyFile, Sink};
 use clock::{Clock, SystemClock};
 use config::{Config, ConfigError};
@@ -124,8 +125,13 @@ impl Server {
 
     /// Starts a server that goes by this clock.
     pub async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> Result<Server, ServeError> {
+        Server::start_with(config, Given { clock, checks: None }).await
+    }
+
+    /// Starts a server with what a test gives it.
+    pub async fn start_with(config: &Config, given: Given) -> Result<Server, ServeError> {
         let address: Address = config.database.parse().map_err(ConfigError::from)?;
-        Server::start_on(&address, Database::open(&address), config, clock).await
+        Server::start_on(&address, Database::open(&address), config, given).await
     }
 
     /// Starts a server on a database that is opened like this.
@@ -133,27 +139,28 @@ impl Server {
         database: &Address,
         opening: impl Future<Output = Result<Database, db::OpenError>>,
         config: &Config,
-        clock: Arc<dyn Clock>,
+        given: Given,
     ) -> Result<Server, ServeError> {
         let owner = config.owner()?;
         let address = config.listen.clone();
         let listener = listen(&address).await.map_err(|source| ServeError::Listen { address, source })?;
         let address = listener.local_addr()?;
         let vault = Arc::new(Vault::open(config.master_key.as_deref(), database.key_file().as_deref())?);
-        let key_file = config.ledger_key_file.as_deref().map(KeyFile::open).transpose()?.map(Arc::new);
+        let key_file = KeyFile::open(config.ledger_key_file.as_deref(), config.ledger_key_lost.as_deref())?;
+        let key_file = key_file.map(Arc::new);
         let sink = Arc::new(Sink::open(config.checkpoint_file.as_deref())?);
         let lock = Lock::take(database)?;
         let database = Arc::new(opening.await?);
         // Of several servers that start on an empty database, one makes the first org.
         let alone = database.alone().await?;
         let credentials = match database.org_ids().await?.is_empty() {
-            true => first_start(&database, &vault, clock.as_ref(), owner).await?,
+            true => first_start(&database, &vault, given.clock.as_ref(), owner).await?,
             false => None,
         };
         drop(alone);
         let routes = http::routes();
         let metrics = Metrics::new(routes.names());
-        let app = App::load(database, vault, clock, key_file, sink, config, metrics).await?;
+        let app = App::load(database, vault, given, key_file, sink, config, metrics).await?;
         let (stop, stopping) = watch::channel(false);
         let front = Front { router: routes.served_by(Arc::clone(&app)), app: Arc::clone(&app) };
         let listening = tokio::spawn(http::listen::serve(listener, Arc::new(front), DRAIN, stopping));

@@ -1,12 +1,11 @@
 //! How much an org may ask of governed execution, by its tier.
 //!
-//! Counted by each server for itself, in memory; what was declared today is counted from the database after a start.
+//! Requests of a minute are counted by each server for itself, in memory; intents of a day by all servers, in the database.
 
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::Mutex as Turns;
 use uuid::Uuid;
 
 use crate::db::{Database, StoreError};
@@ -66,8 +65,7 @@ impl Window {
     fn take(&mut self, limit: u32, length_us: i64, now_us: i64) -> Spent {
         let is_within = self.used < limit;
         self.used += u32::from(is_within);
-        let rest_us = (self.began_us + length_us - now_us).max(0);
-        let resets_s = u32::try_from(rest_us / 1_000_000 + 1).unwrap_or(u32::MAX);
+        let resets_s = resets_s((self.began_us + length_us - now_us).max(0));
         Spent { limit, left: limit - self.used.min(limit), resets_s, is_within }
     }
 
@@ -76,13 +74,16 @@ impl Window {
     }
 }
 
+fn resets_s(rest_us: i64) -> u32 {
+    u32::try_from(rest_us / 1_000_000 + 1).unwrap_or(u32::MAX)
+}
+
 /// The limits of a tier, and what each org used of them.
 #[derive(Debug)]
 pub struct Quota {
     requests_per_minute: Option<u32>,
     intents_per_day: Option<u32>,
     minutes: Mutex<HashMap<Uuid, Window>>,
-    days: Turns<HashMap<Uuid, Window>>,
 }
 
 impl Quota {
@@ -94,7 +95,7 @@ impl Quota {
             Tier::Enterprise => (None, None),
         };
         let intents_per_day = intents_per_day.or(by_tier);
-        Quota { requests_per_minute, intents_per_day, minutes: Mutex::default(), days: Turns::default() }
+        Quota { requests_per_minute, intents_per_day, minutes: Mutex::default() }
     }
 
     /// Whether requests are limited at all.
@@ -113,7 +114,8 @@ impl Quota {
         Some(minute.take(limit, MINUTE_US, now_us))
     }
 
-    /// An intent; nothing if there is no limit. Days begin at midnight, UTC.
+    /// An intent; nothing if there is no limit. Days begin at midnight, UTC. However many servers there are, no more are
+    /// taken; what can't be recorded after all counts as well.
     pub async fn take_intent(
         &self,
         database: &Database,
@@ -121,18 +123,10 @@ impl Quota {
         now_us: i64,
     ) -> Result<Option<Spent>, StoreError> {
         let Some(limit) = self.intents_per_day else { return Ok(None) };
-        let mut days = self.days.lock().await;
-        let today = now_us - now_us.rem_euclid(DAY_US);
-        let mut day = match days.get(&org).filter(|day| day.began_us == today) {
-            Some(day) => *day,
-            None => {
-                let used = database.intents_since(org, today).await?;
-                Window { began_us: today, used: u32::try_from(used).unwrap_or(u32::MAX) }
-            }
-        };
-        let spent = day.take(limit, DAY_US, now_us);
-        days.insert(org, day);
-        Ok(Some(spent))
+        let taken = database.take_intent(org, now_us.div_euclid(DAY_US), i64::from(limit)).await?;
+        let used = u32::try_from(taken.unwrap_or(i64::MAX)).unwrap_or(u32::MAX);
+        let resets_s = resets_s(DAY_US - now_us.rem_euclid(DAY_US));
+        Ok(Some(Spent { limit, left: limit.saturating_sub(used), resets_s, is_within: taken.is_some() }))
     }
 }
 

@@ -91,6 +91,7 @@ impl ApiKey {
         let ApiKey { id, org, account, agent, created_at_us, .. } = *self;
         let (name, prefix, last_used_us) = (self.name.clone(), self.prefix.clone(), self.last_used_us());
         let key = ApiKey::new(id, org, account, name, prefix, agent, hash, created_at_us, last_used_us);
+        key.unsaved_use.store(self.unsaved_use.load(Ordering::Relaxed), Ordering::Relaxed);
         key.with_old(old)
     }
 
@@ -118,6 +119,11 @@ impl ApiKey {
     /// The last use, if it was not written yet. Takes it as written.
     pub fn take_unsaved_use(&self) -> Option<i64> {
         self.unsaved_use.swap(false, Ordering::Relaxed).then(|| self.last_used_us.load(Ordering::Relaxed))
+    }
+
+    /// What was taken as written was not.
+    pub fn not_saved(&self) {
+        self.unsaved_use.store(true, Ordering::Relaxed);
     }
 }
 
@@ -300,5 +306,8 @@ mod tests {
             (key.last_used_us(), key.take_unsaved_use(), key.take_unsaved_use()),
             (Some(7), Some(7), None)
         );
+        // Unless that failed. Another secret is the same key.
+        key.not_saved();
+        assert_eq!(key.rotated([1; 32], None).take_unsaved_use(), Some(7));
     }
 }

@@ -1,5 +1,6 @@
 //! Accounts: who calls, by which credential, and what that lets them do.
 
+pub mod checks;
 pub mod keys;
 pub mod logins;
 pub mod passwords;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use keys::ApiKey;
 
-pub use people::{Member, Membership};
+pub use people::{Joining, Member, Membership};
 
 /// What a person may do in an org, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +61,7 @@ impl Role {
 pub struct User {
     /// Their id, which is also their account.
     pub id: Uuid,
-    /// Their home org: the one that they were first invited to.
+    /// Their home org: the one that gave out the password of their first login.
     pub org: Uuid,
     /// Their e-mail address, in lower case; unique everywhere.
     pub email: String,

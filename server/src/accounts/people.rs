@@ -17,6 +17,40 @@ pub struct Membership {
     pub role: Role,
 }
 
+/// An org that a person belongs to or is invited to.
+#[derive(Debug, Clone, Copy)]
+pub struct Joining {
+    /// Which org.
+    pub org: Uuid,
+    /// Whether they accepted.
+    pub has_accepted: bool,
+    /// Whether another org gave out their first password since they were invited.
+    pub is_outdated: bool,
+}
+
+/// The most groups that a member is in.
+const MAX_GROUPS: usize = 32;
+/// The longest name of a group, in bytes.
+const MAX_GROUP_BYTES: usize = 64;
+
+/// The groups of a member as they are kept: in order, none twice. An error says what is wrong with them.
+pub fn groups(mut names: Vec<String>) -> Result<Vec<String>, &'static str> {
+    let can_be = |name: &String| {
+        (1..=MAX_GROUP_BYTES).contains(&name.len()) && name.trim() == name && !name.contains(char::is_control)
+    };
+    names.sort_unstable();
+    names.dedup();
+    match () {
+        () if names.len() > MAX_GROUPS => Err("must be at most 32"),
+        () if !names.iter().all(can_be) => {
+            Err("must be names of 1 to 64 bytes, without control characters or spaces around them")
+        }
+        // Where a policy asks for an approval, it names a group or a role.
+        () if names.iter().any(|name| Role::named(name).is_some()) => Err("can't be called like a role"),
+        () => Ok(names),
+    }
+}
+
 /// A person of an org.
 #[derive(Debug, Clone)]
 pub struct Member {
@@ -32,6 +66,10 @@ pub struct Member {
     pub accepted_at_us: Option<i64>,
     /// Whether their password was made up and not used yet.
     pub one_time: bool,
+    /// Whether another org gave out their first password since they were invited: logging in does not accept it then.
+    pub is_outdated: bool,
+    /// The groups that they are in.
+    pub groups: Vec<String>,
 }
 
 /// A change of who belongs to an org.
@@ -57,6 +95,26 @@ pub enum Step {
     SpendPassword {
         /// Who.
         user: Uuid,
+        /// The hash that it matched.
+        hash: String,
+    },
+    /// Somebody who never logged in gets another password for that.
+    IssuePassword {
+        /// Who.
+        user: Uuid,
+        /// Its hash.
+        hash: String,
+        /// What the one who says so is.
+        by: Role,
+    },
+    /// Somebody is in other groups.
+    SetGroups {
+        /// Who.
+        user: Uuid,
+        /// Those that they are in from now on.
+        groups: Vec<String>,
+        /// What the one who says so is.
+        by: Role,
     },
     /// Somebody gets another role.
     SetRole {
@@ -83,6 +141,8 @@ impl Step {
             Step::Invite { .. } => "invited",
             Step::Accept { .. } => "accepted",
             Step::SpendPassword { .. } => "password_spent",
+            Step::IssuePassword { .. } => "password_issued",
+            Step::SetGroups { .. } => "groups_set",
             Step::SetRole { .. } => "role_set",
             Step::Remove { by: Some(_), .. } => "removed",
             Step::Remove { by: None, .. } => "left",
@@ -94,7 +154,9 @@ impl Step {
         match self {
             Step::Invite { user, .. } => user.id,
             Step::Accept { user }
-            | Step::SpendPassword { user }
+            | Step::SpendPassword { user, .. }
+            | Step::IssuePassword { user, .. }
+            | Step::SetGroups { user, .. }
             | Step::SetRole { user, .. }
             | Step::Remove { user, .. } => *user,
         }
@@ -113,6 +175,9 @@ pub enum PeopleError {
     /// It takes an owner.
     #[error("only an owner decides who is an owner")]
     OnlyOwners,
+    /// Nobody else gives them a password.
+    #[error("that person has logged in before, or was given a password to keep: nobody else sets it")]
+    HasPassword,
     /// Nobody would be left to decide.
     #[error("an org keeps at least one owner")]
     LastOwner,
@@ -137,16 +202,41 @@ impl People {
                     return Err(PeopleError::OnlyOwners);
                 }
                 let (email, one_time) = (user.email.clone(), user.one_time);
-                let (invited_at_us, accepted_at_us) = (at_us, None);
-                Some(Member { user: user.id, email, role: *role, invited_at_us, accepted_at_us, one_time })
+                Some(Member {
+                    user: user.id,
+                    email,
+                    role: *role,
+                    invited_at_us: at_us,
+                    accepted_at_us: None,
+                    one_time,
+                    is_outdated: false,
+                    groups: Vec::new(),
+                })
             }
             Step::Accept { .. } => {
-                let member = found.ok_or(PeopleError::Nobody)?;
+                let member = found.filter(|member| !member.is_outdated).ok_or(PeopleError::Nobody)?;
                 Some(Member { accepted_at_us: Some(member.accepted_at_us.unwrap_or(at_us)), ..member })
             }
             Step::SpendPassword { .. } => {
                 let member = found.filter(|member| member.one_time).ok_or(PeopleError::Nobody)?;
                 Some(Member { one_time: false, ..member })
+            }
+            Step::IssuePassword { by, .. } => {
+                let member = found.ok_or(PeopleError::Nobody)?;
+                if member.role == Role::Owner && *by != Role::Owner {
+                    return Err(PeopleError::OnlyOwners);
+                }
+                if !member.one_time {
+                    return Err(PeopleError::HasPassword);
+                }
+                Some(Member { is_outdated: false, ..member })
+            }
+            Step::SetGroups { groups, by, .. } => {
+                let member = found.ok_or(PeopleError::Nobody)?;
+                if member.role == Role::Owner && *by != Role::Owner {
+                    return Err(PeopleError::OnlyOwners);
+                }
+                Some(Member { groups: groups.clone(), ..member })
             }
             Step::SetRole { role, by, .. } => {
                 let member = found.ok_or(PeopleError::Nobody)?;
@@ -190,7 +280,8 @@ mod tests {
     fn user(number: u128) -> Arc<User> {
         let (id, org) = (Uuid::from_u128(number), Uuid::nil());
         let email = format!("{number}@example.com");
-        Arc::new(User { id, org, email, password_hash: String::new(), one_time: true, created_at_us: 0 })
+        let (password_hash, one_time) = (String::new(), true);
+        Arc::new(User { id, org, email, password_hash, one_time, created_at_us: 0 })
     }
 
     fn invite(number: u128, role: Role, by: Role) -> Step {
@@ -240,8 +331,30 @@ mod tests {
     fn a_password_that_was_made_up_is_good_once() {
         let mut people = People::default();
         people.take(&invite(1, Role::Member, Role::Admin), 1).unwrap();
-        let spend = Step::SpendPassword { user: Uuid::from_u128(1) };
+        let spend = Step::SpendPassword { user: Uuid::from_u128(1), hash: String::new() };
         assert!(people.take(&spend, 2).is_ok());
         assert_eq!(people.take(&spend, 3).unwrap_err(), PeopleError::Nobody);
+    }
+
+    #[test]
+    fn only_owners_give_an_owner_a_password() {
+        let mut people = People::default();
+        people.take(&invite(1, Role::Owner, Role::Owner), 1).unwrap();
+        let issue = |by| Step::IssuePassword { user: Uuid::from_u128(1), hash: String::new(), by };
+        assert_eq!(people.take(&issue(Role::Admin), 2).unwrap_err(), PeopleError::OnlyOwners);
+        assert!(people.take(&issue(Role::Owner), 2).is_ok());
+        people.take(&Step::SpendPassword { user: Uuid::from_u128(1), hash: String::new() }, 2).unwrap();
+        assert_eq!(people.take(&issue(Role::Owner), 3).unwrap_err(), PeopleError::HasPassword);
+    }
+
+    #[test]
+    fn groups_are_names_in_order_and_no_roles() {
+        let of = |names: &[&str]| groups(names.iter().copied().map(str::to_owned).collect());
+        assert_eq!(of(&["legal", "finance", "legal"]).unwrap(), ["finance", "legal"]);
+        let many: Vec<_> = (0..33).map(|number| number.to_string()).collect();
+        assert!(groups(many).is_err());
+        for wrong in ["", " a", "a\n", "owner", "approver", &"x".repeat(65)] {
+            assert!(of(&["finance", wrong]).is_err(), "{wrong:?}");
+        }
     }
 }

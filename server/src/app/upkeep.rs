@@ -106,17 +106,18 @@ impl App {
 
     /// Writes the last uses of keys.
     pub async fn flush_key_uses(&self) {
-        let keys = self.keys.all();
-        let uses: Vec<_> =
-            keys.iter().filter_map(|key| Some((key.org, key.id, key.take_unsaved_use()?))).collect();
-        if uses.is_empty() {
+        let keys = self.keys.all().into_iter();
+        let mut used: Vec<_> = keys.filter_map(|key| Some((key.take_unsaved_use()?, key))).collect();
+        if used.is_empty() {
             return;
         }
+        used.sort_unstable_by_key(|(_, key)| (key.org, key.id));
+        let uses: Vec<_> = used.iter().map(|(at_us, key)| (key.org, key.id, *at_us)).collect();
         if let Err(error) = self.database.save_key_uses(&uses).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the last uses of keys could not be written"
-            );
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the last uses of keys could not be written");
+            // They are the next time.
+            used.iter().for_each(|(_, key)| key.not_saved());
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::ledger::proof::{consistency, inclusion};
 use crate::sequencer::{Queue, Unavailable};
 use crate::vault::{Bytes32, Vault};
 
-pub use keys::{KeyError, KeyFile};
+pub use keys::{KeyError, KeyFile, check_key};
 pub use sink::{Sink, SinkError};
 
 use keys::{InUse, Key, Keys};

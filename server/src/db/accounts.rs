@@ -1,5 +1,7 @@
 //! Rows of orgs, users and API keys.
 
+use std::collections::HashMap;
+
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -7,7 +9,7 @@ use super::StoreError;
 use super::database::{Database, bytes32, soon};
 use super::sql::{Pool, Transaction};
 use crate::accounts::keys::{ApiKey, OldSecret};
-use crate::accounts::{Member, Membership, Role, User};
+use crate::accounts::{Joining, Member, Membership, Role, User};
 use crate::ledger::Head;
 
 pub(super) async fn insert_org(
@@ -49,7 +51,7 @@ pub(super) async fn insert_user(transaction: &mut Transaction, user: &User) -> R
     Ok(())
 }
 
-/// Sets a person's password; an empty hash is none.
+/// Sets a person's own password.
 pub(super) async fn set_password(
     transaction: &mut Transaction,
     user: Uuid,
@@ -60,13 +62,45 @@ pub(super) async fn set_password(
     Ok(())
 }
 
+/// Makes a password worthless that was good for one login, if it still is the one that was used.
+pub(super) async fn spend_password(
+    transaction: &mut Transaction,
+    user: Uuid,
+    password_hash: &str,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE users SET password_hash = '', one_time = 0 WHERE user_id = $1 AND password_hash = $2";
+    match transaction.query(sql).bind(user).bind(password_hash).execute().await? {
+        1 => Ok(()),
+        _ => Err(StoreError::Moved("password")),
+    }
+}
+
+/// Gives another password for the first login to somebody who never logged in. The other orgs that invited them don't know
+/// who has it, so that it accepts none of these invitations.
+pub(super) async fn issue_password(
+    transaction: &mut Transaction,
+    org: Uuid,
+    user: Uuid,
+    password_hash: &str,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE users SET password_hash = $1, org_id = $2 WHERE user_id = $3 AND one_time = 1";
+    if transaction.query(sql).bind(password_hash).bind(org).bind(user).execute().await? != 1 {
+        return Err(StoreError::Moved("password"));
+    }
+    let sql = "UPDATE members SET outdated = CASE WHEN org_id = $1 THEN 0 ELSE 1 END WHERE user_id = $2";
+    transaction.query(sql).bind(org).bind(user).execute().await?;
+    Ok(())
+}
+
 pub(super) async fn put_member(
     transaction: &mut Transaction,
     org: Uuid,
     member: &Member,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO members (org_id, user_id, role, invited_at, accepted_at) VALUES ($1, $2, $3, $4, $5) \
-               ON CONFLICT (org_id, user_id) DO UPDATE SET role = excluded.role, accepted_at = excluded.accepted_at";
+    let sql = "INSERT INTO members (org_id, user_id, role, invited_at, accepted_at, group_names) \
+               VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (org_id, user_id) DO UPDATE \
+               SET role = excluded.role, accepted_at = excluded.accepted_at, group_names = excluded.group_names";
+    let groups = serde_json::to_string(&member.groups).map_err(|_| StoreError::Corrupt("group"))?;
     transaction
         .query(sql)
         .bind(org)
@@ -74,6 +108,7 @@ pub(super) async fn put_member(
         .bind(member.role.name())
         .bind(member.invited_at_us)
         .bind(member.accepted_at_us)
+        .bind(groups)
         .execute()
         .await?;
     Ok(())
@@ -84,10 +119,13 @@ pub(super) async fn remove_member(
     org: Uuid,
     user: Uuid,
 ) -> Result<(), StoreError> {
+    // Changes nothing, but holds the row of the person, which everybody takes before those of their memberships.
+    let sql = "UPDATE users SET created_at = created_at WHERE user_id = $1";
+    transaction.query(sql).bind(user).execute().await?;
     let sql = "DELETE FROM members WHERE org_id = $1 AND user_id = $2";
     transaction.query(sql).bind(org).bind(user).execute().await?;
-    // Nobody ever logged in with the password that was made up: with it the person would be locked out for ever.
-    let sql = "DELETE FROM users WHERE user_id = $1 AND one_time = 1 \
+    // Who has no password of their own and belongs to nobody would be locked out for ever: their address is free again.
+    let sql = "DELETE FROM users WHERE user_id = $1 AND (one_time = 1 OR password_hash = '') \
                AND NOT EXISTS (SELECT 1 FROM members WHERE user_id = $1)";
     transaction.query(sql).bind(user).execute().await?;
     Ok(())
@@ -144,7 +182,17 @@ pub(super) async fn revoke_key(
 
 type UserRow = (Uuid, Uuid, String, String, i64, i64);
 
-type MemberRow = (Uuid, String, String, i64, Option<i64>, i64);
+#[derive(FromRow)]
+struct MemberRow {
+    user_id: Uuid,
+    email: String,
+    role: String,
+    invited_at: i64,
+    accepted_at: Option<i64>,
+    outdated: i64,
+    group_names: String,
+    one_time: i64,
+}
 
 fn user(row: UserRow) -> User {
     let (org, id, email, password_hash, one_time, created_at_us) = row;
@@ -153,15 +201,30 @@ fn user(row: UserRow) -> User {
 
 /// Everybody who belongs to an org or may join it, first come first.
 pub(super) async fn members(pool: &Pool, org: Uuid) -> Result<Vec<Member>, StoreError> {
-    let sql = "SELECT m.user_id, u.email, m.role, m.invited_at, m.accepted_at, u.one_time \
+    let sql = "SELECT m.user_id, u.email, m.role, m.invited_at, m.accepted_at, m.outdated, m.group_names, u.one_time \
                FROM members m JOIN users u ON u.user_id = m.user_id WHERE m.org_id = $1 ORDER BY m.invited_at, m.user_id";
     let rows: Vec<MemberRow> = pool.query(sql).bind(org).all().await?;
-    rows.into_iter()
-        .map(|(user, email, role, invited_at_us, accepted_at_us, one_time)| {
-            let (role, one_time) = (named(&role)?, one_time != 0);
-            Ok(Member { user, email, role, invited_at_us, accepted_at_us, one_time })
-        })
-        .collect()
+    rows.into_iter().map(member).collect()
+}
+
+fn member(row: MemberRow) -> Result<Member, StoreError> {
+    Ok(Member {
+        user: row.user_id,
+        email: row.email,
+        role: named(&row.role)?,
+        invited_at_us: row.invited_at,
+        accepted_at_us: row.accepted_at,
+        one_time: row.one_time != 0,
+        is_outdated: row.outdated != 0,
+        groups: serde_json::from_str(&row.group_names).map_err(|_| StoreError::Corrupt("group"))?,
+    })
+}
+
+/// Whether somebody belongs to an org.
+pub(super) async fn belongs(pool: &Pool, org: Uuid, user: Uuid) -> Result<bool, StoreError> {
+    let sql = "SELECT user_id FROM members WHERE org_id = $1 AND user_id = $2 AND accepted_at IS NOT NULL";
+    let row: Option<(Uuid,)> = pool.query(sql).bind(org).bind(user).optional().await?;
+    Ok(row.is_some())
 }
 
 fn named(role: &str) -> Result<Role, StoreError> {
@@ -239,11 +302,16 @@ impl Database {
         rows.into_iter().map(|(org, role)| Ok(Membership { org, role: named(&role)? })).collect()
     }
 
-    /// The orgs that a person is invited to.
-    pub async fn invitations(&self, user: Uuid) -> Result<Vec<Uuid>, StoreError> {
-        let sql = "SELECT org_id FROM members WHERE user_id = $1 AND accepted_at IS NULL ORDER BY org_id";
-        let rows: Vec<(Uuid,)> = self.readers().query(sql).bind(user).all().await?;
-        Ok(rows.into_iter().map(|(org,)| org).collect())
+    /// The orgs that a person belongs to or is invited to.
+    pub async fn joinings(&self, user: Uuid) -> Result<Vec<Joining>, StoreError> {
+        let sql = "SELECT org_id, accepted_at, outdated FROM members WHERE user_id = $1 ORDER BY invited_at, org_id";
+        let rows: Vec<(Uuid, Option<i64>, i64)> = self.readers().query(sql).bind(user).all().await?;
+        let joining = |(org, accepted_at, outdated): (Uuid, Option<i64>, i64)| Joining {
+            org,
+            has_accepted: accepted_at.is_some(),
+            is_outdated: outdated != 0,
+        };
+        Ok(rows.into_iter().map(joining).collect())
     }
 
     /// Every key that was not revoked.
@@ -256,17 +324,22 @@ impl Database {
         live_keys(self.readers(), Some(org)).await
     }
 
-    /// Writes when keys were last used.
+    /// When the keys of an org were last used, as any server wrote it down.
+    pub async fn key_uses(&self, org: Uuid) -> Result<HashMap<Uuid, i64>, StoreError> {
+        let sql = "SELECT key_id, last_used_at FROM api_keys \
+                   WHERE org_id = $1 AND revoked_at IS NULL AND last_used_at IS NOT NULL";
+        let rows: Vec<(Uuid, i64)> = self.readers().query(sql).bind(org).all().await?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// Writes when keys were last used, unless a later use was written. They come in the order of their ids, so that two
+    /// servers don't wait for one another.
     pub async fn save_key_uses(&self, uses: &[(Uuid, Uuid, i64)]) -> Result<(), StoreError> {
         let mut transaction = self.writers().begin().await?;
         for (org, id, at_us) in uses {
-            transaction
-                .query("UPDATE api_keys SET last_used_at = $1 WHERE org_id = $2 AND key_id = $3")
-                .bind(at_us)
-                .bind(org)
-                .bind(id)
-                .execute()
-                .await?;
+            let sql = "UPDATE api_keys SET last_used_at = $1 WHERE org_id = $2 AND key_id = $3 \
+                       AND (last_used_at IS NULL OR last_used_at < $1)";
+            transaction.query(sql).bind(at_us).bind(org).bind(id).execute().await?;
         }
         transaction.commit().await
     }

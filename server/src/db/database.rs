@@ -244,6 +244,10 @@ impl Store for Database {
         Box::pin(accounts::members(&self.readers, org))
     }
 
+    fn belongs(&self, org: Uuid, user: Uuid) -> Later<'_, bool> {
+        Box::pin(accounts::belongs(&self.readers, org, user))
+    }
+
     fn commit(&self, turn: Turn, batch: Batch) -> Later<'_, ()> {
         Box::pin(async move {
             let written = self.write(turn, batch).await;
@@ -285,6 +289,12 @@ async fn put(transaction: &mut Transaction, org: Uuid, changes: &[Change]) -> Re
             }
             Change::User(user) => accounts::insert_user(transaction, user).await?,
             Change::Password { user, hash } => accounts::set_password(transaction, *user, hash).await?,
+            Change::PasswordSpent { user, hash } => {
+                accounts::spend_password(transaction, *user, hash).await?
+            }
+            Change::PasswordIssued { user, hash } => {
+                accounts::issue_password(transaction, org, *user, hash).await?;
+            }
             Change::Member(member) => accounts::put_member(transaction, org, member).await?,
             Change::MemberRemoved(user) => accounts::remove_member(transaction, org, *user).await?,
             Change::Key(key) => accounts::insert_key(transaction, key).await?,

@@ -13,10 +13,12 @@ mod follow;
 mod incidents;
 mod intents;
 mod lock;
+mod logins;
 mod memory;
 mod place;
 mod policies;
 mod postgres;
+mod quota;
 mod sql;
 mod sqlite;
 mod tasks;
@@ -47,6 +49,7 @@ pub use entries::{EntryRow, PayloadRow};
 pub use follow::{Changed, Turn};
 pub use incidents::Filter as IncidentFilter;
 pub use lock::Lock;
+pub use logins::LoginTry;
 pub use memory::{JudgedRow, SnapshotRow};
 pub use sqlite::OnVfs;
 
@@ -74,6 +77,9 @@ pub enum StoreError {
     /// Another writer moved the org's ledger.
     #[error("the ledger was moved by somebody else")]
     HeadMoved,
+    /// Somebody else changed meanwhile what was to be changed.
+    #[error("a {0} was changed by somebody else")]
+    Moved(&'static str),
 }
 
 /// What databases call a full disk: SQLite (`SQLITE_FULL`) and PostgreSQL (`disk_full`).
@@ -111,6 +117,10 @@ pub trait Store: Send + Sync {
     fn members(&self, _org: Uuid) -> Later<'_, Vec<Member>> {
         Box::pin(async { Ok(Vec::new()) })
     }
+    /// Whether somebody belongs to an org.
+    fn belongs(&self, _org: Uuid, _user: Uuid) -> Later<'_, bool> {
+        Box::pin(async { Ok(true) })
+    }
     /// Where a task stands; none if it has no steps.
     fn task<'a>(&'a self, org: Uuid, task: &'a str) -> Later<'a, Option<StepBefore>>;
     /// An incident by its id.
@@ -147,6 +157,8 @@ pub enum Change {
     Org { name: String, created_at_us: i64 },
     User(Arc<User>),
     Password { user: Uuid, hash: String },
+    PasswordSpent { user: Uuid, hash: String },
+    PasswordIssued { user: Uuid, hash: String },
     Member(Member),
     MemberRemoved(Uuid),
     Key(Arc<ApiKey>),

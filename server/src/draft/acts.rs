@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Draft, Refused};
 use crate::accounts::keys::{ApiKey, Keyring};
+use crate::accounts::people::PeopleError;
 use crate::canonical::{Object, Value};
 use crate::clock::ledger_time;
 use crate::db::Change;
@@ -169,8 +170,11 @@ impl Draft<'_> {
         self.changes.push(Change::Incident(touched.incident));
     }
 
-    /// Makes an API key good.
-    pub fn add_key(&mut self, now_us: i64, key: Arc<ApiKey>, actor: String) {
+    /// Makes an API key good, unless its account is gone.
+    pub fn add_key(&mut self, now_us: i64, key: Arc<ApiKey>, actor: String) -> Result<(), Refused> {
+        if self.gone.contains(&key.account) {
+            return Err(PeopleError::Nobody.into());
+        }
         let content = Object::new()
             .text("key", key.id.to_string())
             .text("account", key.account.to_string())
@@ -178,6 +182,7 @@ impl Draft<'_> {
         self.note(now_us, "key", "/api/v1/auth/api-keys", "created", actor, content);
         self.changes.push(Change::Key(Arc::clone(&key)));
         self.new.keys.push(key);
+        Ok(())
     }
 
     /// Gives an API key another secret, by its hash. The one until now is good for so long.

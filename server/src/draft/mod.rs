@@ -127,6 +127,8 @@ pub struct Draft<'a> {
     in_force: Arc<InForce>,
     /// Who belongs to the org, if this batch asks.
     people: Option<People>,
+    /// Accounts that don't belong to the org any more.
+    gone: Vec<Uuid>,
     new: New,
     entries: Vec<ledger::Entry>,
     payloads: Vec<(Uuid, Sealed)>,
@@ -165,8 +167,8 @@ impl<'a> Draft<'a> {
             filled: None,
         };
         let (entries, payloads, changes) = (Vec::new(), Vec::new(), Vec::new());
-        let (in_force, people) = (view.in_force(), None);
-        Draft { view, memory, vault, in_force, people, new, entries, payloads, changes }
+        let (in_force, people, gone) = (view.in_force(), None, Vec::new());
+        Draft { view, memory, vault, in_force, people, gone, new, entries, payloads, changes }
     }
 
     /// Whose ledger it is.

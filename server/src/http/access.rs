@@ -53,6 +53,8 @@ pub const ACCESS: &[(&str, &str, Access)] = &[
     ("GET", "/v1/members", People(Viewer)),
     ("POST", "/v1/members/invite", People(Admin)),
     ("POST", "/v1/members/role", People(Admin)),
+    ("POST", "/v1/members/groups", People(Admin)),
+    ("POST", "/v1/members/{member}/one-time-password", People(Admin)),
     ("POST", "/v1/members/leave", People(Viewer)),
     ("DELETE", "/v1/members/{member}", People(Admin)),
     // What agents call.

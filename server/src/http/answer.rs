@@ -172,6 +172,7 @@ pub(super) fn panicked(_panic: Box<dyn Any + Send>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
     use std::sync::PoisonError;
     use std::time::Duration;
 
@@ -194,8 +195,34 @@ mod tests {
         panic!("{:?}", request.headers());
     }
 
+    /// With this set the test beside it logs as the server does, and panics more often if it says so.
+    const LOGGED: &str = "LICTOR_TEST_LOGGED_PANICS";
+
+    #[test]
+    fn a_panic_tells_nothing_at_any_level() {
+        let rounds = std::env::var("LICTOR_SECRET_ROUNDS").unwrap_or_else(|_| "20".to_owned());
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            let mut itself = Command::new(std::env::current_exe().unwrap());
+            itself.args([
+                "--exact",
+                "http::answer::tests::a_panic_is_an_answer_and_harms_nobody",
+                "--nocapture",
+            ]);
+            let ran = itself.env("LICTOR_LOG", level).env(LOGGED, &rounds).output().unwrap();
+            assert!(ran.status.success(), "{level}");
+            let log = String::from_utf8([ran.stderr, ran.stdout].concat()).unwrap();
+            assert!(log.matches("something panicked").count() >= rounds.parse().unwrap(), "{level}: {log}");
+            let told = log.lines().find(|line| line.contains("canary"));
+            assert!(told.is_none(), "{level}: {}", told.unwrap_or_default());
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_panic_is_an_answer_and_harms_nobody() {
+        let rounds = std::env::var(LOGGED).ok().map(|rounds| rounds.parse::<u32>().unwrap());
+        if rounds.is_some() {
+            crate::logging::install();
+        }
         let folder = tempfile::tempdir().unwrap();
         let (email, password) = ("owner@example.com", "correct horse");
         let config = Config {
@@ -220,7 +247,7 @@ mod tests {
         let login = client.post(format!("{base}/api/v1/auth/login"));
         let login = login.json(&json!({"email": email, "password": password})).send().await.unwrap();
         let token = login.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned();
-        for round in 0..20 {
+        for round in 0..rounds.unwrap_or(20) {
             let panicked = client.get(format!("{base}/panic")).header("x-secret", "canary");
             let panicked = panicked.header("x-request-id", format!("r-{round}")).send().await.unwrap();
             assert_eq!(panicked.status().as_u16(), 500);

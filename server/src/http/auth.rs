@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::problem::Problem;
 use crate::accounts::keys::{ApiKey, PREFIXES};
-use crate::accounts::{Caller, Membership, Person};
+use crate::accounts::{Caller, Membership, Person, Role};
 use crate::app::{App, Org};
 use crate::draft::Note;
 
@@ -50,21 +50,24 @@ impl Actor {
             return person(app, headers, credential).await;
         }
         let key = key(app, credential).ok_or_else(Problem::unauthenticated)?;
-        let org = app.org(key.org).ok_or_else(Problem::unauthenticated)?;
-        let actor = Actor { caller: Caller::Key(key), org };
-        match named_org(headers) {
-            Some(named) if named != Some(actor.org.view.id) => Err(actor.refused(named).await),
-            _ => Ok(actor),
+        let home = home(&key);
+        let acts_in = |org: Uuid| {
+            let (caller, org) = (Caller::Key(Arc::clone(&key)), app.org(org));
+            Ok::<_, Problem>(Actor { caller, org: org.ok_or_else(Problem::unauthenticated)? })
+        };
+        match membership(app, headers, &[home], home) {
+            Ok(membership) => acts_in(membership.org),
+            Err(named) => Err(acts_in(home.org)?.refused(named).await),
         }
     }
 
     /// Who acts, if it is an API key that is good.
     pub fn by_key(app: &App, headers: &HeaderMap) -> Option<Actor> {
         let credential = credential(headers).filter(|credential| is_key(credential))?;
-        let caller = Caller::Key(key(app, credential)?);
-        let org = app.org(caller.org())?;
-        let agrees = named_org(headers).is_none_or(|named| named == Some(org.view.id));
-        agrees.then_some(Actor { caller, org })
+        let key = key(app, credential)?;
+        let home = home(&key);
+        let org = app.org(membership(app, headers, &[home], home).ok()?.org)?;
+        Some(Actor { caller: Caller::Key(key), org })
     }
 
     /// The answer to a credential that reached for another org, which is recorded in its own.
@@ -113,6 +116,24 @@ fn named_org(headers: &HeaderMap) -> Option<Option<Uuid>> {
     Some(value.to_str().ok().and_then(|text| Uuid::parse_str(text.trim()).ok()))
 }
 
+/// Where a caller acts, and as what: in the org that the request names, or else at home. An error is an org that is not theirs.
+fn membership(
+    app: &App,
+    headers: &HeaderMap,
+    own: &[Membership],
+    home: Membership,
+) -> Result<Membership, Option<Uuid>> {
+    match named_org(headers) {
+        None => Ok(home),
+        Some(named) => named.and_then(|named| app.checks.in_org(own, named)).ok_or(named),
+    }
+}
+
+/// The org of a key. What a key may do does not depend on a role.
+fn home(key: &ApiKey) -> Membership {
+    Membership { org: key.org, role: Role::Viewer }
+}
+
 fn is_key(credential: &str) -> bool {
     PREFIXES.iter().any(|prefix| credential.starts_with(prefix))
 }
@@ -135,21 +156,17 @@ pub(super) fn credential(headers: &HeaderMap) -> Option<&str> {
 
 /// The person of a token, with the role that they have now in the org that they name, or else in their home.
 async fn person(app: &App, headers: &HeaderMap, token: &str) -> Result<Actor, Problem> {
-    let claims = app.tokens.check(token, app.clock.now_us()).ok_or_else(Problem::unauthenticated)?;
+    let claims = app.checks.token(token, app.clock.now_us()).ok_or_else(Problem::unauthenticated)?;
     let memberships = app.database.memberships(claims.sub).await?;
     let home = memberships.iter().find(|membership| membership.org == claims.org).or(memberships.first());
-    let act_in = |membership: &Membership| {
-        let Membership { org, role, .. } = *membership;
+    let home = *home.ok_or_else(Problem::unauthenticated)?;
+    let acts_as = |Membership { org, role }: Membership| {
         let caller = Caller::Person(Person { id: claims.sub, org, role });
         let org = app.org(org).ok_or_else(Problem::unauthenticated)?;
         Ok::<_, Problem>(Actor { caller, org })
     };
-    let at_home = act_in(home.ok_or_else(Problem::unauthenticated)?);
-    match named_org(headers) {
-        None => at_home,
-        Some(named) => match memberships.iter().find(|membership| named == Some(membership.org)) {
-            Some(membership) => act_in(membership),
-            None => Err(at_home?.refused(named).await),
-        },
+    match membership(app, headers, &memberships, home) {
+        Ok(membership) => acts_as(membership),
+        Err(named) => Err(acts_as(home)?.refused(named).await),
     }
 }

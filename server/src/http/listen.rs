@@ -14,10 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::answer::{Front, Peer};
-use super::peers::Peers;
 use super::progress::Progress;
 use crate::config::Limits;
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 
 /// How long to wait when the system gives no connection (it has no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -10,7 +10,6 @@ pub mod intents;
 pub mod listen;
 pub mod members;
 pub mod operations;
-pub mod peers;
 pub mod platform;
 pub mod problem;
 pub mod progress;
@@ -64,6 +63,8 @@ pub fn routes() -> Routes {
         .routes(routes!(orgs::list_orgs, orgs::create_org))
         .routes(routes!(people::invite))
         .routes(routes!(people::set_role))
+        .routes(routes!(people::set_groups))
+        .routes(routes!(people::issue_password))
         .routes(routes!(people::leave))
         .routes(routes!(people::list_members))
         .routes(routes!(people::remove_member))

@@ -283,6 +283,9 @@ async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> R
                 }
             }
             Work::People(..) => draft.know_people(store.members(org).await?),
+            Work::AddKey(key, ..) if !store.belongs(org, key.account).await? => {
+                draft.know_gone(key.account);
+            }
             Work::Incident(id, ..) if !draft.knows_incident(*id) => {
                 if let Some(incident) = store.incident(org, *id).await? {
                     draft.know_incident(incident);
@@ -310,8 +313,8 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, keys: &Keyring, work: Work) -
             Some(told(reply, changed))
         }
         Work::AddKey(key, actor, reply) => {
-            draft.add_key(now_us, key, actor);
-            Some(told(reply, ()))
+            let added = draft.add_key(now_us, key, actor);
+            Some(told(reply, added))
         }
         Work::RotateKey(rotation, actor, reply) => {
             let rotated = draft.rotate_key(now_us, keys, rotation, actor);
@@ -322,7 +325,7 @@ fn apply(draft: &mut Draft<'_>, clock: &dyn Clock, keys: &Keyring, work: Work) -
             Some(told(reply, ()))
         }
         Work::People(steps, actor, reply) => {
-            let changed = draft.change_people(now_us, steps, &actor);
+            let changed = draft.change_people(now_us, keys, steps, &actor);
             Some(told(reply, changed))
         }
         Work::Password(user, hash, reply) => {

@@ -68,10 +68,10 @@ pub(super) enum Work {
     Register(Box<Registration>, Reply<Result<Registered, Refused>>),
     Policies(Box<PolicyChange>, String, Reply<Result<Arc<InForce>, Refused>>),
     Activate(Box<Filled>, oneshot::Sender<Activated>),
-    AddKey(Arc<ApiKey>, String, Reply<()>),
+    AddKey(Arc<ApiKey>, String, Reply<Result<(), Refused>>),
     RotateKey(Rotation, String, Reply<Result<(), Refused>>),
     RevokeKey(Uuid, String, Reply<()>),
-    People(Vec<Step>, String, Reply<Result<(), Refused>>),
+    People(Vec<Step>, String, Reply<Result<Vec<Uuid>, Refused>>),
     Password(Uuid, String, Reply<()>),
     Note(Note, Reply<()>),
     Incident(Uuid, Status, String, Reply<Result<Arc<Incident>, Refused>>),
@@ -106,10 +106,9 @@ impl Work {
             Work::Register(_, reply) => reply.is_closed(),
             Work::Policies(_, _, reply) => reply.is_closed(),
             Work::Activate(_, reply) => reply.is_closed(),
-            Work::AddKey(_, _, reply) | Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => {
-                reply.is_closed()
-            }
-            Work::People(_, _, reply) | Work::RotateKey(_, _, reply) => reply.is_closed(),
+            Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => reply.is_closed(),
+            Work::AddKey(_, _, reply) | Work::RotateKey(_, _, reply) => reply.is_closed(),
+            Work::People(_, _, reply) => reply.is_closed(),
             Work::Note(_, reply) => reply.is_closed(),
             Work::Incident(_, _, _, reply) => reply.is_closed(),
             Work::LedgerKey(_, _, reply) => reply.is_closed(),
@@ -220,8 +219,8 @@ impl Queue {
         reads::aside(&self.reads, generation).await
     }
 
-    /// Makes a key good.
-    pub async fn add_key(&self, key: Arc<ApiKey>, actor: String) -> Result<(), Unavailable> {
+    /// Makes a key good, unless its account is gone.
+    pub async fn add_key(&self, key: Arc<ApiKey>, actor: String) -> Result<Result<(), Refused>, Unavailable> {
         self.submit(|reply| Work::AddKey(key, actor, reply)).await
     }
 
@@ -244,12 +243,12 @@ impl Queue {
         self.submit(|reply| Work::RevokeKey(id, actor, reply)).await
     }
 
-    /// Changes who belongs to the org: all of these steps, or none.
+    /// Changes who belongs to the org: all of these steps, or none. Tells which API keys ended with that.
     pub async fn change_people(
         &self,
         steps: Vec<Step>,
         actor: String,
-    ) -> Result<Result<(), Refused>, Unavailable> {
+    ) -> Result<Result<Vec<Uuid>, Refused>, Unavailable> {
         self.submit(|reply| Work::People(steps, actor, reply)).await
     }
 

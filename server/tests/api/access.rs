@@ -4,11 +4,15 @@
 //! table fails here.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use lictor_server::accounts::Role;
+use lictor_server::accounts::checks::Checks;
+use lictor_server::accounts::tokens::{Claims, Tokens};
+use lictor_server::accounts::{Membership, Role};
 use lictor_server::http::access::{ACCESS, Access, access};
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::app::{Answer, OtherOrg, TestApp, answer, text};
 
@@ -181,9 +185,15 @@ fn of_route<'a>(objects: &'a [(&'static str, Vec<String>)], route: &Route) -> &'
     &found.unwrap_or_else(|| panic!("no object of another org for {route:?}")).1
 }
 
-/// What a caller can tell of objects of another org: routes that answer otherwise than for what nobody has.
-async fn leaks(app: &TestApp, objects: &[(&'static str, Vec<String>)], token: &str) -> Vec<String> {
-    let mut leaks = Vec::new();
+/// What a caller can tell of objects of another org: routes that answer otherwise than for what nobody has. The request may
+/// name an org to act in.
+async fn leaks(
+    app: &TestApp,
+    objects: &[(&'static str, Vec<String>)],
+    token: &str,
+    named: Option<&str>,
+) -> BTreeSet<String> {
+    let mut leaks = BTreeSet::new();
     for route in routes(app).await.into_iter().filter(Route::names_an_object) {
         // One that its route can read, so that it looks for the object.
         let body = match route.members.contains("source") {
@@ -195,12 +205,16 @@ async fn leaks(app: &TestApp, objects: &[(&'static str, Vec<String>)], token: &s
             let unknown =
                 if object.len() == UNKNOWN.len() { UNKNOWN.to_owned() } else { "q".repeat(object.len()) };
             let ask = async |name: &str| {
-                let (path, body) = (route.naming(name), body.clone());
-                app.send(route.method.clone(), &path, Some(token), body).await
+                let request = app.request(route.method.clone(), &route.naming(name), Some(token)).json(&body);
+                answer(match named {
+                    Some(org) => request.header("x-org-id", org),
+                    None => request,
+                })
+                .await
             };
             let (theirs, nobodys) = (ask(object).await, ask(&unknown).await);
             if shape(&theirs, object) != shape(&nobodys, &unknown) {
-                leaks.push(format!("{} {}", route.method, route.path));
+                leaks.insert(format!("{} {}", route.method, route.path));
             }
         }
     }
@@ -276,20 +290,44 @@ async fn what_another_org_has_looks_like_what_nobody_has() {
     let before = (app.head().await, theirs().await);
     for credential in credentials(&app, &other).await {
         let Some(token) = credential.text.filter(|_| credential.good) else { continue };
-        assert_eq!(leaks(&app, &objects, &token).await, Vec::<String>::new(), "{}", credential.what);
+        for named in [None, Some(other.id.as_str())] {
+            let leaks = leaks(&app, &objects, &token, named).await;
+            assert_eq!(leaks, BTreeSet::new(), "{}, {named:?}", credential.what);
+        }
     }
     // Nothing happened over there, and here only what made the credentials.
     assert_eq!(theirs().await, before.1);
     let acts = app.ledger().await.split_off(usize::try_from(before.0.0).unwrap() + 1);
-    assert!(
-        acts.iter().all(|entry| ["member", "key", "registration"].contains(&entry["kind"].as_str().unwrap()))
-    );
-    // The comparison sees what it is there to see: a look-up that does not go by the caller's org, as one by somebody
-    // who belongs to the other org, shows on every route that names an object.
-    let seen: BTreeSet<_> = leaks(&app, &objects, &other.token).await.into_iter().collect();
-    let named = routes(&app).await.into_iter().filter(Route::names_an_object);
-    let named: BTreeSet<_> = named.map(|route| format!("{} {}", route.method, route.path)).collect();
-    assert_eq!(seen, named);
+    let here = ["member", "key", "registration", "access"];
+    assert!(acts.iter().all(|entry| here.contains(&entry["kind"].as_str().unwrap())));
+}
+
+/// Lets whoever is known act in any org that they name.
+#[derive(Debug)]
+struct AnyOrg(Tokens);
+
+impl Checks for AnyOrg {
+    fn token(&self, token: &str, now_us: i64) -> Option<Claims> {
+        self.0.check(token, now_us)
+    }
+
+    fn in_org(&self, _own: &[Membership], named: Uuid) -> Option<Membership> {
+        Some(Membership { org: named, role: Role::Owner })
+    }
+}
+
+#[tokio::test]
+async fn without_the_check_of_orgs_every_route_that_names_an_object_is_found_to_leak() {
+    let any_org = |secret: &[u8; 32]| Some(Arc::new(AnyOrg(Tokens::new(secret))) as Arc<dyn Checks>);
+    let (app, _) = TestApp::start_checked(any_org).await;
+    let other = app.org("Other").await;
+    let objects = objects(&app, &other).await;
+    let routes = routes(&app).await.into_iter().filter(Route::names_an_object);
+    let all: BTreeSet<_> = routes.map(|route| format!("{} {}", route.method, route.path)).collect();
+    assert_eq!(leaks(&app, &objects, &app.token, Some(&other.id)).await, all);
+    assert!(all.len() > 10, "{all:?}");
+    // Without the header the home is what it was.
+    assert_eq!(leaks(&app, &objects, &app.token, None).await, BTreeSet::new());
 }
 
 #[tokio::test]

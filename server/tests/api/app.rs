@@ -1,7 +1,13 @@
 //! TestApp: a server on a fresh database and a free port, and a client that speaks its language.
 
+use std::sync::Arc;
+
 use lictor_server::Server;
+use lictor_server::accounts::checks::Checks;
+use lictor_server::app::Given;
+use lictor_server::clock::SystemClock;
 use lictor_server::config::Config;
+use lictor_server::vault::Vault;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -9,6 +15,7 @@ use crate::home::Home;
 
 pub(crate) const EMAIL: &str = "owner@example.com";
 pub(crate) const PASSWORD: &str = "correct horse";
+const MASTER_KEY: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
 
 /// A server under test. Its files go when it is dropped.
 pub(crate) struct TestApp {
@@ -75,6 +82,18 @@ impl TestApp {
         let mut config = config(&home);
         change(&mut config);
         TestApp::over(Server::start(&config).await.unwrap(), home).await
+    }
+
+    /// With other checks of who calls, made of the secret that signs tokens; with the server's own, if there are none.
+    pub(crate) async fn start_checked(
+        checks: impl FnOnce(&[u8; 32]) -> Option<Arc<dyn Checks>>,
+    ) -> (TestApp, [u8; 32]) {
+        let home = Home::new().await;
+        let config = Config { master_key: Some(MASTER_KEY.to_owned()), ..config(&home) };
+        let secret = *Vault::open(Some(MASTER_KEY), None).unwrap().token_secret();
+        let given = Given { clock: Arc::new(SystemClock::new()), checks: checks(&secret) };
+        let server = Server::start_with(&config, given).await.unwrap();
+        (TestApp::over(server, home).await, secret)
     }
 
     pub(crate) async fn start_in(home: Home) -> TestApp {

@@ -3,11 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use lictor_server::accounts::keys::hash;
+use lictor_server::db::Database;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
+use uuid::Uuid;
 
 use crate::app::{TestApp, answer, text};
 
@@ -106,6 +109,30 @@ async fn rotations_that_race_leave_one_secret() {
     assert!(good >= 1);
     assert_eq!(status(&app, &text(&made["key"])).await, 401);
     assert_eq!(app.get("/api/v1/auth/api-keys").await.expect(200).as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_last_use_is_written_every_ten_seconds_and_stays_the_last() {
+    let app = TestApp::start().await;
+    let key = app.key().await;
+    assert_eq!(status(&app, &key).await, 200);
+    let (org, begun) = (Uuid::parse_str(&app.org).unwrap(), Instant::now());
+    let database = Database::open(&app.home.database.parse().unwrap()).await.unwrap();
+    let written = async || database.key_uses(org).await.unwrap().into_values().next();
+    let first = loop {
+        if let Some(at_us) = written().await {
+            break at_us;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(25), "the last use was not written");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    };
+    // An earlier use, which another server knows of, comes too late.
+    let id = Uuid::parse_str(&text(&app.get("/v1/keys").await.expect(200)[0]["id"])).unwrap();
+    for (at_us, last) in [(first - 1, first), (first + 1, first + 1)] {
+        database.save_key_uses(&[(org, id, at_us)]).await.unwrap();
+        assert_eq!(written().await, Some(last));
+    }
+    database.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

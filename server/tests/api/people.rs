@@ -280,10 +280,12 @@ async fn an_older_database_keeps_its_people() {
     let (key, home) = (app.key().await, app.stop().await);
     home.meddle(&[
         "DROP TABLE members",
+        "DROP TABLE login_tries",
+        "DROP TABLE quota_days",
         "DROP INDEX users_by_id",
         "ALTER TABLE users DROP COLUMN one_time",
         "ALTER TABLE users ADD COLUMN role TEXT NOT NULL DEFAULT 'owner'",
-        "DELETE FROM _sqlx_migrations WHERE version = 5",
+        "DELETE FROM _sqlx_migrations WHERE version IN (5, 8)",
     ])
     .await;
     let app = TestApp::start_in(home).await;

@@ -336,8 +336,17 @@ async fn keys_of_a_file_change_with_the_file_and_a_lost_one_is_replaced() {
     let rotated = checkpoint(&app).await.1;
     assert_eq!((two.len(), &two[..1]), (2, old.as_slice()));
     assert_eq!((rotated.signed_by(&old), rotated.signed_by(&two[1..])), (Signed::Yes, Signed::Yes));
-    // Without the file the key is lost: a new one takes over what it signed last.
-    let app = start(app.stop().await, |_| {}).await;
+    // Without the file the key is not there. Said to be lost, it is replaced by one that takes over what it signed last.
+    let home = app.stop().await;
+    let lost = two[1].to_string();
+    for wrong in [None, Some(two[0].to_string())] {
+        let config = Config { ledger_key_lost: wrong, ..config(&home) };
+        let refusal = Server::start(&config).await.unwrap_err().to_string();
+        assert!(refusal.contains(&format!("LICTOR_LEDGER_KEY_LOST={lost}")), "{refusal}");
+    }
+    let config = Config { ledger_key_lost: Some("a key".to_owned()), ..config(&home) };
+    assert!(Server::start(&config).await.unwrap_err().to_string().contains("LICTOR_LEDGER_KEY_LOST `a key`"));
+    let app = start(home, |config| config.ledger_key_lost = Some(lost)).await;
     app.get("/api/v1/ledger/proof/inclusion?seq=0").await.expect(200);
     let three = keys(&app).await;
     assert_eq!((three.len(), &three[..2]), (3, two.as_slice()));

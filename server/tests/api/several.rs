@@ -13,10 +13,10 @@ use crate::app::{TestApp, answer, config, text};
 use crate::home::Home;
 
 /// Within this time a server knows what another did.
-const KNOWN: Duration = Duration::from_secs(1);
+pub(crate) const KNOWN: Duration = Duration::from_secs(1);
 
 /// Two servers on one database: the second sends what the first would.
-async fn two() -> (TestApp, TestApp) {
+pub(crate) async fn two() -> (TestApp, TestApp) {
     let home = Home::on_postgres().await;
     let second = home.same();
     let first = TestApp::start_in(home).await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lictor_server::app::Given;
 use lictor_server::clock::SystemClock;
 use lictor_server::config::Config;
 use lictor_server::db::{Address, Database, OnVfs};
@@ -30,7 +31,8 @@ pub(crate) async fn try_start(disk: &Arc<Disk>, is_synced: bool) -> Result<(Serv
     let config = Config { master_key: Some("5a".repeat(32)), ..config(&home) };
     let opening = Database::open_on_vfs(on_vfs(disk, is_synced));
     let address: Address = home.database.parse().unwrap();
-    let server = Server::start_on(&address, opening, &config, Arc::new(SystemClock::new())).await?;
+    let given = Given { clock: Arc::new(SystemClock::new()), checks: None };
+    let server = Server::start_on(&address, opening, &config, given).await?;
     Ok((server, home))
 }
 

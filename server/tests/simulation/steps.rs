@@ -352,7 +352,7 @@ impl Running {
                     hash[..8].copy_from_slice(&number.to_le_bytes());
                     let (id, name) = (Uuid::from_u64_pair(number, number), || SECRET.to_owned());
                     let key = ApiKey::new(id, ORG, Uuid::nil(), name(), name(), None, hash, 0, None);
-                    queue.add_key(Arc::new(key), actor).await
+                    queue.add_key(Arc::new(key), actor).await.map(drop)
                 }
             };
             if done.is_ok() { Heard::Done } else { Heard::Failed }

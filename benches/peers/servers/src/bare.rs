@@ -1,7 +1,6 @@
 //! A bare server: axum, a look-up of the key, the fields that the rules read, the hand-written rules. With a ledger if
-//! it is given a file.
+//! it is told where.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -37,14 +36,17 @@ struct Answer {
 /// The argument by which this very program becomes it.
 pub const COMMAND: &str = "serve-bare";
 
-/// Serves until it is killed; says where it listens. Decisions are kept in this file.
-pub fn serve(ledger: Option<&Path>) -> Result<()> {
+/// Serves until it is killed; says where it listens. Decisions are kept in this file, or in this database of PostgreSQL.
+pub fn serve(ledger: Option<&str>) -> Result<()> {
     let rules = ByHand::load(Vec::new(), &workload::rules(Shape::Indexable, crate::RULES))?;
     let keys = HashMap::from([(Sha256::digest(KEY).into(), "acme")]);
-    let ledger = ledger.map(Ledger::open).transpose()?;
-    let app = Arc::new(App { keys, rules, ledger });
-    let app = Router::new().route("/decide", post(decide)).with_state(app);
     tokio::runtime::Runtime::new()?.block_on(async {
+        let ledger = match ledger {
+            Some(place) => Some(Ledger::open(place).await?),
+            None => None,
+        };
+        let app = Arc::new(App { keys, rules, ledger });
+        let app = Router::new().route("/decide", post(decide)).with_state(app);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("listens on {}", listener.local_addr()?);
         Ok(axum::serve(listener, app).await?)

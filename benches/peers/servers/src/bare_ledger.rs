@@ -1,14 +1,12 @@
-//! The bare server's ledger: SQLite with Lictor's own tables, one thread that takes all that waits, commits it as one
-//! transaction, and only then answers.
+//! The bare server's ledger: Lictor's own tables, and one writer that takes all that waits, commits it as one transaction,
+//! and only then answers.
 
-use std::path::Path;
+mod postgres;
+mod sqlite;
 
 use anyhow::{Context, Result};
-use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-/// The tables and indexes that Lictor writes to for a decision.
-const TABLES: &str = include_str!("../../../../server/migrations/sqlite/0001_the_first_tables.sql");
 const ORG: [u8; 16] = [7; 16];
 const AGENT: [u8; 16] = [8; 16];
 const HASH: [u8; 32] = [9; 32];
@@ -24,6 +22,8 @@ const RULE_BYTES: usize = 82;
 const PAYLOAD_BYTES: usize = 226;
 /// Requests that may wait.
 const QUEUE: usize = 4_096;
+/// Decisions in a transaction.
+const BATCH: usize = 512;
 
 /// A decision to keep.
 pub struct Row {
@@ -32,21 +32,46 @@ pub struct Row {
     pub rules: usize,
 }
 
-/// The way to the thread that writes.
+impl Row {
+    fn id(seq: i64) -> [u8; 16] {
+        i128::from(seq).to_be_bytes()
+    }
+
+    fn canonical(&self, id: [u8; 16]) -> Vec<u8> {
+        let mut canonical = vec![b' '; RECORD_BYTES + RULE_BYTES * self.rules];
+        canonical[..16].copy_from_slice(&id);
+        canonical
+    }
+
+    fn payload(&self) -> Vec<u8> {
+        let mut payload = vec![0; PAYLOAD_BYTES + self.body.len()];
+        payload[PAYLOAD_BYTES..].copy_from_slice(&self.body);
+        payload
+    }
+}
+
+/// What waits, each with whom to tell that it is durable.
+type Waiting = mpsc::Receiver<(Row, oneshot::Sender<()>)>;
+
+/// The way to the writer.
 #[derive(Clone)]
 pub struct Ledger(mpsc::Sender<(Row, oneshot::Sender<()>)>);
 
 impl Ledger {
-    pub fn open(path: &Path) -> Result<Ledger> {
-        let connection = Connection::open(path)?;
-        connection.pragma_update(None, "journal_mode", "wal")?;
-        connection.pragma_update(None, "synchronous", "full")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        connection.execute_batch(TABLES)?;
-        connection.execute("INSERT INTO orgs VALUES (?1, 'acme', 0)", params![ORG])?;
-        connection.execute("INSERT INTO heads VALUES (?1, 0, ?2, 0)", params![ORG, HASH])?;
+    /// In a database of PostgreSQL if `place` is an address of one, otherwise in a file of SQLite.
+    pub async fn open(place: &str) -> Result<Ledger> {
         let (rows, waiting) = mpsc::channel(QUEUE);
-        std::thread::spawn(move || write_all(connection, waiting).expect("the bare ledger takes rows"));
+        if place.starts_with("postgres://") {
+            let client = postgres::open(place).await?;
+            tokio::spawn(async {
+                postgres::write_all(client, waiting).await.expect("the bare ledger takes rows")
+            });
+        } else {
+            let connection = sqlite::open(place)?;
+            std::thread::spawn(|| {
+                sqlite::write_all(connection, waiting).expect("the bare ledger takes rows")
+            });
+        }
         Ok(Ledger(rows))
     }
 
@@ -56,54 +81,4 @@ impl Ledger {
         self.0.send((row, done)).await.ok().context("the writer is gone")?;
         Ok(durable.await?)
     }
-}
-
-fn write_all(
-    mut connection: Connection,
-    mut waiting: mpsc::Receiver<(Row, oneshot::Sender<()>)>,
-) -> Result<()> {
-    let mut seq = 0_i64;
-    let mut batch = Vec::new();
-    while waiting.blocking_recv_many(&mut batch, 512) > 0 {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        {
-            let mut entries = transaction.prepare_cached(
-                "INSERT INTO entries (org_id, seq, entry_id, canonical, hash, prev_hash, kind, source, agent_id, task, actor, \
-                 action, outcome, risk, at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, 'action', '/api/v1/decisions', ?6, ?7, ?8, ?9, ?10, 0, ?2)",
-            )?;
-            let mut payloads = transaction.prepare_cached(
-                "INSERT INTO payloads (org_id, entry_id, wrapped_key, ciphertext) VALUES (?1, ?2, ?3, ?4)",
-            )?;
-            for (row, _) in &batch {
-                insert(&mut entries, &mut payloads, row, seq)?;
-                seq += 1;
-            }
-            transaction
-                .prepare_cached("UPDATE heads SET next_seq = ?1, hash = ?2, at = ?1 WHERE org_id = ?3")?
-                .execute(params![seq, HASH, ORG])?;
-        }
-        transaction.commit()?;
-        for (_, done) in batch.drain(..) {
-            // Who asked may have left.
-            let _ = done.send(());
-        }
-    }
-    Ok(())
-}
-
-fn insert(
-    entries: &mut CachedStatement<'_>,
-    payloads: &mut CachedStatement<'_>,
-    row: &Row,
-    seq: i64,
-) -> Result<()> {
-    let id = u128::try_from(seq)?.to_be_bytes();
-    let mut canonical = vec![b' '; RECORD_BYTES + RULE_BYTES * row.rules];
-    canonical[..16].copy_from_slice(&id);
-    entries.execute(params![ORG, seq, id, canonical, HASH, AGENT, TASK, ACTOR, TOOL, row.decision])?;
-    let mut payload = vec![0; PAYLOAD_BYTES + row.body.len()];
-    payload[PAYLOAD_BYTES..].copy_from_slice(&row.body);
-    payloads.execute(params![ORG, id, WRAPPED_KEY, payload])?;
-    Ok(())
 }

@@ -4,6 +4,9 @@ mod bare;
 mod bare_ledger;
 #[path = "../../src/by_hand.rs"]
 mod by_hand;
+#[path = "../../../drawing.rs"]
+#[allow(dead_code, reason = "engines have an image too")]
+mod drawing;
 #[path = "../../src/lictor_text.rs"]
 mod lictor_text;
 #[path = "../../src/numbers.rs"]
@@ -21,7 +24,6 @@ mod servers;
 mod workload;
 mod wrk;
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -38,13 +40,13 @@ const RULES: usize = 100;
 const BODIES: usize = 100;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(4);
-const CONNECTIONS: usize = 32;
+const CONNECTIONS: usize = 64;
 
 fn main() -> Result<()> {
-    let mut arguments = std::env::args_os().skip(1);
+    let mut arguments = std::env::args().skip(1);
     match arguments.next() {
-        Some(command) if command == bare::COMMAND => bare::serve(arguments.next().as_deref().map(Path::new)),
-        _ => report::write("servers", &run()?, &["axum", "rusqlite"]),
+        Some(command) if command == bare::COMMAND => bare::serve(arguments.next().as_deref()),
+        _ => report::write("servers", &run()?, &["axum", "rusqlite", "tokio-postgres"]),
     }
 }
 

@@ -44,11 +44,23 @@ const PASSWORD: &str = "correct horse battery";
 
 /// All servers that there are; the first one is the measure of the others.
 pub fn start(folder: &Path, rules: &[Rule], events: &[Vec<u8>]) -> Result<Vec<Server>> {
-    let ledger = folder.join("bare.db");
-    let bare = start_bare("axum, rules by hand", None, events)?;
-    let bare_with_ledger = start_bare("axum, rules by hand, group commit to SQLite", Some(&ledger), events)?;
-    let mut servers = vec![bare, bare_with_ledger];
-    servers.extend(start_lictor(folder, rules, events)?);
+    let file = |name: &str| folder.join(name).display().to_string();
+    let lictor = |name, database, dry_run| start_lictor(name, database, dry_run, rules, events);
+    let mut servers = vec![
+        start_bare("axum, rules by hand", None, events)?,
+        lictor("Lictor, dry run", file("dry.db"), true)?,
+        start_bare("axum, rules by hand, group commit to SQLite", Some(file("bare.db")), events)?,
+        lictor("Lictor, in the ledger, SQLite", file("lictor.db"), false)?,
+    ];
+    match std::env::var("LICTOR_TEST_POSTGRES") {
+        Ok(cluster) => {
+            let (bare, of_lictor) = (database(&cluster, "bare")?, database(&cluster, "lictor")?);
+            let name = "axum, rules by hand, group commit to PostgreSQL";
+            servers.push(start_bare(name, Some(bare), events)?);
+            servers.push(lictor("Lictor, in the ledger, PostgreSQL", of_lictor, false)?);
+        }
+        Err(_) => eprintln!("PostgreSQL is left out: run this by tests/postgres.sh"),
+    }
     match std::env::var_os("CERBOS") {
         Some(binary) => {
             for audited in [false, true] {
@@ -72,7 +84,21 @@ impl Server {
     }
 }
 
-fn start_bare(name: &str, ledger: Option<&Path>, events: &[Vec<u8>]) -> Result<Server> {
+/// A new database of this cluster.
+fn database(cluster: &str, name: &str) -> Result<String> {
+    let name = format!("bench_{name}_{}", std::process::id());
+    let (place, options) = cluster.split_once('?').unwrap_or((cluster, ""));
+    let (server, _) = place.rsplit_once('/').context("an address of PostgreSQL has a database")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(cluster, tokio_postgres::NoTls).await?;
+        tokio::spawn(connection);
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await
+    })?;
+    Ok(format!("{server}/{name}?{options}"))
+}
+
+fn start_bare(name: &str, ledger: Option<String>, events: &[Vec<u8>]) -> Result<Server> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(bare::COMMAND).args(ledger);
     let (process, base) = until_it_says(command, "listens on ")?;
@@ -87,30 +113,29 @@ fn start_bare(name: &str, ledger: Option<&Path>, events: &[Vec<u8>]) -> Result<S
     })
 }
 
-/// Twice: judging only, and judging with a ledger.
-fn start_lictor(folder: &Path, rules: &[Rule], events: &[Vec<u8>]) -> Result<Vec<Server>> {
+/// Judging only, or with a ledger in this database.
+fn start_lictor(
+    name: &str,
+    database: String,
+    dry_run: bool,
+    rules: &[Rule],
+    events: &[Vec<u8>],
+) -> Result<Server> {
     let binary = std::env::var_os("LICTOR").context("LICTOR names no binary of the server")?;
-    let mut servers = Vec::new();
-    for (name, dry_run) in [("Lictor, dry run", true), ("Lictor, in the ledger", false)] {
-        let mut command = Command::new(&binary);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--database"]);
-        command.arg(folder.join(format!("lictor-{dry_run}.db")));
-        command.env("LICTOR_OWNER_EMAIL", EMAIL).env("LICTOR_OWNER_PASSWORD", PASSWORD);
-        let (process, base) = until_it_says(command, "Lictor listens on ")?;
-        let authorization = Some(set_up_lictor(&base, rules, events)?);
-        let bodies = events.iter().map(|event| lictor_body(text(event), dry_run)).collect();
-        let allows = |answer: &Value| Some(answer["decision"].as_str()? == "allow");
-        servers.push(Server {
-            name: name.to_owned(),
-            process,
-            base,
-            path: "/api/v1/decisions",
-            authorization,
-            bodies,
-            allows,
-        });
-    }
-    Ok(servers)
+    let mut command = Command::new(&binary);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--database", &database]);
+    command.env("LICTOR_OWNER_EMAIL", EMAIL).env("LICTOR_OWNER_PASSWORD", PASSWORD);
+    command.env("LICTOR_MASTER_KEY", "0b".repeat(32));
+    let (process, base) = until_it_says(command, "Lictor listens on ")?;
+    Ok(Server {
+        name: name.to_owned(),
+        process,
+        authorization: Some(set_up_lictor(&base, rules, events)?),
+        base,
+        path: "/api/v1/decisions",
+        bodies: events.iter().map(|event| lictor_body(text(event), dry_run)).collect(),
+        allows: |answer| Some(answer["decision"].as_str()? == "allow"),
+    })
 }
 
 fn lictor_body(event: &str, dry_run: bool) -> String {

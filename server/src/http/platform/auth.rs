@@ -2,23 +2,25 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::super::answer::Peer;
 use super::super::auth::Human;
 use super::super::body::Json;
 use super::super::problem::{LoginProblems, Problem, WriteProblems};
 use super::orgs::{FoundedOrg, founded, org_name};
 use crate::accounts::logins::FREE_TRIES;
 use crate::accounts::people::Step;
-use crate::accounts::{User, passwords, tokens};
+use crate::accounts::{Joining, User, passwords, tokens};
 use crate::app::App;
 use crate::config::looks_like_email;
-use crate::draft::Note;
+use crate::draft::{Note, Refused};
 use crate::founding::{NewOrg, Standing};
+use crate::peers::Place;
 
 /// How the ledger names whoever does not know a password.
 const NOBODY: &str = "nobody";
@@ -56,28 +58,29 @@ pub struct Token {
     responses((status = 200, description = "Who you are", body = Token), LoginProblems))]
 pub async fn login(
     State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
     Json(login): Json<Login, MAX_LOGIN_BYTES>,
 ) -> Result<axum::Json<Token>, Problem> {
     let email = login.email.trim().to_lowercase();
     if !can_be_kept(&email) || login.password.len() > passwords::MAX_BYTES {
         return Err(Problem::wrong_login());
     }
-    let user = proven(&app, &email, login.password).await?;
+    let user = proven(&app, peer, &email, login.password).await?;
     accept(&app, &user).await?;
     Ok(axum::Json(token(&app, &user)?))
 }
 
 /// The person who has this e-mail address and this password.
-async fn proven(app: &App, email: &str, password: String) -> Result<User, Problem> {
-    if let Some(seconds) = app.logins.wait_s(email, app.clock.now_us()) {
+async fn proven(app: &App, peer: Peer, email: &str, password: String) -> Result<User, Problem> {
+    let _in_line = in_line(app, peer)?;
+    if let Some(seconds) = app.logins.wait_s(email, app.clock.now_us()).await? {
         return Err(Problem::wait(seconds));
     }
-    let _in_line =
-        app.logging_in.try_acquire().map_err(|_| Problem::unavailable("too many logins are waiting"))?;
     let user = app.database.user_by_email(email).await?;
     let kept = user.as_ref().map(|user| user.password_hash.clone());
     let place = Arc::clone(&app.hashing).acquire_owned().await.map_err(|_| Problem::internal())?;
-    let tries = app.logins.begin(email, app.clock.now_us()).map_err(Problem::wait)?;
+    let tries = app.logins.begin(email, user.is_some(), app.clock.now_us()).await?;
+    let tries = tries.map_err(Problem::wait)?;
     let verify = move || {
         let matches = passwords::verify(&password, kept.as_deref());
         drop(place);
@@ -85,7 +88,7 @@ async fn proven(app: &App, email: &str, password: String) -> Result<User, Proble
     };
     match (user, tokio::task::spawn_blocking(verify).await) {
         (Some(user), Ok(true)) => {
-            app.logins.right(email);
+            app.logins.right(email).await?;
             Ok(user)
         }
         (user, Ok(_)) => {
@@ -96,9 +99,14 @@ async fn proven(app: &App, email: &str, password: String) -> Result<User, Proble
     }
 }
 
+/// A place among those who log in or register: of these no address has more than its share.
+fn in_line(app: &App, peer: Peer) -> Result<Place, Problem> {
+    app.logging_in.take(peer.0).ok_or_else(|| Problem::unavailable("too many logins are waiting"))
+}
+
 /// Records a failed login in the ledger of the home of whoever it was tried for. Nobody waits for that, so that the
 /// answer comes as soon where nobody has the address.
-fn record_failure(app: &App, user: Option<&User>, tries: u32) {
+fn record_failure(app: &App, user: Option<&User>, tries: i64) {
     let action = if tries >= FREE_TRIES { "locked" } else { "failed" };
     let Some((user, org)) = user.and_then(|user| Some((user, app.org(user.org)?))) else {
         tracing::warn!(action, "a login under an address that nobody has was refused");
@@ -116,24 +124,42 @@ fn record_failure(app: &App, user: Option<&User>, tries: u32) {
 
 /// Makes a person who logged in a member of the orgs that they are invited to, and spends a password that is good once.
 async fn accept(app: &App, user: &User) -> Result<(), Problem> {
-    let mut orgs = app.database.invitations(user.id).await?;
-    if user.one_time && !orgs.contains(&user.org) {
-        orgs.push(user.org);
-    }
-    for id in orgs {
-        let Some(org) = app.org(id) else { continue };
-        let mut steps = vec![Step::Accept { user: user.id }];
-        if user.one_time && id == user.org {
-            steps.push(Step::SpendPassword { user: user.id });
+    let joinings = app.database.joinings(user.id).await?;
+    let may_accept = |joining: &&Joining| !joining.has_accepted && !joining.is_outdated;
+    // First it is spent, by the org that gave it out, or the next where that one has them no more: of several who log in
+    // with it at once one is let in, and nobody belongs to an org by a password that was replaced meanwhile.
+    let spent_at = match user.one_time {
+        true => {
+            let home = joinings.iter().find(|joining| joining.org == user.org);
+            let joining =
+                home.or_else(|| joinings.iter().find(may_accept)).ok_or_else(Problem::wrong_login)?;
+            let spend = Step::SpendPassword { user: user.id, hash: user.password_hash.clone() };
+            let accept = (!joining.has_accepted).then_some(Step::Accept { user: user.id });
+            let spent = join(app, user, joining.org, accept.into_iter().chain([spend]).collect()).await?;
+            spent.map_err(|_| Problem::wrong_login())?;
+            Some(joining.org)
         }
-        match org.queue.change_people(steps, format!("user:{}", user.id)).await? {
-            Ok(()) => {}
-            // Somebody else logged in with it, or withdrew the invitation.
-            Err(_) if user.one_time && id == user.org => return Err(Problem::wrong_login()),
-            Err(refused) => tracing::info!(org = %id, %refused, "an invitation was not accepted"),
+        false => None,
+    };
+    for joining in joinings.iter().filter(may_accept).filter(|joining| Some(joining.org) != spent_at) {
+        match join(app, user, joining.org, vec![Step::Accept { user: user.id }]).await {
+            Ok(Ok(())) => {}
+            // Somebody withdrew the invitation.
+            Ok(Err(refused)) => {
+                tracing::info!(org = %joining.org, %refused, "an invitation was not accepted")
+            }
+            Err(problem) if spent_at.is_none() => return Err(problem),
+            // The password is not good again. The next login accepts.
+            Err(_) => tracing::warn!(org = %joining.org, "an invitation could not be accepted"),
         }
     }
     Ok(())
+}
+
+async fn join(app: &App, user: &User, org: Uuid, steps: Vec<Step>) -> Result<Result<(), Refused>, Problem> {
+    let org =
+        app.org(org).ok_or_else(|| Problem::unavailable("an org that invited you is not served here yet"))?;
+    Ok(org.queue.change_people(steps, format!("user:{}", user.id)).await?.map(drop))
 }
 
 fn token(app: &App, user: &User) -> Result<Token, Problem> {
@@ -182,6 +208,7 @@ pub struct NewPassword {
     responses((status = 204, description = "From now on it is the new one"), WriteProblems))]
 pub async fn set_password(
     State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
     human: Human,
     Json(new): Json<NewPassword>,
 ) -> Result<StatusCode, Problem> {
@@ -192,11 +219,22 @@ pub async fn set_password(
         if password.len() > passwords::MAX_BYTES {
             return Err(Problem::wrong_login());
         }
-        proven(&app, &user.email, password).await?;
+        proven(&app, peer, &user.email, password).await?;
     }
     let hash = hashed(&app, new.new_password).await?;
     human.org.queue.set_password(user.id, hash).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// An error if somebody has an e-mail address of the same domain.
+async fn expect_new_domain(app: &App, email: &str) -> Result<(), Problem> {
+    let domain = email.rsplit('@').next().unwrap_or_default();
+    match app.database.knows_domain(domain).await? {
+        true => Err(Problem::conflict(
+            "somebody of that e-mail domain is known here: ask an owner of their org to invite you",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Somebody who wants an org of their own.
@@ -219,6 +257,7 @@ pub struct Registration {
     responses((status = 201, description = "The org, and its owner", body = FoundedOrg), WriteProblems))]
 pub async fn register(
     State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
     Json(new): Json<Registration, MAX_LOGIN_BYTES>,
 ) -> Result<(StatusCode, axum::Json<FoundedOrg>), Problem> {
     if !app.open_registration {
@@ -229,15 +268,14 @@ pub async fn register(
     let email = email("email", &new.email)?;
     let name = org_name("name", &new.name)?;
     passwords::check(&new.password).map_err(|detail| Problem::field("password", detail))?;
+    let _in_line = in_line(&app, peer)?;
+    // Before what is costly, and again where nobody else registers.
+    expect_new_domain(&app, &email).await?;
     let hash = hashed(&app, new.password).await?;
     // Of several that come at once with one domain, one makes the org.
     let _here = app.registering.lock().await;
     let _anywhere = app.database.alone().await?;
-    let domain = email.rsplit('@').next().unwrap_or_default();
-    if app.database.knows_domain(domain).await? {
-        let detail = "somebody of that e-mail domain is known here: ask an owner of their org to invite you";
-        return Err(Problem::conflict(detail));
-    }
+    expect_new_domain(&app, &email).await?;
     let (org, id) = (Uuid::now_v7(), Uuid::now_v7());
     let created_at_us = app.clock.now_us();
     let owner = User { id, org, email, password_hash: hash, one_time: false, created_at_us };

@@ -85,7 +85,7 @@ pub(in crate::http) async fn make(
     let (id, now_us) = (Uuid::now_v7(), app.clock.now_us());
     let (org, account) = (human.org.view.id, human.person.id);
     let key = ApiKey::new(id, org, account, new.name.clone(), prefix.clone(), agent, hash, now_us, None);
-    human.org.queue.add_key(Arc::new(key), human.actor()).await?;
+    human.org.queue.add_key(Arc::new(key), human.actor()).await??;
     Ok(MadeKey { key: secret, id, name: new.name, prefix })
 }
 
@@ -132,7 +132,7 @@ pub struct ListedKey {
     /// The only agent that it may act for.
     agent_id: Option<Uuid>,
     created_at: String,
-    /// When it was last used; written down every few seconds.
+    /// When it was last used, on any server; written down every ten seconds.
     last_used_at: Option<String>,
     /// After a rotation: until when the secret before it is good.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,17 +142,22 @@ pub struct ListedKey {
 /// The live keys of the org.
 #[utoipa::path(get, path = "/api/v1/auth/api-keys", tag = "auth",
     responses((status = 200, description = "Oldest first", body = Vec<ListedKey>), ReadProblems))]
-pub async fn list_keys(State(app): State<Arc<App>>, human: Human) -> axum::Json<Vec<ListedKey>> {
+pub async fn list_keys(
+    State(app): State<Arc<App>>,
+    human: Human,
+) -> Result<axum::Json<Vec<ListedKey>>, Problem> {
+    // Other servers know of other uses.
+    let uses = app.database.key_uses(human.org.view.id).await?;
     let listed = |key: Arc<ApiKey>| ListedKey {
         id: key.id,
         name: key.name.clone(),
         prefix: key.prefix.clone(),
         agent_id: key.agent,
         created_at: rfc3339(key.created_at_us),
-        last_used_at: key.last_used_us().map(rfc3339),
+        last_used_at: key.last_used_us().max(uses.get(&key.id).copied()).map(rfc3339),
         old_secret_until: key.old.map(|old| rfc3339(old.until_us)),
     };
-    axum::Json(app.keys.of(human.org.view.id).into_iter().map(listed).collect())
+    Ok(axum::Json(app.keys.of(human.org.view.id).into_iter().map(listed).collect()))
 }
 
 /// Revoke a key. It is worthless when this is answered.

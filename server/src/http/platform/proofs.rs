@@ -208,6 +208,12 @@ impl From<CheckpointError> for Problem {
             CheckpointError::Store(error) => error.into(),
             CheckpointError::Unavailable(error) => error.into(),
             CheckpointError::Key(KeyError::FromFile) => Problem::conflict(KeyError::FromFile.to_string()),
+            CheckpointError::Key(
+                error @ (KeyError::Absent(_) | KeyError::OtherMaster(_) | KeyError::Outdated(_)),
+            ) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the ledger can't be signed here");
+                Problem::unavailable("this server does not have the key that signs the ledger")
+            }
             CheckpointError::Key(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the key of a ledger can't be had");
                 Problem::internal()

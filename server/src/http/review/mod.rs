@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 
+use super::answer::Peer;
 use super::body::Json;
 use super::platform::auth::{Login, MAX_LOGIN_BYTES, Token, login as log_in};
 use super::problem::{LoginProblems, Problem};
@@ -14,7 +15,8 @@ use crate::app::App;
     responses((status = 200, description = "Who you are", body = Token), LoginProblems))]
 pub async fn login(
     app: State<Arc<App>>,
+    peer: Extension<Peer>,
     login: Json<Login, MAX_LOGIN_BYTES>,
 ) -> Result<axum::Json<Token>, Problem> {
-    log_in(app, login).await
+    log_in(app, peer, login).await
 }

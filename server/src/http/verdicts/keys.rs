@@ -25,6 +25,6 @@ pub async fn create_key(
 /// The live keys of the org.
 #[utoipa::path(get, path = "/v1/keys", tag = "auth",
     responses((status = 200, description = "Oldest first", body = Vec<ListedKey>), ReadProblems))]
-pub async fn list_keys(app: State<Arc<App>>, human: Human) -> axum::Json<Vec<ListedKey>> {
+pub async fn list_keys(app: State<Arc<App>>, human: Human) -> Result<axum::Json<Vec<ListedKey>>, Problem> {
     list(app, human).await
 }
