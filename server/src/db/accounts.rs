@@ -71,7 +71,7 @@ pub(super) async fn spend_password(
     let sql = "UPDATE users SET password_hash = '', one_time = 0 WHERE user_id = $1 AND password_hash = $2";
     match transaction.query(sql).bind(user).bind(password_hash).execute().await? {
         1 => Ok(()),
-        _ => Err(StoreError::Moved("password")),
+        _ => Err(StoreError::Overtaken("password")),
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn issue_password(
 ) -> Result<(), StoreError> {
     let sql = "UPDATE users SET password_hash = $1, org_id = $2 WHERE user_id = $3 AND one_time = 1";
     if transaction.query(sql).bind(password_hash).bind(org).bind(user).execute().await? != 1 {
-        return Err(StoreError::Moved("password"));
+        return Err(StoreError::Overtaken("password"));
     }
     let sql = "UPDATE members SET outdated = CASE WHEN org_id = $1 THEN 0 ELSE 1 END WHERE user_id = $2";
     transaction.query(sql).bind(org).bind(user).execute().await?;

@@ -79,7 +79,7 @@ pub enum StoreError {
     HeadMoved,
     /// Somebody else changed meanwhile what was to be changed.
     #[error("a {0} was changed by somebody else")]
-    Moved(&'static str),
+    Overtaken(&'static str),
 }
 
 /// What databases call a full disk: SQLite (`SQLITE_FULL`) and PostgreSQL (`disk_full`).
