@@ -57,8 +57,16 @@ fuzz: ## engines against each other on ten times as many policies; each fuzz tar
 			-print_final_stats=1 -artifact_prefix=found/$$target/) || exit 1; \
 	done
 
-soak: ## verify a ledger of a million entries; says how long it took and how much memory
-	LICTOR_LEDGER_ENTRIES=1000000 cargo test --release --test all -- --nocapture ledger::a_long_ledger
+# What tests do a little of, in full: entries of a ledger, kills, backups, rows of an old database, decisions judged again,
+# rounds of secrets; cuts of the power, seconds of a lock.
+SOAK := LICTOR_LEDGER_ENTRIES=1000000 LICTOR_LEDGER_RATE=1000 LICTOR_KILLS=300 LICTOR_BACKUPS=60 LICTOR_UPGRADE_ROWS=100000 \
+	LICTOR_REPLAY_DECISIONS=100000 LICTOR_SECRET_ROUNDS=1000
+SOAK_FAULTS := LICTOR_CUTS=20000 LICTOR_LOCKED_S=30
+
+soak: ## what tests do a little of, in full and in release: hours; says how long each took
+	tests/postgres.sh env $(SOAK) cargo test --release --test all -- --nocapture --test-threads=1 \
+		ledger:: durability:: backup:: upgrade:: replay:: secrets::
+	tests/postgres.sh env $(SOAK_FAULTS) cargo test --release -p lictor-server --test faults -- --nocapture --test-threads=1
 
 run: ## a server on port 8000, everything in ./lictor.db
 	cargo run --release -- serve

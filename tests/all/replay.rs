@@ -52,11 +52,12 @@ async fn a_ledger_judged_again_gives_the_decisions_that_were_recorded() {
     }
     server.kill();
     note(&format!("{decided} decisions, {restarts} restarts"));
-    same_decisions(&home, &caller.org).await;
+    let Replayed { registrations, changes, .. } = same_decisions(&home, &caller.org).await;
+    assert!(changes > 1 && registrations > 1, "{changes} changes, {registrations} registrations");
 }
 
 /// What judging a ledger again says.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Replayed {
     /// Decisions that are the same.
     pub(crate) same: usize,
@@ -64,6 +65,9 @@ pub(crate) struct Replayed {
     pub(crate) erased: usize,
     /// Decisions that are not the same, and were made before the content was erased that they may rest on.
     pub(crate) rest_on_erased: usize,
+    registrations: usize,
+    /// How often the policies changed.
+    changes: usize,
 }
 
 /// Judges all events of a ledger again. No server runs on it.
@@ -74,18 +78,14 @@ pub(crate) async fn same_decisions(home: &Home, org: &str) -> Replayed {
     let vault = Arc::new(Vault::open(home.master_key().as_deref(), address.key_file().as_deref()).unwrap());
     let past = Past::new(Arc::clone(&database) as Arc<dyn Store>, vault, org.parse().unwrap());
     let erasure = database.last_erasure(past.org()).await.unwrap();
-    let replayed = Replayed { same: 0, erased: 0, rest_on_erased: 0 };
-    let (events, hits) = (Vec::new(), HashMap::new());
     let mut replay = Replay {
         database,
         past,
         policies: None,
-        events,
-        hits,
-        changes: 0,
-        registrations: 0,
+        events: Vec::new(),
+        hits: HashMap::new(),
         erasure,
-        replayed,
+        replayed: Replayed::default(),
     };
     let mut seq = 0;
     loop {
@@ -111,17 +111,11 @@ pub(crate) async fn same_decisions(home: &Home, org: &str) -> Replayed {
             }
         }
     }
-    let Replay { events, changes, registrations, .. } = &replay;
-    note(&format!(
-        "{:?} of {seq} entries, {registrations} of them registrations, {changes} changes of policies, in {:?}",
-        replay.replayed,
-        begun.elapsed()
-    ));
-    assert!(*changes > 1 && *registrations > 1, "{changes} changes, {registrations} registrations");
+    note(&format!("{:?} of {seq} entries, in {:?}", replay.replayed, begun.elapsed()));
     for rule in ["limits.burst", "limits.refused", "limits.steps", "limits.spent", "limits.late"] {
         assert!(replay.hits.contains_key(rule), "{rule} never matched: {:?}", replay.hits);
     }
-    let most = Duration::from_secs(300) + Duration::from_millis(events.len() as u64);
+    let most = Duration::from_secs(300) + Duration::from_millis(replay.events.len() as u64);
     assert!(begun.elapsed() < most, "judging again took {:?}", begun.elapsed());
     replay.replayed
 }
@@ -141,8 +135,6 @@ struct Replay {
     events: Vec<Recorded>,
     /// How often each rule matched.
     hits: HashMap<String, usize>,
-    changes: usize,
-    registrations: usize,
     /// The latest entry that erased something.
     erasure: i64,
     replayed: Replayed,
@@ -151,7 +143,7 @@ struct Replay {
 impl Replay {
     /// An entry that changes the policies, or says that their memories are filled.
     async fn change(&mut self, record: &Value) {
-        self.changes += 1;
+        self.replayed.changes += 1;
         let policy_set = text(&record["policy_set"]);
         let before = self.policies.take();
         let (generation, mut memories) = match (record.get("policies"), before) {
@@ -206,7 +198,7 @@ impl Replay {
 
     fn judge(&mut self, event: Recorded, record: &Value) {
         let seq = event.seq;
-        self.registrations += usize::from(event.event.kind() == EventKind::Registration);
+        self.replayed.registrations += usize::from(event.event.kind() == EventKind::Registration);
         let Policies { generation, memories, policy_set } = self.policies.as_mut().unwrap();
         let engine = if seq % 2 == 0 { Engine::Jit } else { Engine::Interpreter };
         let decision = generation.judge_with(&event.event, memories, engine);

@@ -142,9 +142,14 @@ impl Draft<'_> {
         }
     }
 
-    /// Opens an incident, or adds to it: batches could not be recorded for a while, and this one can be again.
-    pub fn report_outage(&mut self, now_us: i64, batches: u64) {
-        self.fold_in(ledger_time(self.new.head.at_us, now_us), incidents::outage(batches));
+    /// Opens an incident, or adds to it: so many batches could not be recorded, and this one may be again. Says nothing of
+    /// them if there is nothing else to record.
+    pub fn report_outage(&mut self, now_us: i64, batches: u64) -> bool {
+        let reports = batches > 0 && !self.entries.is_empty();
+        if reports {
+            self.fold_in(ledger_time(self.new.head.at_us, now_us), incidents::outage(batches));
+        }
+        reports
     }
 
     /// Opens an incident that no rule asks for, unless it is open. Tells whether it did.

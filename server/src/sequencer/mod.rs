@@ -200,10 +200,8 @@ impl Sequencer {
                 Some(why) => work.refused(why),
                 None => apply(&mut draft, clock.as_ref(), keys, work),
             }));
-            if self.unrecorded > 0 {
-                draft.report_outage(clock.now_us(), self.unrecorded);
-            }
         }
+        let reports = draft.report_outage(clock.now_us(), self.unrecorded);
         let (writes, new) = draft.finish();
         // Where something could not be read, dropping the batch tells its callers.
         let done = match read {
@@ -214,7 +212,7 @@ impl Sequencer {
                 Err(error)
             }
         };
-        if done.is_ok() {
+        if reports && done.is_ok() {
             self.unrecorded = 0;
         }
         let outcome = done.map_err(|error| Unavailable::from(&error));
