@@ -50,6 +50,7 @@ async fn a_ledger_judged_again_gives_the_decisions_that_were_recorded() {
         server = Server::start(&home);
         server.healthy().await;
     }
+    caller.spend(&server).await;
     server.kill();
     note(&format!("{decided} decisions, {restarts} restarts"));
     let Replayed { registrations, changes, .. } = same_decisions(&home, &caller.org).await;
