@@ -70,10 +70,11 @@ pub(super) async fn erase(
         let intents = intents.push(" WHERE org_id = ").push_bind(org);
         intents.push(" AND intent_id IN ").push_list(some.iter().copied()).execute().await?;
     }
-    // What was answered about them: a request that comes again is a new one.
+    // What was answered about them, and about any incident, whose title may quote them: a request that comes again is a
+    // new one.
     let answers = "DELETE FROM answers WHERE org_id = $1 AND EXISTS (SELECT 1 FROM entries e WHERE e.org_id = answers.org_id \
-                   AND e.seq BETWEEN answers.first_seq AND answers.last_seq AND e.outcome IS NOT NULL AND NOT EXISTS \
-                   (SELECT 1 FROM payloads p WHERE p.org_id = e.org_id AND p.entry_id = e.entry_id))";
+                   AND e.seq BETWEEN answers.first_seq AND answers.last_seq AND (e.kind = 'incident' OR e.outcome IS NOT NULL AND \
+                   NOT EXISTS (SELECT 1 FROM payloads p WHERE p.org_id = e.org_id AND p.entry_id = e.entry_id)))";
     transaction.query(answers).bind(org).execute().await?;
     transaction.query("DELETE FROM memory_snapshots WHERE org_id = $1").bind(org).execute().await?;
     Ok(())

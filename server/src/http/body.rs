@@ -26,7 +26,7 @@ use super::problem::{FieldProblem, Problem};
 /// What most routes take.
 pub const MIB: usize = 1024 * 1024;
 /// What routes take that have batches.
-const BATCH_BYTES: usize = 16 * MIB;
+pub const BATCH_BYTES: usize = 16 * MIB;
 /// What routes take that have policies.
 pub const POLICY_BYTES: usize = 4 * MIB;
 /// How deep JSON may be nested.
@@ -213,9 +213,9 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
 }
 
 /// The body of a request before its route reads it, of as many bytes as any route may take.
-pub async fn read_ahead(request: Request) -> Result<(Parts, Bytes), Problem> {
+pub async fn read_ahead(request: Request, limit: usize) -> Result<(Parts, Bytes), Problem> {
     let (parts, mut body) = request.into_parts();
-    let bytes = read_of(&parts, &mut body, BATCH_BYTES).await?;
+    let bytes = read_of(&parts, &mut body, limit).await?;
     Ok((parts, bytes))
 }
 

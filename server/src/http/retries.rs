@@ -20,7 +20,7 @@ use utoipa::openapi::schema::Type;
 use utoipa::openapi::{ObjectBuilder, OpenApi, RefOr, Required};
 
 use super::auth::Actor;
-use super::body::{json, read_ahead};
+use super::body::{BATCH_BYTES, MIB, POLICY_BYTES, json, read_ahead};
 use super::members::{canonical, members};
 use super::platform::decisions;
 use super::problem::Problem;
@@ -35,6 +35,8 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Says which agent a request is about, where its body does not.
 const X_AGENT_ID: HeaderName = HeaderName::from_static("x-agent-id");
+/// The longest body of which two spellings are one request.
+const MAX_SPELLED: usize = 64 * 1024;
 /// The longest key, in characters.
 const MAX_KEY: usize = 255;
 
@@ -91,7 +93,7 @@ pub async fn once(State(app): State<Arc<App>>, route: MatchedPath, request: Requ
 
 async fn answered_once(app: &App, route: &str, request: Request, next: Next) -> Result<Response, Problem> {
     let key = key(request.headers())?;
-    let (mut parts, body) = read_ahead(request).await?;
+    let (mut parts, body) = read_ahead(request, most(route)).await?;
     let claim = match parts.extensions.get::<Actor>() {
         Some(actor) => asked(actor, route, key, &parts, &body),
         None => return Err(Problem::internal()),
@@ -107,6 +109,15 @@ async fn answered_once(app: &App, route: &str, request: Request, next: Next) -> 
         return Ok(response);
     }
     Ok(replayed(app, &claim).await?.unwrap_or(response))
+}
+
+/// The longest body that a route takes.
+fn most(route: &str) -> usize {
+    match route {
+        decisions::SOURCE => BATCH_BYTES,
+        "/api/v1/policies" => POLICY_BYTES,
+        _ => MIB,
+    }
 }
 
 fn key(headers: &HeaderMap) -> Result<String, Problem> {
@@ -130,8 +141,10 @@ fn asked(actor: &Actor, route: &str, key: String, parts: &Parts, body: &Bytes) -
     }
     let place = parts.uri.path_and_query().map_or(route, |place| place.as_str());
     let header = |name: HeaderName| parts.headers.get(name).map_or(b"".as_slice(), HeaderValue::as_bytes);
-    // However it is spelled. What is no JSON is only itself.
-    let spelled = json.and_then(|json| canonical(&json).ok());
+    // However it is spelled. What is no JSON is only itself, and so is what is long: to spell it anew would cost far more
+    // than to read it.
+    let short = json.filter(|_| body.len() <= MAX_SPELLED);
+    let spelled = short.and_then(|json| canonical(&json).ok());
     let body = spelled.as_deref().map_or(body.as_ref(), str::as_bytes);
     let said: [&[u8]; 7] =
         [place.as_bytes(), b"\n", header(IF_MATCH), b"\n", header(X_AGENT_ID), b"\n", body];

@@ -145,13 +145,14 @@ impl<'a> Rebuild<'a> {
     /// Reads on to the end of the ledger.
     async fn read(&mut self, step: &mut impl FnMut()) -> Result<(), StoreError> {
         let Rebuild { database, org, .. } = *self;
-        self.erasures = database.erasures(org).await?;
         while !self.is_broken {
             let after = self.head.next_seq - 1;
             let entries = database.entries(org, after, ENTRIES_AT_ONCE).await?;
             let Some(last) = entries.last().map(|entry| entry.seq) else { break };
             let limit = usize::try_from(ENTRIES_AT_ONCE).unwrap_or(usize::MAX);
             let payloads = database.judged(org, after + 1..last + 1, limit).await?;
+            // After the payloads: what is no longer there by then has its erasure among these.
+            self.erasures = database.erasures(org).await?;
             let mut payloads: HashMap<i64, JudgedRow> =
                 payloads.into_iter().map(|row| (row.seq, row)).collect();
             for entry in entries {

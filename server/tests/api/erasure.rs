@@ -339,3 +339,28 @@ async fn answers_that_were_kept_go_with_what_they_tell_of() {
     assert_ne!(send("one", "subject").await, one);
     assert_eq!(send("other", "bystander").await, other);
 }
+
+#[tokio::test]
+async fn no_answer_that_quotes_it_is_repeated() {
+    let (app, key) = some_traffic().await;
+    let incident = text(&app.get("/api/v1/incidents").await.expect(200)[0]["incident_id"]);
+    let paths = [
+        (format!("/api/v1/incidents/{incident}/acknowledge"), &app.token, json!({})),
+        ("/api/v1/decisions".to_owned(), &key, intent("subject", CANARY)),
+    ];
+    for (path, credential, body) in &paths {
+        let ask =
+            || app.request(Method::POST, path, Some(credential)).header("idempotency-key", "k").json(body);
+        let said = ask().send().await.unwrap().text().await.unwrap();
+        assert!(said.contains("watch.paid"), "{said}");
+        let again = ask().send().await.unwrap();
+        assert_eq!(again.headers()["idempotency-replayed"], "true");
+    }
+    erase(&app, json!({"agent": "subject"})).await;
+    let (path, credential, body) = &paths[0];
+    let again = app.request(Method::POST, path, Some(credential)).header("idempotency-key", "k").json(body);
+    let again = again.send().await.unwrap();
+    assert!(!again.headers().contains_key("idempotency-replayed"));
+    let said = again.text().await.unwrap();
+    assert!(!said.contains(CANARY), "{said}");
+}
