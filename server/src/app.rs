@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::peers::Places;
 use crate::quota::Quota;
 use crate::rollout::{Kept, RolloutError};
-use crate::sequencer::{Parts, Queue, Threads};
+use crate::sequencer::{self, Parts, Queue};
 use crate::vault::Vault;
 use restore::{activate, following, restore, verify_end, verify_policies};
 
@@ -95,7 +95,6 @@ pub struct App {
     checkpoints: Shared,
     orgs: RwLock<HashMap<Uuid, Arc<Org>>>,
     sequencers: Mutex<Vec<Sequencer>>,
-    threads: Threads,
 }
 
 /// An org that is served.
@@ -133,9 +132,6 @@ impl Org {
 /// Why an org can't be served.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The system gives no threads.
-    #[error("no threads can be started to decide on")]
-    Threads(#[source] std::io::Error),
     /// It can't be read.
     #[error("an org can't be read from the database")]
     Store(#[from] StoreError),
@@ -233,7 +229,6 @@ impl App {
             checkpoints,
             orgs: RwLock::default(),
             sequencers: Mutex::default(),
-            threads: Threads::new().map_err(LoadError::Threads)?,
         };
         for id in app.database.org_ids().await? {
             app.serve(id).await?;
@@ -282,7 +277,7 @@ impl App {
             metrics: Arc::clone(metrics),
             compile: following(),
         };
-        let (queue, task) = self.threads.start(parts, memory);
+        let (queue, task) = sequencer::start(parts, memory);
         let queue = Arc::new(queue);
         let org = Arc::new(Org {
             view,

@@ -16,8 +16,6 @@ const READERS: u32 = 8;
 const WRITE_WAIT: Duration = Duration::from_secs(3);
 /// How long a read waits for a connection.
 const READ_WAIT: Duration = Duration::from_millis(1500);
-/// A connection that was used this long ago is taken to be there still: asking it would cost every batch a round trip.
-const TRUSTED: Duration = Duration::from_millis(100);
 /// Statements that stay prepared in a connection.
 const PREPARED: usize = 256;
 /// No lock is waited for longer than this, and none is held by a server that fell asleep.
@@ -43,19 +41,7 @@ pub(super) async fn open(
     first.close().await.map_err(failed)?;
     let options = options.options(LIMITS);
     let pool = |connections, wait| {
-        PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(wait)
-            .test_before_acquire(false)
-            .before_acquire(|connection, known| {
-                Box::pin(async move {
-                    if known.idle_for > TRUSTED {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_with(options.clone())
+        PgPoolOptions::new().max_connections(connections).acquire_timeout(wait).connect_with(options.clone())
     };
     let writers = pool(WRITERS, WRITE_WAIT).await.map_err(failed)?;
     let readers = pool(READERS, READ_WAIT).await.map_err(failed)?;

@@ -13,7 +13,6 @@ mod follow;
 mod queue;
 mod reads;
 mod reply;
-mod threads;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -41,7 +40,6 @@ pub use activation::Activated;
 pub use erasing::Attempt;
 pub use queue::{Queue, Unavailable};
 pub use reply::Asked;
-pub use threads::Threads;
 
 /// Events in one batch, and so in one transaction.
 pub const BATCH_EVENTS: usize = 512;
