@@ -101,6 +101,9 @@ pub async fn found(
     if let Some(key) = key {
         draft.add_key(now_us, Arc::new(key), actor)?;
     }
+    if standing == Standing::New {
+        draft.also(Change::User(Arc::clone(&owner)));
+    }
     draft.also(Change::Member(Member {
         user: owner.id,
         email: owner.email.clone(),
@@ -111,9 +114,6 @@ pub async fn found(
         is_outdated: false,
         groups: Vec::new(),
     }));
-    if standing == Standing::New {
-        draft.also(Change::User(owner));
-    }
     if let Some((claim, answer)) = answer {
         draft.keep(claim, answer, 0);
     }

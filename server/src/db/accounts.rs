@@ -92,11 +92,22 @@ pub(super) async fn issue_password(
     Ok(())
 }
 
+/// Changes nothing, but holds the row of a person, which everybody takes before those of their memberships. Says whether
+/// there is one.
+async fn hold_user(transaction: &mut Transaction, user: Uuid) -> Result<bool, StoreError> {
+    let sql = "UPDATE users SET created_at = created_at WHERE user_id = $1";
+    Ok(transaction.query(sql).bind(user).execute().await? == 1)
+}
+
 pub(super) async fn put_member(
     transaction: &mut Transaction,
     org: Uuid,
     member: &Member,
 ) -> Result<(), StoreError> {
+    // Another org may have removed them, and with them the person who belonged to nobody else.
+    if !hold_user(transaction, member.user).await? {
+        return Err(StoreError::Overtaken("person"));
+    }
     let sql = "INSERT INTO members (org_id, user_id, role, invited_at, accepted_at, group_names) \
                VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (org_id, user_id) DO UPDATE \
                SET role = excluded.role, accepted_at = excluded.accepted_at, group_names = excluded.group_names";
@@ -119,9 +130,7 @@ pub(super) async fn remove_member(
     org: Uuid,
     user: Uuid,
 ) -> Result<(), StoreError> {
-    // Changes nothing, but holds the row of the person, which everybody takes before those of their memberships.
-    let sql = "UPDATE users SET created_at = created_at WHERE user_id = $1";
-    transaction.query(sql).bind(user).execute().await?;
+    hold_user(transaction, user).await?;
     let sql = "DELETE FROM members WHERE org_id = $1 AND user_id = $2";
     transaction.query(sql).bind(org).bind(user).execute().await?;
     // Who has no password of their own and belongs to nobody would be locked out for ever: their address is free again.
@@ -275,14 +284,14 @@ impl Database {
     pub async fn user_by_email(&self, email: &str) -> Result<Option<User>, StoreError> {
         let sql =
             "SELECT org_id, user_id, email, password_hash, one_time, created_at FROM users WHERE email = $1";
-        let row: Option<UserRow> = self.readers().query(sql).bind(email).optional().await?;
+        let row: Option<UserRow> = soon(self.readers().query(sql).bind(email).optional()).await?;
         Ok(row.map(user))
     }
 
     /// A person.
     pub async fn user(&self, id: Uuid) -> Result<Option<User>, StoreError> {
         let sql = "SELECT org_id, user_id, email, password_hash, one_time, created_at FROM users WHERE user_id = $1";
-        let row: Option<UserRow> = self.readers().query(sql).bind(id).optional().await?;
+        let row: Option<UserRow> = soon(self.readers().query(sql).bind(id).optional()).await?;
         Ok(row.map(user))
     }
 
@@ -305,7 +314,7 @@ impl Database {
     /// The orgs that a person belongs to or is invited to.
     pub async fn joinings(&self, user: Uuid) -> Result<Vec<Joining>, StoreError> {
         let sql = "SELECT org_id, accepted_at, outdated FROM members WHERE user_id = $1 ORDER BY invited_at, org_id";
-        let rows: Vec<(Uuid, Option<i64>, i64)> = self.readers().query(sql).bind(user).all().await?;
+        let rows: Vec<(Uuid, Option<i64>, i64)> = soon(self.readers().query(sql).bind(user).all()).await?;
         let joining = |(org, accepted_at, outdated): (Uuid, Option<i64>, i64)| Joining {
             org,
             has_accepted: accepted_at.is_some(),

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::database::Database;
+use super::database::{Database, soon};
 use super::sql::{KEYS_AT_ONCE, Pool, Transaction};
 use crate::retries::{KeptAnswer, Name};
 
@@ -59,7 +59,7 @@ impl Database {
         let sql = "SELECT answer_id, wrapped_key, ciphertext FROM answers \
                    WHERE org_id = $1 AND account_id = $2 AND route = $3 AND idempotency_key = $4";
         let query = self.readers().query(sql).bind(name.org).bind(name.account);
-        query.bind(&name.route).bind(&name.key).optional().await
+        soon(query.bind(&name.route).bind(&name.key).optional()).await
     }
 
     /// Forgets the answers that were given before this time, some at a time.

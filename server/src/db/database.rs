@@ -76,6 +76,8 @@ pub enum OpenError {
 const PING: Duration = Duration::from_millis(1_700);
 /// How long a short read may take that a decision waits for.
 const SOON: Duration = Duration::from_millis(1_500);
+/// How long PostgreSQL may take for a turn, for a batch, or for what is read for one: longer than they wait for a lock.
+const VANISHED: Duration = Duration::from_secs(5);
 
 /// No other server does the same.
 #[derive(Debug)]
@@ -202,6 +204,20 @@ impl Database {
         self.writers.close().await;
     }
 
+    /// What a sequencer waits for. Of a PostgreSQL that vanished without a word it would otherwise hear nothing until the
+    /// network gives up. A batch may be written then after all: whoever has the next turn finds it.
+    ///
+    /// With a file nobody would find it, so that it is waited for.
+    async fn unless_vanished<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match self.is_shared() {
+            true => timeout(VANISHED, work).await.unwrap_or(Err(StoreError::TooSlow)),
+            false => work.await,
+        }
+    }
+
     async fn write(&self, turn: Turn, batch: Batch) -> Result<(), StoreError> {
         self.is_in_place()?;
         let Batch { org, before, after, entries, payloads, changes } = batch;
@@ -232,50 +248,54 @@ impl Database {
 
 impl Store for Database {
     fn turn(&self, org: Uuid) -> Later<'_, Turn> {
-        Box::pin(follow::turn(&self.writers, org))
+        Box::pin(self.unless_vanished(follow::turn(&self.writers, org)))
     }
 
     fn changed(&self, org: Uuid, from: i64, limit: i64) -> Later<'_, Changed> {
-        Box::pin(follow::changed(&self.readers, org, from, limit))
+        Box::pin(self.unless_vanished(follow::changed(&self.readers, org, from, limit)))
     }
 
     fn policies(&self, org: Uuid) -> Later<'_, (Vec<Policy>, Vec<Missing>)> {
-        Box::pin(async move {
+        Box::pin(self.unless_vanished(async move {
             Ok((policies::all(&self.readers, org).await?, memory::filling(&self.readers, org).await?))
-        })
+        }))
     }
 
     fn members(&self, org: Uuid) -> Later<'_, Vec<Member>> {
-        Box::pin(accounts::members(&self.readers, org))
+        Box::pin(self.unless_vanished(accounts::members(&self.readers, org)))
     }
 
     fn belongs(&self, org: Uuid, user: Uuid) -> Later<'_, bool> {
-        Box::pin(accounts::belongs(&self.readers, org, user))
+        Box::pin(self.unless_vanished(accounts::belongs(&self.readers, org, user)))
     }
 
     fn commit(&self, turn: Turn, batch: Batch) -> Later<'_, ()> {
         Box::pin(async move {
-            let written = self.write(turn, batch).await;
-            let refuses = matches!(written, Err(StoreError::Database(_) | StoreError::Full(_)));
+            let written = self.unless_vanished(self.write(turn, batch)).await;
+            let refuses = match &written {
+                Err(StoreError::Full(_) | StoreError::TooSlow) => true,
+                Err(error @ StoreError::Database(_)) => !error.is_conflict(),
+                _ => false,
+            };
             self.refuses.store(refuses, Ordering::Relaxed);
             written
         })
     }
 
     fn task<'a>(&'a self, org: Uuid, task: &'a str) -> Later<'a, Option<StepBefore>> {
-        Box::pin(tasks::find(&self.readers, org, task))
+        Box::pin(self.unless_vanished(tasks::find(&self.readers, org, task)))
     }
 
     fn incident(&self, org: Uuid, id: Uuid) -> Later<'_, Option<Incident>> {
-        Box::pin(incidents::find(&self.readers, org, id))
+        Box::pin(self.unless_vanished(incidents::find(&self.readers, org, id)))
     }
 
     fn intent_by_key<'a>(&'a self, org: Uuid, key: &'a str) -> Later<'a, Option<Intent>> {
-        Box::pin(intents::by_key(&self.readers, org, key))
+        Box::pin(self.unless_vanished(intents::by_key(&self.readers, org, key)))
     }
 
     fn answered<'a>(&'a self, org: Uuid, keys: Vec<&'a str>) -> Later<'a, Vec<Name>> {
-        Box::pin(async move { answers::answered(&self.readers, org, &keys).await })
+        Box::pin(self.unless_vanished(async move { answers::answered(&self.readers, org, &keys).await }))
     }
 
     fn next_seq(&self, org: Uuid) -> Later<'_, i64> {
@@ -352,7 +372,10 @@ pub(super) fn bytes32(bytes: &[u8], what: &'static str) -> Result<[u8; 32], Stor
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::accounts::{Role, User};
 
     #[tokio::test]
     async fn a_batch_that_starts_from_another_head_changes_nothing() {
@@ -378,6 +401,55 @@ mod tests {
         assert!(database.task(org, "t").await.unwrap().is_none());
         let found = database.org(org, 0).await.unwrap();
         assert_eq!((found.head.next_seq, found.name.as_str()), (1, "first"));
+        database.close().await;
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_second_changes_nothing_and_the_database_is_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&Address::File(folder.path().join("a.db"))).await.unwrap();
+        let user = |id: u128| {
+            let (id, org, email) = (Uuid::from_u128(id), Uuid::from_u128(1), "ann@example.com".to_owned());
+            Change::User(Arc::new(User {
+                id,
+                org,
+                email,
+                password_hash: String::new(),
+                one_time: true,
+                created_at_us: 1,
+            }))
+        };
+        let member = |id: u128| {
+            Change::Member(Member {
+                user: Uuid::from_u128(id),
+                email: "ann@example.com".to_owned(),
+                role: Role::Viewer,
+                invited_at_us: 1,
+                accepted_at_us: None,
+                one_time: true,
+                is_outdated: false,
+                groups: Vec::new(),
+            })
+        };
+        let batch = |before: Head, changes| {
+            let (org, after) =
+                (Uuid::from_u128(1), Head { next_seq: before.next_seq + 1, hash: [1; 32], at_us: 5 });
+            Batch { org, before, after, entries: Vec::new(), payloads: Vec::new(), changes }
+        };
+        let org = Change::Org { name: "o".to_owned(), created_at_us: 1 };
+        let first = batch(Head::EMPTY, vec![org, user(1), member(1)]);
+        let head = first.after;
+        database.commit(Turn::alone(), first).await.unwrap();
+        let same_address = database.commit(Turn::alone(), batch(head, vec![user(2)])).await.unwrap_err();
+        assert!(matches!(same_address, StoreError::Database(_)) && same_address.is_conflict());
+        assert!(!database.refuses.load(Ordering::Relaxed));
+        // Removed by the last org that knew them, so that they are nobody any more.
+        let removed = batch(head, vec![Change::MemberRemoved(Uuid::from_u128(1))]);
+        let head = removed.after;
+        database.commit(Turn::alone(), removed).await.unwrap();
+        let of_nobody = database.commit(Turn::alone(), batch(head, vec![member(1)])).await.unwrap_err();
+        assert!(matches!(of_nobody, StoreError::Overtaken("person")) && of_nobody.is_conflict());
+        assert!(database.joinings(Uuid::from_u128(1)).await.unwrap().is_empty());
         database.close().await;
     }
 

@@ -1,7 +1,7 @@
 //! Rows of wrong logins: every server counts in the same ones.
 
 use super::StoreError;
-use super::database::Database;
+use super::database::{Database, soon};
 use crate::vault::Bytes32;
 
 impl Database {
@@ -17,7 +17,7 @@ impl Database {
                    WHERE login_tries.wait_until <= $3 RETURNING wrong";
         let query = self.writers().query(sql).bind(address.as_slice()).bind(i64::from(is_known)).bind(now_us);
         // All rows are asked for, so that it is written when they are there.
-        let counted: Vec<(i64,)> = query.bind(free_tries).bind(now_us + locked_us).all().await?;
+        let counted: Vec<(i64,)> = soon(query.bind(free_tries).bind(now_us + locked_us).all()).await?;
         Ok(match counted.first().copied() {
             Some((wrong,)) => Ok(wrong),
             None => Err(self.login_waits_until(address).await?.unwrap_or(now_us)),
@@ -27,14 +27,14 @@ impl Database {
     /// Until when an address has to wait, if anything was counted for it.
     pub async fn login_waits_until(&self, address: &Bytes32) -> Result<Option<i64>, StoreError> {
         let sql = "SELECT wait_until FROM login_tries WHERE address = $1";
-        let row: Option<(i64,)> = self.readers().query(sql).bind(address.as_slice()).optional().await?;
+        let row: Option<(i64,)> = soon(self.readers().query(sql).bind(address.as_slice()).optional()).await?;
         Ok(row.map(|(until_us,)| until_us))
     }
 
     /// Counting starts anew for an address.
     pub async fn forget_login(&self, address: &Bytes32) -> Result<(), StoreError> {
         let sql = "DELETE FROM login_tries WHERE address = $1";
-        self.writers().query(sql).bind(address.as_slice()).execute().await?;
+        soon(self.writers().query(sql).bind(address.as_slice()).execute()).await?;
         Ok(())
     }
 

@@ -95,6 +95,19 @@ pub enum StoreError {
     Overtaken(&'static str),
 }
 
+impl StoreError {
+    /// Whether nothing is wrong with the storage: somebody else was faster.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            StoreError::AnsweredBefore | StoreError::Overtaken(_) => true,
+            StoreError::Database(error) => {
+                error.as_database_error().is_some_and(|error| error.is_unique_violation())
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What databases call a full disk: SQLite (`SQLITE_FULL`) and PostgreSQL (`disk_full`).
 const FULL: [&str; 2] = ["13", "53100"];
 

@@ -1,9 +1,11 @@
 //! PostgreSQL: connections that wait for nobody for long, and no setting that could lose what was acknowledged.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
 
 use super::Address;
 use super::database::OpenError;
@@ -16,6 +18,12 @@ const READERS: u32 = 8;
 const WRITE_WAIT: Duration = Duration::from_secs(3);
 /// How long a read waits for a connection.
 const READ_WAIT: Duration = Duration::from_millis(1500);
+/// A connection that was used this long ago is taken to be there still: asking it would cost every batch a round trip.
+const TRUSTED: Duration = Duration::from_millis(100);
+/// How long a connection that does nothing may take to say that it is there.
+const THERE: Duration = Duration::from_millis(500);
+/// How long a connection may take to be done with what it was asked, once nobody waits for it any more.
+const LET_GO: Duration = Duration::from_secs(3);
 /// Statements that stay prepared in a connection.
 const PREPARED: usize = 256;
 /// No lock is waited for longer than this, and none is held by a server that fell asleep.
@@ -41,11 +49,37 @@ pub(super) async fn open(
     first.close().await.map_err(failed)?;
     let options = options.options(LIMITS);
     let pool = |connections, wait| {
-        PgPoolOptions::new().max_connections(connections).acquire_timeout(wait).connect_with(options.clone())
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(wait)
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    if known.idle_for > TRUSTED {
+                        answers(connection, THERE).await?;
+                    }
+                    Ok(true)
+                })
+            })
+            // It is asked once more as it is given back, which waits for what it was in the middle of. One that
+            // vanished would keep its place until the network gives up.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    answers(connection, LET_GO).await?;
+                    Ok(true)
+                })
+            })
+            .connect_with(options.clone())
     };
     let writers = pool(WRITERS, WRITE_WAIT).await.map_err(failed)?;
     let readers = pool(READERS, READ_WAIT).await.map_err(failed)?;
     Ok((writers, readers))
+}
+
+/// Whether a connection answers in this time; what it was asked before is done then.
+async fn answers(connection: &mut PgConnection, within: Duration) -> Result<(), sqlx::Error> {
+    let late = |_| Err(std::io::Error::from(ErrorKind::TimedOut).into());
+    timeout(within, connection.ping()).await.unwrap_or_else(late)
 }
 
 async fn refuse_unsafe(connection: &mut PgConnection) -> Result<Result<(), OpenError>, sqlx::Error> {

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::StoreError;
-use super::database::Database;
+use super::database::{Database, soon};
 
 /// A day, in microseconds.
 const DAY_US: i64 = 86_400_000_000;
@@ -13,6 +13,10 @@ impl Database {
     ///
     /// Servers that take at once do it one after the other, because it is one statement.
     pub async fn take_intent(&self, org: Uuid, day: i64, limit: i64) -> Result<Option<i64>, StoreError> {
+        soon(self.take_at_last(org, day, limit)).await
+    }
+
+    async fn take_at_last(&self, org: Uuid, day: i64, limit: i64) -> Result<Option<i64>, StoreError> {
         let take = "UPDATE quota_days SET used = used + 1 WHERE org_id = $1 AND day = $2 AND used < $3 RETURNING used";
         let take = async || {
             // All rows are asked for, so that it is written when they are there.

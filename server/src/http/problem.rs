@@ -64,6 +64,8 @@ pub struct Problem {
     errors: Vec<FieldProblem>,
     diagnostics: Option<Vec<Report>>,
     retry_after_s: Option<u32>,
+    /// Whether the same request was answered before, so that its answer is kept.
+    was_answered: bool,
 }
 
 impl Problem {
@@ -74,7 +76,8 @@ impl Problem {
         detail: impl Into<String>,
     ) -> Problem {
         let detail = detail.into();
-        Problem { status, code, title, detail, errors: Vec::new(), diagnostics: None, retry_after_s: None }
+        let (errors, diagnostics, retry_after_s) = (Vec::new(), None, None);
+        Problem { status, code, title, detail, errors, diagnostics, retry_after_s, was_answered: false }
     }
 
     /// 400: these fields are wrong or missing.
@@ -208,6 +211,17 @@ impl Problem {
     /// 503: no decision now; no answer means deny.
     pub fn unavailable(detail: impl Into<String>) -> Problem {
         Problem::cannot("unavailable", "Can't decide now", detail)
+    }
+
+    /// 503: there is an answer of before.
+    pub(super) fn answered_before(detail: impl Into<String>) -> Problem {
+        Problem { was_answered: true, ..Problem::unavailable(detail) }
+    }
+
+    /// Whether an answer of before may be found though it was not found a moment ago. A storage that just failed is not
+    /// asked again: its caller has waited for it already.
+    pub(super) fn may_be_kept(&self) -> bool {
+        self.was_answered || self.status != StatusCode::SERVICE_UNAVAILABLE
     }
 
     /// 503, for a reason that has a name of its own.

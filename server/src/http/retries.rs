@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: a request that is sent again gets the answer of the first time, and does nothing more.
 //!
-//! A request's answer is looked up before its route is asked, and again where the route could not answer: the same
-//! request may have been answered meanwhile. That it is done once does not rest on this: the sequencer looks as well,
+//! A request's answer is looked up before its route is asked, and again where the route could not answer though the
+//! storage did: the same request may have been answered meanwhile. That it is done once does not rest on this: the sequencer looks as well,
 //! when nobody else can write.
 
 use std::convert::Infallible;
@@ -108,7 +108,10 @@ async fn answered_once(app: &App, route: &str, request: Request, next: Next) -> 
     if response.status().is_success() || response.status() == StatusCode::UNAUTHORIZED {
         return Ok(response);
     }
-    Ok(replayed(app, &claim).await?.unwrap_or(response))
+    match Problem::of(&response) {
+        Some(problem) if !problem.may_be_kept() => Ok(response),
+        _ => Ok(replayed(app, &claim).await?.unwrap_or(response)),
+    }
 }
 
 /// The longest body that a route takes.

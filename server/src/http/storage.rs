@@ -8,9 +8,8 @@ impl From<Unavailable> for Problem {
     fn from(unavailable: Unavailable) -> Problem {
         let detail = unavailable.to_string();
         match unavailable {
-            Unavailable::Busy | Unavailable::Stopping | Unavailable::AnsweredBefore => {
-                Problem::unavailable(detail)
-            }
+            Unavailable::Busy | Unavailable::Stopping => Problem::unavailable(detail),
+            Unavailable::AnsweredBefore => Problem::answered_before(detail),
             Unavailable::Revoked => Problem::unauthenticated(),
             Unavailable::NotDurable | Unavailable::Late => {
                 Problem::cannot("audit_unavailable", "Can't record a decision now", detail)

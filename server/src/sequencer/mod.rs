@@ -244,8 +244,12 @@ impl Sequencer {
     }
 
     fn failed(&mut self, error: &StoreError) {
-        let org = self.parts.view.id;
-        tracing::error!(%org, error = error as &dyn std::error::Error, "a batch could not be recorded");
+        let (org, shown) = (self.parts.view.id, error as &dyn std::error::Error);
+        if error.is_conflict() {
+            tracing::info!(%org, error = shown, "a batch was overtaken by somebody else's");
+            return;
+        }
+        tracing::error!(%org, error = shown, "a batch could not be recorded");
         self.unrecorded += 1;
         if matches!(error, StoreError::HeadMoved) {
             self.give_up();

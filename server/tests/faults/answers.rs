@@ -30,6 +30,8 @@ pub(crate) enum Answered {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ask {
     Decision,
+    /// With an `Idempotency-Key`.
+    Once,
     ByPerson,
     Batch,
     LogStep,
@@ -40,8 +42,16 @@ pub(crate) enum Ask {
 }
 
 /// Everything that decides, or is judged.
-pub(crate) const DECIDING: [Ask; 7] =
-    [Ask::Decision, Ask::ByPerson, Ask::Batch, Ask::LogStep, Ask::Intent, Ask::Evaluation, Ask::Registration];
+pub(crate) const DECIDING: [Ask; 8] = [
+    Ask::Decision,
+    Ask::Once,
+    Ask::ByPerson,
+    Ask::Batch,
+    Ask::LogStep,
+    Ask::Intent,
+    Ask::Evaluation,
+    Ask::Registration,
+];
 
 /// Who asks.
 #[derive(Debug, Clone)]
@@ -96,7 +106,7 @@ impl Caller {
     fn request(&self, ask: Ask, action: &str, amount: i64) -> RequestBuilder {
         let event = || json!({"event": "intent", "agent": {"id": "bot"}, "action": action, "amount": amount});
         let (credential, path, body) = match ask {
-            Ask::Decision => (&self.key, "/api/v1/decisions", event()),
+            Ask::Decision | Ask::Once => (&self.key, "/api/v1/decisions", event()),
             Ask::ByPerson => (&self.token, "/api/v1/decisions", event()),
             Ask::Batch => (&self.key, "/api/v1/decisions", json!({"events": [event(), event(), event()]})),
             Ask::LogStep => {
@@ -120,6 +130,7 @@ impl Caller {
             Ask::Intent | Ask::Evaluation => {
                 request.header("x-org-id", &self.org).header("x-agent-id", &self.agent)
             }
+            Ask::Once => request.header("Idempotency-Key", action),
             _ => request,
         };
         request.bearer_auth(credential).json(&body)
@@ -136,7 +147,7 @@ impl Caller {
             return asked;
         }
         match ask {
-            Ask::Decision | Ask::ByPerson => asked.decided(&got.expect(200)),
+            Ask::Decision | Ask::Once | Ask::ByPerson => asked.decided(&got.expect(200)),
             Ask::Batch => {
                 for decided in got.expect(200)["decisions"].as_array().unwrap() {
                     match decided["status"] == 503 {

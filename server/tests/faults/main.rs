@@ -21,4 +21,5 @@ mod power;
 mod random;
 mod sharing;
 mod storm;
+mod vanished;
 mod vfs;

@@ -31,6 +31,7 @@ use crate::rollout::compile;
 #[derive(Debug)]
 struct TestStore {
     fails: AtomicBool,
+    overtaken: AtomicBool,
     moved: AtomicBool,
     gate: Semaphore,
     /// Lets reads of what was judged through.
@@ -46,6 +47,7 @@ impl TestStore {
     fn new(open: bool) -> Arc<TestStore> {
         Arc::new(TestStore {
             fails: AtomicBool::new(false),
+            overtaken: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             gate: Semaphore::new(if open { Semaphore::MAX_PERMITS } else { 0 }),
             reading: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -83,6 +85,9 @@ impl Store for TestStore {
             self.gate.acquire().await.unwrap().forget();
             if self.fails.load(Ordering::SeqCst) {
                 return Err(StoreError::Corrupt("test"));
+            }
+            if self.overtaken.load(Ordering::SeqCst) {
+                return Err(StoreError::Overtaken("test"));
             }
             if self.moved.load(Ordering::SeqCst) {
                 return Err(StoreError::HeadMoved);
@@ -301,6 +306,16 @@ async fn a_failed_commit_leaves_nothing_behind() {
     assert_eq!(bench.judge(bench.log("bad")).await.unwrap().seq, 3);
     assert_eq!(bench.store.outages(), 1);
     assert!(matches!(bench.store.verified(), Verified::Ok(head) if head.next_seq == 4));
+}
+
+#[tokio::test]
+async fn a_batch_that_was_overtaken_is_no_outage() {
+    let bench = bench(TestStore::new(true));
+    bench.store.overtaken.store(true, Ordering::SeqCst);
+    assert_eq!(bench.judge(bench.log("t")).await.unwrap_err(), Unavailable::NotDurable);
+    bench.store.overtaken.store(false, Ordering::SeqCst);
+    assert_eq!(bench.judge(bench.log("t")).await.unwrap().seq, 0);
+    assert_eq!(bench.store.outages(), 0);
 }
 
 #[tokio::test]
