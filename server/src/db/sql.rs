@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -14,8 +15,13 @@ use sqlx::{
     SqliteConnection, SqlitePool, Type,
 };
 
+use tokio::time::timeout;
+
 use super::StoreError;
 use super::trust::Trust;
+
+/// How long the connections to PostgreSQL may take to end.
+const CLOSED: Duration = Duration::from_secs(1);
 
 /// What can be bound.
 pub(super) trait Bind<'v>:
@@ -65,7 +71,10 @@ impl Pool {
     pub(super) async fn close(&self) {
         match self {
             Pool::Sqlite(pool, _) => pool.close().await,
-            Pool::Postgres(pool) => pool.close().await,
+            // Nothing is left to write, and a connection that vanished may never come back: the server ends all the same.
+            Pool::Postgres(pool) => {
+                let _ = timeout(CLOSED, pool.close()).await;
+            }
         }
     }
 }
