@@ -15,7 +15,7 @@ use crate::on_disk::{check, start};
 use crate::random::Random;
 
 /// Cuts, unless `LICTOR_CUTS` says otherwise.
-const CUTS: usize = 600;
+const CUTS: usize = 1_000;
 /// Loads that they are made in.
 const LOADS: usize = 2;
 /// Callers of a load.

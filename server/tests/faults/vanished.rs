@@ -55,7 +55,6 @@ async fn carry(mut client: TcpStream, socket: PathBuf, mut vanished: watch::Rece
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "17 s of waiting, and not yet seen beside all other tests"]
 async fn a_postgres_that_vanishes_without_a_word() {
     let mut home = Home::on_postgres_that_may_crash().await;
     let options: PgConnectOptions = home.database.parse().unwrap();
