@@ -14,12 +14,14 @@ use sqlx::{
     Arguments, AssertSqlSafe, Encode, FromRow, PgConnection, PgPool, Postgres, SqlSafeStr, SqlStr, Sqlite,
     SqliteConnection, SqlitePool, Type,
 };
-
 use tokio::time::timeout;
 
 use super::StoreError;
 use super::trust::Trust;
 
+/// How long PostgreSQL may take for one statement: longer than it lets any take. Of one that vanished nothing would be heard
+/// until the network gives up.
+const STATEMENT: Duration = Duration::from_secs(35);
 /// How long the connections to PostgreSQL may take to end.
 const CLOSED: Duration = Duration::from_secs(1);
 
@@ -64,7 +66,7 @@ impl Pool {
                 let begun = trust.after(pool.begin_with("BEGIN IMMEDIATE").await)?;
                 Transaction::Sqlite(begun, trust.clone())
             }
-            Pool::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
+            Pool::Postgres(pool) => Transaction::Postgres(in_time(pool.begin()).await?),
         })
     }
 
@@ -106,9 +108,14 @@ impl Transaction {
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self {
             Transaction::Sqlite(transaction, trust) => trust.after(transaction.commit().await),
-            Transaction::Postgres(transaction) => Ok(transaction.commit().await?),
+            Transaction::Postgres(transaction) => in_time(transaction.commit()).await,
         }
     }
+}
+
+/// What PostgreSQL answers, if it answers.
+async fn in_time<T>(asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    Ok(timeout(STATEMENT, asked).await.map_err(|_| StoreError::TooSlow)??)
 }
 
 /// A statement with what is bound to it.
@@ -168,10 +175,13 @@ macro_rules! run {
             }
             Query::Postgres(on, text, values) => {
                 let query = sqlx::$with(text.into_sql(), values.map_err(sqlx::Error::Encode)?);
-                let $done = match on {
-                    OnPostgres::Any(pool) => query.$method(pool).await?,
-                    OnPostgres::This(connection) => query.$method(connection).await?,
-                };
+                let $done = in_time(async {
+                    match on {
+                        OnPostgres::Any(pool) => query.$method(pool).await,
+                        OnPostgres::This(connection) => query.$method(connection).await,
+                    }
+                })
+                .await?;
                 Ok($answer)
             }
         }
