@@ -124,47 +124,34 @@ pub struct Hit {
 
 /// The hit that says that memory was too small for all that should be remembered.
 pub fn lost_keys(held: usize) -> Hit {
-    Hit {
-        rule: "engine.memory".to_owned(),
-        key: Vec::new(),
-        severity: Severity::Critical,
-        title: format!(
-            "memory is full with {held} keys: some that could still matter are forgotten, and rules that ask for \
-             them take them for unknown"
-        ),
-        fold_s: DEFAULT_FOLD_S,
-        rests_on: Vec::new(),
-    }
+    let title = format!(
+        "memory is full with {held} keys: some that could still matter are forgotten, and rules that ask for them take them \
+         for unknown"
+    );
+    of_itself("engine.memory", Severity::Critical, title)
 }
 
 /// That the machine's clock was moved this far while the server ran.
 pub fn clock_moved(moved_us: i64) -> Hit {
-    Hit {
-        rule: "server.clock".to_owned(),
-        key: Vec::new(),
-        severity: Severity::High,
-        title: format!(
-            "the machine's clock was moved by {} s: the ledger goes on by the time from before, until the server is started \
-             again",
-            moved_us / 1_000_000
-        ),
-        fold_s: DEFAULT_FOLD_S,
-        rests_on: Vec::new(),
-    }
+    let title = format!(
+        "the machine's clock was moved by {} s: the ledger goes on by the time from before, until the server is started again",
+        moved_us / 1_000_000
+    );
+    of_itself("server.clock", Severity::High, title)
 }
 
 /// The hit that says that the ledger could not be written for a while.
 pub fn outage(batches: u64) -> Hit {
-    Hit {
-        rule: "engine.ledger".to_owned(),
-        key: Vec::new(),
-        severity: Severity::High,
-        title: format!(
-            "the ledger could not be written {batches} time(s) in a row: what was asked then was not decided"
-        ),
-        fold_s: DEFAULT_FOLD_S,
-        rests_on: Vec::new(),
-    }
+    let title = format!(
+        "the ledger could not be written {batches} time(s) in a row: what was asked then was not decided"
+    );
+    of_itself("engine.ledger", Severity::High, title)
+}
+
+/// What the server reports of itself, without a rule that asks for it.
+fn of_itself(rule: &str, severity: Severity, title: String) -> Hit {
+    let (rule, fold_s) = (rule.to_owned(), DEFAULT_FOLD_S);
+    Hit { rule, key: Vec::new(), severity, title, fold_s, rests_on: Vec::new() }
 }
 
 /// The hits of a decision. A denied log step that no incident covers is one of severity medium: it happened.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lictor_dsl::{Source, load};
 use lictor_engine::generation::Generation;
 use lictor_engine::memory::Missing;
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::ledger::sha256;
@@ -57,6 +58,23 @@ impl Policy {
             (true, false) => "enforce",
         }
     }
+
+    /// As entries name it, if it takes part.
+    pub fn takes_part(&self) -> Option<TakesPart> {
+        let source = format!("sha256:{}", hex(&self.digest()));
+        self.enabled.then(|| TakesPart { name: self.name.clone(), mode: self.mode().to_owned(), source })
+    }
+}
+
+/// A policy that takes part, as entries about policies name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct TakesPart {
+    /// Its name.
+    pub name: String,
+    /// `enforce` or `shadow`.
+    pub mode: String,
+    /// The digest of its source: `sha256:…`.
+    pub source: String,
 }
 
 /// Whether the header of a source says `mode = "shadow"`.

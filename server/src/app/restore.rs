@@ -16,10 +16,9 @@ use crate::draft::{Draft, Memory, View};
 use crate::incidents::Open;
 use crate::ledger::{Head, Verified, verify};
 use crate::memory::Snapshots;
-use crate::policies::InForce;
+use crate::policies::{InForce, Policy, TakesPart};
 use crate::rollout::{Kept, compile, interpreted};
 use crate::sequencer::Compile;
-use crate::vault::hex;
 
 /// How many entries at the end of a ledger are verified before it is served.
 const VERIFIED_AT_START: i64 = 16;
@@ -115,14 +114,7 @@ pub(super) async fn verify_policies(database: &Database, rows: &OrgRows) -> Resu
         }
         None => Vec::new(),
     };
-    let enabled = rows.policies.iter().filter(|policy| policy.enabled);
-    let mut stored: Vec<_> = enabled
-        .map(|policy| TakesPart {
-            name: policy.name.clone(),
-            mode: policy.mode().to_owned(),
-            source: format!("sha256:{}", hex(&policy.digest())),
-        })
-        .collect();
+    let mut stored: Vec<_> = rows.policies.iter().filter_map(Policy::takes_part).collect();
     // Databases sort names each in their own way.
     stored.sort_unstable();
     said.sort_unstable();
@@ -136,12 +128,4 @@ pub(super) async fn verify_policies(database: &Database, rows: &OrgRows) -> Resu
 #[derive(Deserialize)]
 struct Said {
     policies: Vec<TakesPart>,
-}
-
-/// A policy that takes part.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-struct TakesPart {
-    name: String,
-    mode: String,
-    source: String,
 }

@@ -286,8 +286,8 @@ impl Store for Database {
         Box::pin(self.unless_vanished(tasks::find(&self.readers, org, task)))
     }
 
-    fn incident(&self, org: Uuid, id: Uuid) -> Later<'_, Option<Incident>> {
-        Box::pin(self.unless_vanished(incidents::find(&self.readers, org, id)))
+    fn incidents_by_id(&self, org: Uuid, ids: Vec<Uuid>) -> Later<'_, Vec<Incident>> {
+        Box::pin(self.unless_vanished(async move { incidents::some(&self.readers, org, &ids).await }))
     }
 
     fn intent_by_key<'a>(&'a self, org: Uuid, key: &'a str) -> Later<'a, Option<Intent>> {

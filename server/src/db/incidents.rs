@@ -91,12 +91,6 @@ fn incident(row: Row) -> Result<Incident, StoreError> {
     })
 }
 
-pub(super) async fn find(pool: &Pool, org: Uuid, id: Uuid) -> Result<Option<Incident>, StoreError> {
-    let query = pool.query("SELECT ").push(COLUMNS).push(" FROM incidents WHERE org_id = ").push_bind(org);
-    let row: Option<Row> = query.push(" AND incident_id = ").push_bind(id).optional().await?;
-    row.map(incident).transpose()
-}
-
 /// The incidents with these ids.
 pub(super) async fn some(pool: &Pool, org: Uuid, ids: &[Uuid]) -> Result<Vec<Incident>, StoreError> {
     let mut incidents = Vec::with_capacity(ids.len());

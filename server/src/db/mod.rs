@@ -149,8 +149,8 @@ pub trait Store: Send + Sync {
     }
     /// Where a task stands; none if it has no steps.
     fn task<'a>(&'a self, org: Uuid, task: &'a str) -> Later<'a, Option<StepBefore>>;
-    /// An incident by its id.
-    fn incident(&self, org: Uuid, id: Uuid) -> Later<'_, Option<Incident>>;
+    /// The incidents with these ids.
+    fn incidents_by_id(&self, org: Uuid, ids: Vec<Uuid>) -> Later<'_, Vec<Incident>>;
     /// The intent that was declared with this idempotency key.
     fn intent_by_key<'a>(&'a self, org: Uuid, key: &'a str) -> Later<'a, Option<Intent>>;
     /// Which requests of an org that may be sent again have one of these keys and were answered.

@@ -1,8 +1,8 @@
 //! `Idempotency-Key`: a request that is sent again gets the answer of the first time, and does nothing more.
 //!
 //! A request's answer is looked up before its route is asked, and again where the route could not answer though the
-//! storage did: the same request may have been answered meanwhile. That it is done once does not rest on this: the sequencer looks as well,
-//! when nobody else can write.
+//! storage did: the same request may have been answered meanwhile. That it is done once does not rest on this: the
+//! sequencer looks as well, when nobody else can write.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -7,10 +7,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::record::{
-    Announced, Change, Common, Decided, Erased, Founded, Hit, Hits, InForce, Judged, Key, Moved, Person,
-    Waiting,
+    Announced, Change, Common, Decided, Erased, Founded, Hit, Hits, Judged, Key, Moved, Person, Waiting,
 };
 use crate::incidents::{add_earlier, add_witness};
+use crate::policies::TakesPart;
 
 /// What follows from a ledger.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Rebuilt {
     pub(super) intents: BTreeMap<Uuid, Intent>,
     pub(super) keys: BTreeMap<Uuid, ApiKey>,
     pub(super) members: BTreeMap<Uuid, Member>,
-    pub(super) policies: Vec<InForce>,
+    pub(super) policies: Vec<TakesPart>,
     pub(super) filling: Vec<Waiting>,
     /// The key of the ledger that was announced last.
     pub(super) ledger_key: Option<String>,

@@ -151,8 +151,10 @@ impl<'a> Rebuild<'a> {
             let Some(last) = entries.last().map(|entry| entry.seq) else { break };
             let limit = usize::try_from(ENTRIES_AT_ONCE).unwrap_or(usize::MAX);
             let payloads = database.judged(org, after + 1..last + 1, limit).await?;
-            // After the payloads: what is no longer there by then has its erasure among these.
-            self.erasures = database.erasures(org).await?;
+            if payloads.iter().any(|row| row.wrapped_key.is_none()) {
+                // After the payloads: what is no longer there by then has its erasure among these.
+                self.erasures = database.erasures(org).await?;
+            }
             let mut payloads: HashMap<i64, JudgedRow> =
                 payloads.into_iter().map(|row| (row.seq, row)).collect();
             for entry in entries {

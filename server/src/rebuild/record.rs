@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::policies::TakesPart;
+
 /// What every entry says.
 #[derive(Debug, Deserialize)]
 pub(super) struct Common {
@@ -61,16 +63,9 @@ pub(super) struct Moved {
 /// A change of the policies.
 #[derive(Debug, Deserialize)]
 pub(super) struct Change {
-    pub(super) policies: Option<Vec<InForce>>,
+    pub(super) policies: Option<Vec<TakesPart>>,
     #[serde(default)]
     pub(super) filling: Vec<Waiting>,
-}
-
-#[derive(Debug, Deserialize, PartialEq, Eq)]
-pub(super) struct InForce {
-    pub(super) name: String,
-    pub(super) mode: String,
-    pub(super) source: String,
 }
 
 #[derive(Debug, Deserialize, PartialEq, Eq)]

@@ -66,13 +66,14 @@ impl Sequencer {
             remembered.adopt(generation);
             *memories = Some(remembered);
         }
-        for id in found.incidents() {
-            if self.memory.incidents.get(id).is_none() {
-                let incident = self.parts.store.incident(self.parts.view.id, id).await?;
-                let incident = incident.ok_or(StoreError::Corrupt("incident"))?;
-                self.memory.incidents.put(Arc::new(incident));
-            }
+        let unknown: Vec<_> =
+            found.incidents().filter(|id| self.memory.incidents.get(*id).is_none()).collect();
+        let count = unknown.len();
+        let incidents = self.parts.store.incidents_by_id(self.parts.view.id, unknown).await?;
+        if incidents.len() != count {
+            return Err(StoreError::Corrupt("incident").into());
         }
+        incidents.into_iter().for_each(|incident| self.memory.incidents.put(Arc::new(incident)));
         Ok(())
     }
 }

@@ -303,9 +303,11 @@ async fn prefetch(store: &dyn Store, draft: &mut Draft<'_>, batch: &[Work]) -> R
                 draft.know_gone(key.account);
             }
             Work::Incident(id, ..) if !draft.knows_incident(*id) => {
-                if let Some(incident) = store.incident(org, *id).await? {
-                    draft.know_incident(incident);
-                }
+                store
+                    .incidents_by_id(org, vec![*id])
+                    .await?
+                    .into_iter()
+                    .for_each(|one| draft.know_incident(one));
             }
             _ => {}
         }

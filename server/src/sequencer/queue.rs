@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::activation::Activated;
 use super::erasing::Attempt;
 use super::reads::{self, Read};
-use super::reply::{Asked, Reply, Told, Waits};
+use super::reply::{Asked, Reply, Told};
 use crate::accounts::keys::ApiKey;
 use crate::accounts::people::Step;
 use crate::db::StoreError;
@@ -90,6 +90,23 @@ pub(super) enum Work {
     Stop,
 }
 
+/// What is made of the place where the caller of some work waits; nothing where nobody waits, or in a way of its own.
+macro_rules! of_caller {
+    ($work:expr, $reply:ident => $made:expr) => {
+        match $work {
+            Work::Judge(_, $reply) => Some($made),
+            Work::Register(_, $reply) => Some($made),
+            Work::Policies(_, _, $reply) => Some($made),
+            Work::AddKey(_, _, $reply) | Work::RotateKey(_, _, $reply) => Some($made),
+            Work::RevokeKey(_, _, $reply) | Work::Password(_, _, $reply) => Some($made),
+            Work::People(_, _, $reply) => Some($made),
+            Work::Note(_, $reply) | Work::Report(_, $reply) | Work::LedgerKey(_, _, $reply) => Some($made),
+            Work::Incident(_, _, _, $reply) => Some($made),
+            Work::Activate(..) | Work::Erase(..) | Work::Follow | Work::Stop => None,
+        }
+    };
+}
+
 impl Work {
     pub(super) fn events(&self) -> usize {
         match self {
@@ -119,23 +136,12 @@ impl Work {
 
     /// The request, if it may be sent again.
     pub(super) fn claim(&self) -> Option<&Claim> {
-        self.caller().and_then(Waits::claim)
+        of_caller!(self, reply => reply.claim()).flatten()
     }
 
     /// Tells whoever waits that nothing was done.
     pub(super) fn refused(self, why: Unavailable) -> Option<Told> {
-        let caller: Box<dyn Waits> = match self {
-            Work::Judge(_, reply) => Box::new(reply),
-            Work::Register(_, reply) => Box::new(reply),
-            Work::Policies(_, _, reply) => Box::new(reply),
-            Work::AddKey(_, _, reply) | Work::RotateKey(_, _, reply) => Box::new(reply),
-            Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => Box::new(reply),
-            Work::People(_, _, reply) => Box::new(reply),
-            Work::Note(_, reply) | Work::Report(_, reply) | Work::LedgerKey(_, _, reply) => Box::new(reply),
-            Work::Incident(_, _, _, reply) => Box::new(reply),
-            Work::Activate(..) | Work::Erase(..) | Work::Follow | Work::Stop => return None,
-        };
-        Some(caller.refused(why))
+        of_caller!(self, reply => reply.refused(why))
     }
 
     /// Nobody waits for the answer any more, so it need not happen.
@@ -143,22 +149,8 @@ impl Work {
         match self {
             Work::Activate(_, reply) => reply.is_closed(),
             Work::Erase(_, reply) => reply.is_closed(),
-            other => other.caller().is_some_and(Waits::has_left),
+            other => of_caller!(other, reply => reply.has_left()).unwrap_or(false),
         }
-    }
-
-    fn caller(&self) -> Option<&dyn Waits> {
-        Some(match self {
-            Work::Judge(_, reply) => reply,
-            Work::Register(_, reply) => reply,
-            Work::Policies(_, _, reply) => reply,
-            Work::AddKey(_, _, reply) | Work::RotateKey(_, _, reply) => reply,
-            Work::RevokeKey(_, _, reply) | Work::Password(_, _, reply) => reply,
-            Work::People(_, _, reply) => reply,
-            Work::Note(_, reply) | Work::Report(_, reply) | Work::LedgerKey(_, _, reply) => reply,
-            Work::Incident(_, _, _, reply) => reply,
-            Work::Activate(..) | Work::Erase(..) | Work::Follow | Work::Stop => return None,
-        })
     }
 }
 

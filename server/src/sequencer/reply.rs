@@ -32,31 +32,22 @@ impl<T: Send + 'static> Reply<T> {
             let _ = to.send(durable.map(|()| value));
         })
     }
-}
 
-/// A caller that waits, whatever for.
-pub(super) trait Waits {
-    /// Whether it waits no more.
-    fn has_left(&self) -> bool;
-    /// The request, if it may be sent again.
-    fn claim(&self) -> Option<&Claim>;
-    /// Tells it that nothing was done.
-    fn refused(self: Box<Self>, why: Unavailable) -> Told;
-}
-
-impl<T: Send + 'static> Waits for Reply<T> {
-    fn has_left(&self) -> bool {
-        self.to.is_closed()
-    }
-
-    fn claim(&self) -> Option<&Claim> {
-        self.keep.as_ref().map(|keep| &keep.claim)
-    }
-
-    fn refused(self: Box<Self>, why: Unavailable) -> Told {
+    /// Tells the caller that nothing was done.
+    pub(super) fn refused(self, why: Unavailable) -> Told {
         Box::new(move |durable| {
             let _ = self.to.send(durable.and(Err(why)));
         })
+    }
+
+    /// Whether the caller waits no more.
+    pub(super) fn has_left(&self) -> bool {
+        self.to.is_closed()
+    }
+
+    /// The request, if it may be sent again.
+    pub(super) fn claim(&self) -> Option<&Claim> {
+        self.keep.as_ref().map(|keep| &keep.claim)
     }
 }
 

@@ -315,8 +315,14 @@ impl Store for Reach {
         Box::pin(self.read(move |kept| kept.tasks.get(task).copied()))
     }
 
-    fn incident(&self, _org: Uuid, id: Uuid) -> Later<'_, Option<Incident>> {
-        Box::pin(self.read(move |kept| kept.incidents.get(&id).map(|incident| Incident::clone(incident))))
+    fn incidents_by_id(&self, _org: Uuid, ids: Vec<Uuid>) -> Later<'_, Vec<Incident>> {
+        let known = move |kept: &Kept| {
+            ids.iter()
+                .filter_map(|id| kept.incidents.get(id))
+                .map(|incident| Incident::clone(incident))
+                .collect()
+        };
+        Box::pin(self.read(known))
     }
 
     fn intent_by_key<'a>(&'a self, _org: Uuid, key: &'a str) -> Later<'a, Option<Intent>> {

@@ -158,7 +158,7 @@ pub async fn list_incidents(
     }
     let org = human.org.view.id;
     if let Some(before) = filter.before
-        && app.database.incident(org, before).await?.is_none()
+        && app.database.incidents_by_id(org, vec![before]).await?.is_empty()
     {
         return Err(Problem::field("before", "must be the id of an incident of this org"));
     }
@@ -218,7 +218,7 @@ async fn change(
     let before = match retry.0 {
         None => None,
         Some(_) => {
-            let incident = app.database.incident(org, id).await?;
+            let incident = app.database.incidents_by_id(org, vec![id]).await?;
             Some(earlier(app, org, &incident.iter().collect::<Vec<_>>()).await?)
         }
     };

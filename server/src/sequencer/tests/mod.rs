@@ -127,8 +127,8 @@ impl Store for TestStore {
         })
     }
 
-    fn incident(&self, _org: Uuid, _id: Uuid) -> Later<'_, Option<Incident>> {
-        Box::pin(async { Ok(None) })
+    fn incidents_by_id(&self, _org: Uuid, _ids: Vec<Uuid>) -> Later<'_, Vec<Incident>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn intent_by_key<'a>(&'a self, _org: Uuid, key: &'a str) -> Later<'a, Option<Intent>> {
