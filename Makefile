@@ -65,7 +65,7 @@ SOAK_FAULTS := LICTOR_CUTS=20000 LICTOR_LOCKED_S=30
 
 soak: ## what tests do a little of, in full and in release: hours; says how long each took
 	tests/postgres.sh env $(SOAK) cargo test --release --test all -- --nocapture --test-threads=1 \
-		ledger:: durability:: backup:: upgrade:: replay:: secrets::
+		ledger:: durability:: backup:: upgrade:: replay:: secrets:: bombs:: slow_connections::
 	tests/postgres.sh env $(SOAK_FAULTS) cargo test --release -p lictor-server --test faults -- --nocapture --test-threads=1
 
 run: ## a server on port 8000, everything in ./lictor.db

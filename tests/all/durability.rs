@@ -26,7 +26,7 @@ use crate::running::{Answer, Client, Server, text};
 const KILLS: u64 = 40;
 /// How long there is load before it is killed, in milliseconds. All that was written is folded again after each kill, and
 /// in a debug build that takes longer than to write it.
-const LOAD_MS: (u64, u64) = (50, 350);
+const LOAD_MS: (u64, u64) = (50, if cfg!(debug_assertions) { 350 } else { 3_000 });
 /// Clients that ask at the same time.
 const CLIENTS: usize = 11;
 /// How a person edits where another server has to follow: not all the time, and with every other version only, which
