@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::entries::Appended;
 use super::follow::Held;
 use super::place::Place;
 use super::sql::{Pool, Transaction};
@@ -226,22 +227,7 @@ impl Database {
             Held::Nothing | Held::Other(_) => self.writers.begin().await?,
         };
         put(&mut transaction, org, &changes).await?;
-        entries::insert(&mut transaction, org, entries).await?;
-        entries::insert_payloads(&mut transaction, org, payloads).await?;
-        let sql = "UPDATE heads SET next_seq = $1, hash = $2, at = $3 WHERE org_id = $4 AND next_seq = $5 AND hash = $6";
-        let moved = transaction
-            .query(sql)
-            .bind(after.next_seq)
-            .bind(after.hash.as_slice())
-            .bind(after.at_us)
-            .bind(org)
-            .bind(before.next_seq)
-            .bind(before.hash.as_slice())
-            .execute()
-            .await?;
-        if moved != 1 {
-            return Err(StoreError::HeadMoved);
-        }
+        entries::append(&mut transaction, Appended { org, before, after, entries, payloads }).await?;
         transaction.commit().await
     }
 }

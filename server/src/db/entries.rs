@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::database::{Database, bytes32, soon};
-use super::sql::{Insert, ROWS_AT_ONCE, Transaction};
-use crate::ledger::{Entry, StoredEntry};
+use super::sql::{Insert, Query, ROWS_AT_ONCE, Together, Transaction};
+use crate::ledger::{Entry, Head, StoredEntry};
 use crate::vault::Sealed;
 
 static ENTRIES: Insert = Insert::new(
@@ -18,53 +18,72 @@ static ENTRIES: Insert = Insert::new(
 );
 static PAYLOADS: Insert =
     Insert::new("INSERT INTO payloads (org_id, entry_id, wrapped_key, ciphertext) VALUES", 4, "");
+static LAST: Together = Together::new(
+    [&ENTRIES, &PAYLOADS],
+    "UPDATE heads SET next_seq = ?, hash = ?, at = ? WHERE org_id = ? AND next_seq = ? AND hash = ?",
+    6,
+);
 
-pub(super) async fn insert(
-    transaction: &mut Transaction,
-    org: Uuid,
-    entries: Vec<Entry>,
-) -> Result<(), StoreError> {
-    let mut entries = entries.into_iter();
-    while entries.len() > 0 {
-        let mut query = transaction.insert(&ENTRIES, entries.len());
-        for Entry { seq, id, canonical, hash, prev_hash, at_us, index } in entries.by_ref().take(ROWS_AT_ONCE)
-        {
-            query = query
-                .bind(org)
-                .bind(seq)
-                .bind(id)
-                .bind(canonical)
-                .bind(hash.to_vec())
-                .bind(prev_hash.to_vec())
-                .bind(index.kind)
-                .bind(index.source)
-                .bind(index.agent)
-                .bind(index.task)
-                .bind(index.actor)
-                .bind(index.action)
-                .bind(index.outcome)
-                .bind(index.risk.map(risk_column))
-                .bind(at_us);
-        }
-        query.execute().await?;
-    }
-    Ok(())
+/// What is appended to a ledger.
+pub(super) struct Appended {
+    pub(super) org: Uuid,
+    pub(super) before: Head,
+    pub(super) after: Head,
+    pub(super) entries: Vec<Entry>,
+    pub(super) payloads: Vec<(Uuid, Sealed)>,
 }
 
-pub(super) async fn insert_payloads(
-    transaction: &mut Transaction,
-    org: Uuid,
-    payloads: Vec<(Uuid, Sealed)>,
-) -> Result<(), StoreError> {
-    let mut payloads = payloads.into_iter();
-    while payloads.len() > 0 {
-        let mut query = transaction.insert(&PAYLOADS, payloads.len());
-        for (id, Sealed { wrapped_key, ciphertext, .. }) in payloads.by_ref().take(ROWS_AT_ONCE) {
-            query = query.bind(org).bind(id).bind(wrapped_key).bind(ciphertext);
-        }
-        query.execute().await?;
+/// Appends to a ledger what stands after `before`, and moves its head. For who has the org's turn, or nobody else writes.
+pub(super) async fn append(transaction: &mut Transaction, appended: Appended) -> Result<(), StoreError> {
+    let Appended { org, before, after, entries, payloads } = appended;
+    let (mut entries, mut payloads) = (entries.into_iter(), payloads.into_iter());
+    while entries.len() > ROWS_AT_ONCE {
+        let some = entries.by_ref().take(ROWS_AT_ONCE);
+        some.fold(transaction.insert(&ENTRIES, ROWS_AT_ONCE), |query, entry| bind(query, org, entry))
+            .execute()
+            .await?;
     }
-    Ok(())
+    while payloads.len() > ROWS_AT_ONCE {
+        let some = payloads.by_ref().take(ROWS_AT_ONCE);
+        some.fold(transaction.insert(&PAYLOADS, ROWS_AT_ONCE), |query, payload| {
+            bind_payload(query, org, payload)
+        })
+        .execute()
+        .await?;
+    }
+    let moved = transaction
+        .together(&LAST, [entries.len(), payloads.len()])
+        .bind_all(|query| entries.fold(query, |query, entry| bind(query, org, entry)))
+        .bind_all(|query| payloads.fold(query, |query, payload| bind_payload(query, org, payload)))
+        .bind_all(|query| query.bind(after.next_seq).bind(after.hash.as_slice()).bind(after.at_us))
+        .bind_all(|query| query.bind(org).bind(before.next_seq).bind(before.hash.as_slice()))
+        .execute()
+        .await?;
+    if moved == 1 { Ok(()) } else { Err(StoreError::HeadMoved) }
+}
+
+fn bind(query: Query<'_>, org: Uuid, entry: Entry) -> Query<'_> {
+    let Entry { seq, id, canonical, hash, prev_hash, at_us, index } = entry;
+    query
+        .bind(org)
+        .bind(seq)
+        .bind(id)
+        .bind(canonical)
+        .bind(hash.to_vec())
+        .bind(prev_hash.to_vec())
+        .bind(index.kind)
+        .bind(index.source)
+        .bind(index.agent)
+        .bind(index.task)
+        .bind(index.actor)
+        .bind(index.action)
+        .bind(index.outcome)
+        .bind(index.risk.map(risk_column))
+        .bind(at_us)
+}
+
+fn bind_payload(query: Query<'_>, org: Uuid, (id, sealed): (Uuid, Sealed)) -> Query<'_> {
+    query.bind(org).bind(id).bind(sealed.wrapped_key).bind(sealed.ciphertext)
 }
 
 /// A risk, which lies in 0..1, as whole billionths.

@@ -99,9 +99,30 @@ impl Transaction {
     /// The statement that inserts so many rows, or as many as one statement inserts.
     pub(super) fn insert(&mut self, insert: &Insert, rows: usize) -> Query<'_> {
         let rows = rows.clamp(1, ROWS_AT_ONCE);
+        let text = insert.made.text(self.is_postgres(), Some(rows), || insert.text(rows));
+        self.made(text, rows * insert.columns)
+    }
+
+    /// The statements that insert so many rows into each table, none or as many as one statement inserts, and the update
+    /// after them.
+    pub(super) fn together(&mut self, together: &Together, rows: [usize; 2]) -> AllOfThem<'_> {
+        let (postgres, [first, second]) = (self.is_postgres(), rows);
+        let kept = (first == second).then_some(first);
+        let text = together.made.text(postgres, kept, || together.text(postgres, rows));
+        let values: usize =
+            together.inserts.iter().zip(rows).map(|(insert, rows)| rows * insert.columns).sum();
+        // SQLite counts what all of them changed, PostgreSQL what the last one did.
+        let inserted = if postgres { 0 } else { first + second };
+        AllOfThem { query: self.made(text, values + together.columns), inserted }
+    }
+
+    fn is_postgres(&self) -> bool {
+        matches!(self, Transaction::Postgres(_))
+    }
+
+    fn made(&mut self, text: SqlStr, values: usize) -> Query<'_> {
         let mut query = self.query("");
-        let postgres = matches!(query, Query::Postgres(..));
-        query.replace(insert.text(postgres, rows), rows * insert.columns);
+        query.replace(text, values);
         query
     }
 
@@ -296,36 +317,101 @@ pub(super) struct Insert {
     before_rows: &'static str,
     columns: usize,
     after_rows: &'static str,
-    sqlite: [OnceLock<SqlStr>; ROWS_AT_ONCE],
-    postgres: [OnceLock<SqlStr>; ROWS_AT_ONCE],
+    made: Made,
 }
 
 impl Insert {
     /// `INSERT INTO … VALUES`, how many columns a row has, and what comes after the rows.
     pub(super) const fn new(before_rows: &'static str, columns: usize, after_rows: &'static str) -> Insert {
-        Insert {
-            before_rows,
-            columns,
-            after_rows,
-            sqlite: [const { OnceLock::new() }; ROWS_AT_ONCE],
-            postgres: [const { OnceLock::new() }; ROWS_AT_ONCE],
-        }
+        Insert { before_rows, columns, after_rows, made: Made::NOTHING }
     }
 
-    fn text(&self, postgres: bool, rows: usize) -> SqlStr {
-        let known = if postgres { &self.postgres } else { &self.sqlite };
-        let text = || {
-            // SQLite finds a parameter with a name by going through all of them.
-            let place = |number: usize| if postgres { format!("${}", number + 1) } else { "?".to_owned() };
-            let row = |row: usize| {
-                let places: Vec<_> =
-                    (0..self.columns).map(|column| place(row * self.columns + column)).collect();
-                format!("({})", places.join(", "))
-            };
-            let rows: Vec<_> = (0..rows).map(row).collect();
-            AssertSqlSafe(format!("{} {} {}", self.before_rows, rows.join(", "), self.after_rows))
-                .into_sql_str()
-        };
-        known.get(rows - 1).map_or_else(text, |known| known.get_or_init(text).clone())
+    fn text(&self, rows: usize) -> String {
+        let row = format!("({})", vec!["?"; self.columns].join(", "));
+        format!("{} {} {}", self.before_rows, vec![row; rows].join(", "), self.after_rows)
     }
+}
+
+/// Insertions into two tables and an update after them that wait for the database once. Values are bound in the order of
+/// the statements.
+pub(super) struct Together {
+    inserts: [&'static Insert; 2],
+    update: &'static str,
+    columns: usize,
+    made: Made,
+}
+
+impl Together {
+    /// The insertions, and an update with `?` for each of so many values.
+    pub(super) const fn new(inserts: [&'static Insert; 2], update: &'static str, columns: usize) -> Together {
+        Together { inserts, update, columns, made: Made::NOTHING }
+    }
+
+    fn text(&self, postgres: bool, rows: [usize; 2]) -> String {
+        let inserts = self.inserts.iter().zip(rows).filter(|(_, rows)| *rows > 0);
+        let inserts = inserts.map(|(insert, rows)| insert.text(rows));
+        if !postgres {
+            return inserts.chain([self.update.to_owned()]).collect::<Vec<_>>().join("; ");
+        }
+        let named: Vec<_> =
+            (0..).zip(inserts).map(|(number, insert)| format!("i{number} AS ({insert})")).collect();
+        match named.as_slice() {
+            [] => self.update.to_owned(),
+            named => format!("WITH {} {}", named.join(", "), self.update),
+        }
+    }
+}
+
+/// Statements that wait for the database together.
+pub(super) struct AllOfThem<'c> {
+    query: Query<'c>,
+    inserted: usize,
+}
+
+impl<'c> AllOfThem<'c> {
+    /// Binds the next values.
+    pub(super) fn bind_all(self, bind: impl FnOnce(Query<'c>) -> Query<'c>) -> AllOfThem<'c> {
+        AllOfThem { query: bind(self.query), ..self }
+    }
+
+    /// How many rows the update changed.
+    pub(super) async fn execute(self) -> Result<u64, StoreError> {
+        let changed = self.query.execute().await?;
+        Ok(changed.saturating_sub(u64::try_from(self.inserted).unwrap_or(u64::MAX)))
+    }
+}
+
+/// Texts of statements by their number of rows.
+struct Made {
+    sqlite: [OnceLock<SqlStr>; ROWS_AT_ONCE],
+    postgres: [OnceLock<SqlStr>; ROWS_AT_ONCE],
+}
+
+impl Made {
+    const NOTHING: Made = Made {
+        sqlite: [const { OnceLock::new() }; ROWS_AT_ONCE],
+        postgres: [const { OnceLock::new() }; ROWS_AT_ONCE],
+    };
+
+    /// The text with this number of rows, if there is one. It is written with `?` for each value: SQLite finds one with a
+    /// name by going through all of them, and PostgreSQL wants them to be numbered.
+    fn text(&self, postgres: bool, rows: Option<usize>, text: impl FnOnce() -> String) -> SqlStr {
+        let made = if postgres { &self.postgres } else { &self.sqlite };
+        let text = || AssertSqlSafe(if postgres { numbered(&text()) } else { text() }).into_sql_str();
+        match rows.and_then(|rows| made.get(rows.checked_sub(1)?)) {
+            Some(made) => made.get_or_init(text).clone(),
+            None => text(),
+        }
+    }
+}
+
+fn numbered(text: &str) -> String {
+    let mut numbered = String::with_capacity(2 * text.len());
+    for (number, piece) in text.split('?').enumerate() {
+        if number > 0 {
+            numbered.push_str(&format!("${number}"));
+        }
+        numbered.push_str(piece);
+    }
+    numbered
 }
