@@ -27,8 +27,10 @@ use crate::store::{Bug, Fault, ORG, World, name};
 
 /// Steps of one world.
 const STEPS: u64 = 24;
-/// Servers of one world.
+/// Servers of most worlds.
 const SERVERS: usize = 2;
+/// Of so many worlds one has a single server, whose store nobody else uses.
+const ALONE: u64 = 3;
 /// No step takes so long.
 const STUCK: Duration = Duration::from_secs(20);
 const SECOND_US: i64 = 1_000_000;
@@ -119,12 +121,13 @@ enum Heard {
 impl Running {
     fn new(seed: u64, bug: Option<Bug>, tells: bool) -> Running {
         let first = policy(0, 1);
+        let is_alone = seed % ALONE == 0;
         Running {
             random: Random(seed),
-            world: World::new(vec![Arc::clone(&first)], bug),
+            world: World::new(vec![Arc::clone(&first)], bug, is_alone),
             clock: Arc::new(Hand((1_700_000_000 * SECOND_US).into())),
             vault: Arc::new(Vault::new(&[1; 32])),
-            servers: (0..SERVERS).map(|_| None).collect(),
+            servers: (0..if is_alone { 1 } else { SERVERS }).map(|_| None).collect(),
             promises: Promises::new(first),
             acknowledged: Vec::new(),
             ran: Ran::default(),
@@ -156,7 +159,7 @@ impl Running {
 
     /// Starts servers that are down, each with one chance in so many. One is always up.
     async fn start_those_down(&mut self, one_in: u64) -> Result<(), String> {
-        for place in 0..SERVERS {
+        for place in 0..self.servers.len() {
             let nobody_is_up = self.servers.iter().all(Option::is_none);
             if self.servers[place].is_none() && (nobody_is_up || self.random.one_in(one_in)) {
                 let started = Server::start(&self.world, &self.clock, &self.vault).await;
@@ -181,7 +184,8 @@ impl Running {
         if self.random.one_in(3) {
             let fault =
                 self.random.of(&[Fault::Fails, Fault::LosesTheAnswer, Fault::Crashes, Fault::CrashesAfter]);
-            let (call, server) = (self.random.below(6) as u32, self.random.below(SERVERS as u64) as usize);
+            let (call, server) =
+                (self.random.below(6) as u32, self.random.below(self.servers.len() as u64) as usize);
             if let Some(server) = &self.servers[server] {
                 server.reach.let_fail(call, fault);
             }
@@ -191,7 +195,7 @@ impl Running {
 
     /// Something that a caller asks one of the servers for.
     fn something(&mut self) -> Option<JoinHandle<Heard>> {
-        let place = self.random.below(SERVERS as u64) as usize;
+        let place = self.random.below(self.servers.len() as u64) as usize;
         self.servers[place].as_ref()?;
         Some(match self.random.below(20) {
             0 | 1 => self.swap(place),
@@ -418,7 +422,7 @@ impl Running {
     /// Servers that crashed, or gave up, are gone. Whether there was one.
     async fn bury(&mut self) -> bool {
         let mut buried = false;
-        for place in 0..SERVERS {
+        for place in 0..self.servers.len() {
             if let Some(server) = &self.servers[place] {
                 self.ran.lost_answers += server.reach.take_lost_answers();
             }

@@ -22,6 +22,9 @@ use uuid::Uuid;
 /// The org of the world.
 pub(crate) const ORG: Uuid = Uuid::from_u128(0x0198_c0de_0000_7000_8000_0000_0000_0001);
 
+/// How often others go on while a batch is written.
+const COMMIT_YIELDS: usize = 4;
+
 /// What can be wrong with the world on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -77,10 +80,12 @@ pub(crate) struct World {
     kept: Mutex<Kept>,
     turn: Arc<tokio::sync::Mutex<()>>,
     bug: Option<Bug>,
+    /// Whether it has one server, which needs no turns.
+    is_alone: bool,
 }
 
 impl World {
-    pub(crate) fn new(policies: Vec<Arc<Policy>>, bug: Option<Bug>) -> Arc<World> {
+    pub(crate) fn new(policies: Vec<Arc<Policy>>, bug: Option<Bug>, is_alone: bool) -> Arc<World> {
         let kept = Kept {
             head: Head::EMPTY,
             entries: Vec::new(),
@@ -95,7 +100,7 @@ impl World {
             answers: BTreeMap::new(),
             batches: 0,
         };
-        Arc::new(World { kept: Mutex::new(kept), turn: Arc::default(), bug })
+        Arc::new(World { kept: Mutex::new(kept), turn: Arc::default(), bug, is_alone })
     }
 
     pub(crate) fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -266,6 +271,9 @@ impl Reach {
 impl Store for Reach {
     fn turn(&self, _org: Uuid) -> Later<'_, Turn> {
         Box::pin(async move {
+            if self.world.is_alone {
+                return self.read(|_| Turn::alone()).await;
+            }
             let held = match self.world.bug {
                 Some(Bug::TakesNoTurns) => None,
                 _ => Some(Arc::clone(&self.world.turn).lock_owned().await),
@@ -277,8 +285,15 @@ impl Store for Reach {
 
     fn commit(&self, turn: Turn, batch: Batch) -> Later<'_, ()> {
         Box::pin(async move {
-            tokio::task::yield_now().await;
-            let fault = self.fault();
+            // Others go on meanwhile, and the server itself.
+            for _ in 0..COMMIT_YIELDS {
+                tokio::task::yield_now().await;
+            }
+            let fault = match self.fault() {
+                // Who writes to a file hears what came of it, or is gone.
+                Some(Fault::LosesTheAnswer) if self.world.is_alone => Some(Fault::CrashesAfter),
+                fault => fault,
+            };
             let done = match fault {
                 Some(Fault::Fails) => Err(StoreError::Corrupt("simulation")),
                 Some(Fault::Crashes) => self.crash().await,
