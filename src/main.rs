@@ -9,6 +9,11 @@ use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
+
+/// A decision takes tens of small pieces of memory, and gives them back on another thread (docs/decisions/0015).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A policy engine that governs AI agents.
 #[derive(Debug, Parser)]
