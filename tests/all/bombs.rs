@@ -64,8 +64,9 @@ async fn bombs_are_refused_at_once_and_without_much_memory() {
         let answer = agent.post_text("/api/v1/decisions", bomb).await;
         let took = asked.elapsed();
         assert_eq!(answer.status, want, "{name}: {}", answer.body);
-        // Sending it takes its time as well.
-        let arriving = Duration::from_millis(20) * u32::try_from(bytes / MIB).unwrap();
+        // Sending it takes its time as well, and so does its answer.
+        let arriving =
+            Duration::from_millis(20) * u32::try_from((bytes + answer.body.to_string().len()) / MIB).unwrap();
         assert!(took <= AT_ONCE + arriving, "{name} of {bytes} bytes took {took:?}");
     }
     let more = server.memory_mib().saturating_sub(before);

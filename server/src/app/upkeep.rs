@@ -18,7 +18,7 @@ const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_millis(500);
 /// How often the answers that were kept long enough are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked whether a snapshot of memory is due.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often a snapshot of memory is made where something happened.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
 /// After so many entries one is made before that.

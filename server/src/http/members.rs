@@ -9,7 +9,10 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// The members of an object, in order. A name that comes twice is an error.
+/// Members of one object at most.
+const MAX_MEMBERS: usize = 20_000;
+
+/// The members of an object, in order. A name that comes twice is an error, and so are too many of them.
 pub fn members(object: &RawValue) -> serde_json::Result<Vec<(Cow<'_, str>, &RawValue)>> {
     serde_json::from_str::<Members<'_>>(object.get()).map(|members| members.0)
 }
@@ -31,6 +34,9 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 while let Some(Name(name)) = map.next_key()? {
                     if !names.insert(name.clone()) {
                         return Err(A::Error::custom(format!("duplicate field `{name}`")));
+                    }
+                    if members.len() == MAX_MEMBERS {
+                        return Err(A::Error::custom(format!("more than {MAX_MEMBERS} fields")));
                     }
                     members.push((name, map.next_value::<&RawValue>()?));
                 }

@@ -20,6 +20,9 @@ use crate::vault::{Bytes32, CipherError, Sealed, Vault};
 
 /// Bytes in front of a snapshot: see [`Basis::header`].
 const HEADER: usize = 52;
+/// Where a start had to fold so many entries, it keeps what it remembers: a server that does not live long enough to make a
+/// snapshot would take longer for each start.
+const FOLDED_AT_START: i64 = 5_000;
 
 /// Why a snapshot was not made.
 #[derive(Debug, thiserror::Error)]
@@ -66,8 +69,29 @@ impl Snapshots {
         let mut latest = self.latest.lock().await;
         let (memories, from) = self.begin(generation, next_seq).await?;
         *latest = from;
-        tracing::info!(org = %self.past.org(), from, to = next_seq, "what happened is remembered again");
-        Ok(self.past.fold(generation, memories, from..next_seq).await?)
+        let org = self.past.org();
+        tracing::info!(%org, from, to = next_seq, "what happened is remembered again");
+        let memories = self.past.fold(generation, memories, from..next_seq).await?;
+        if next_seq - from < FOLDED_AT_START {
+            return Ok(memories);
+        }
+        let (memories, bytes) = off_the_request_path(move || {
+            let bytes = memories.to_bytes();
+            (memories, bytes)
+        })
+        .await?;
+        let kept = async {
+            let hash = self.hash_before(next_seq).await?.ok_or(StoreError::Corrupt("ledger"))?;
+            self.keep(bytes?, Basis { next_seq, begun: next_seq, hash }).await
+        };
+        match kept.await {
+            Ok(()) => *latest = next_seq,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(%org, error, "a snapshot of memory was not made");
+            }
+        }
+        Ok(memories)
     }
 
     /// How many entries there are that are not in the latest snapshot.
@@ -83,7 +107,7 @@ impl Snapshots {
         let memories = self.past.fold(generation, memories, from..next_seq).await?;
         if next_seq > from {
             let hash = self.hash_before(next_seq).await?.ok_or(StoreError::Corrupt("ledger"))?;
-            self.keep(memories, Basis { next_seq, begun: next_seq, hash }).await?;
+            self.keep(written(memories).await?, Basis { next_seq, begun: next_seq, hash }).await?;
         }
         *latest = next_seq;
         Ok(())
@@ -94,18 +118,18 @@ impl Snapshots {
         let Head { next_seq, hash, .. } = head;
         let mut latest = self.latest.lock().await;
         if next_seq > *latest {
-            self.keep(memories, Basis { next_seq, begun: next_seq, hash }).await?;
+            self.keep(written(memories).await?, Basis { next_seq, begun: next_seq, hash }).await?;
             *latest = next_seq;
         }
         Ok(())
     }
 
-    async fn keep(&self, memories: Memories, basis: Basis) -> Result<(), SnapshotError> {
+    async fn keep(&self, memories: Vec<u8>, basis: Basis) -> Result<(), SnapshotError> {
         let (id, org, vault) = (Uuid::now_v7(), self.past.org(), Arc::clone(&self.vault));
         let next_seq = basis.next_seq;
         let seal = move || -> Result<Sealed, SnapshotError> {
             let mut bytes = basis.header();
-            bytes.extend(memories.to_bytes()?);
+            bytes.extend(memories);
             Ok(vault.seal(org, id, &bytes)?)
         };
         let Sealed { wrapped_key, ciphertext, .. } = off_the_request_path(seal).await??;
@@ -198,6 +222,10 @@ impl Basis {
         let basis = Basis { next_seq, begun, hash: hash.try_into().ok()? };
         (*version == SEMANTICS.to_le_bytes()).then_some(basis)
     }
+}
+
+async fn written(memories: Memories) -> Result<Vec<u8>, SnapshotError> {
+    Ok(off_the_request_path(move || memories.to_bytes()).await??)
 }
 
 async fn off_the_request_path<T: Send + 'static>(
