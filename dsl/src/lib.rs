@@ -10,6 +10,7 @@ mod items;
 mod lint;
 pub mod number;
 pub mod parallel;
+pub mod params;
 mod parse;
 mod print;
 pub mod source;

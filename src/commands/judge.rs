@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
-use lictor_dsl::hir::{Const, PolicySet};
-use lictor_dsl::number::Number;
+use lictor_dsl::hir::PolicySet;
+use lictor_dsl::params::value_of;
 use lictor_dsl::text::moment;
-use lictor_dsl::types::Type;
 use lictor_engine::event::{Event, Origin};
 use lictor_engine::json::{self, Json};
 use lictor_engine::{Engine, Generation, Run};
@@ -170,33 +169,4 @@ pub(super) fn set_params(set: &mut PolicySet, given: &[String]) -> anyhow::Resul
         Arc::make_mut(policy).set_param(param, value).map_err(anyhow::Error::msg)?;
     }
     Ok(())
-}
-
-fn value_of(text: &str, ty: Type) -> Option<Const> {
-    Some(match ty {
-        Type::Number => Const::Number(text.replace('_', "").parse::<Number>().ok()?),
-        Type::Bool => Const::Bool(text.parse().ok()?),
-        Type::String => Const::Text(text.to_owned()),
-        Type::List(element) => {
-            let values = text
-                .split(',')
-                .filter(|part| !part.is_empty())
-                .map(|part| value_of(part.trim(), element.ty()));
-            Const::List(values.collect::<Option<Vec<_>>>()?.into())
-        }
-        Type::Duration => {
-            let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-            let unit = match text.get(digits.len()..)? {
-                "ms" => 1_000,
-                "s" => 1_000_000,
-                "m" => 60_000_000,
-                "h" => 3_600_000_000,
-                "d" => 86_400_000_000,
-                "w" => 604_800_000_000,
-                _ => return None,
-            };
-            Const::Duration(digits.parse::<Number>().ok()?.times(Number::whole(unit)).to_whole()?)
-        }
-        Type::Time | Type::Ip | Type::Cidr | Type::Json => return None,
-    })
 }

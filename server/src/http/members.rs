@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use lictor_dsl::number::Number;
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -45,6 +45,31 @@ impl<'de> Deserialize<'de> for Members<'de> {
         }
         deserializer.deserialize_map(Collect)
     }
+}
+
+/// The items of a list, in order; nothing if there are more than so many, which are not all held at once.
+pub fn items(list: &RawValue, most: usize) -> serde_json::Result<Option<Vec<&RawValue>>> {
+    struct Collect(usize);
+    impl<'de> Visitor<'de> for Collect {
+        type Value = Option<Vec<&'de RawValue>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = list.next_element()? {
+                if items.len() == self.0 {
+                    while list.next_element::<IgnoredAny>()?.is_some() {}
+                    return Ok(None);
+                }
+                items.push(item);
+            }
+            Ok(Some(items))
+        }
+    }
+    serde_json::Deserializer::from_str(list.get()).deserialize_seq(Collect(most))
 }
 
 /// A member's name, borrowed where it has no escapes.

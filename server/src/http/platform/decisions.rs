@@ -18,7 +18,7 @@ use super::super::acting::Acting;
 use super::super::answer::RequestId;
 use super::super::auth::Actor;
 use super::super::body::{Events, MIB, without_place};
-use super::super::members::members;
+use super::super::members::{items, members};
 use super::super::problem::{FieldProblem, Problem, WriteProblems};
 use super::super::retries::Retry;
 use super::dry_run::{brings_attested_fields, filled};
@@ -198,9 +198,9 @@ impl<'a> Body<'a> {
         for (name, value) in members(text).map_err(|error| not_an_object("", &error))? {
             match name.as_ref() {
                 "events" => {
-                    let events = serde_json::from_str::<Vec<&RawValue>>(value.get());
-                    body.events =
-                        Some(events.map_err(|_| Problem::field("events", "must be a list of events"))?);
+                    let no_list = |_| Problem::field("events", "must be a list of events");
+                    let too_many = || Problem::field("events", format!("has more than {MAX_EVENTS} items"));
+                    body.events = Some(items(value, MAX_EVENTS).map_err(no_list)?.ok_or_else(too_many)?);
                 }
                 "dry_run" => {
                     let flag = serde_json::from_str::<Option<bool>>(value.get());
@@ -211,12 +211,7 @@ impl<'a> Body<'a> {
                 _ => {}
             }
         }
-        match &body.events {
-            Some(events) if events.len() > MAX_EVENTS => {
-                Err(Problem::field("events", format!("has more than {MAX_EVENTS} items")))
-            }
-            _ => Ok(body),
-        }
+        Ok(body)
     }
 }
 
