@@ -32,6 +32,7 @@ pub mod registration;
 pub mod retries;
 pub mod rollout;
 pub mod sequencer;
+pub mod templates;
 pub mod vault;
 
 use std::io::{self, Write};

@@ -113,10 +113,11 @@ pub struct Done {
     pub reports: Vec<Report>,
 }
 
-/// Adds a policy and puts it in force.
+/// Adds a policy and puts it in force, or lets it only report.
 pub async fn create(
     org: &Arc<Org>,
     source: String,
+    shadow: bool,
     actor: String,
     now_us: i64,
     keep: Option<Keep<Done>>,
@@ -131,7 +132,7 @@ pub async fn create(
             name: header.name,
             title: header.title,
             enabled: true,
-            shadow: false,
+            shadow,
             shadow_by_header: header.shadow,
             version: 1,
             revision: 1,

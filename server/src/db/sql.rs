@@ -323,7 +323,7 @@ pub(super) struct Insert {
 impl Insert {
     /// `INSERT INTO … VALUES`, how many columns a row has, and what comes after the rows.
     pub(super) const fn new(before_rows: &'static str, columns: usize, after_rows: &'static str) -> Insert {
-        Insert { before_rows, columns, after_rows, made: Made::NOTHING }
+        Insert { before_rows, columns, after_rows, made: Made::nothing() }
     }
 
     fn text(&self, rows: usize) -> String {
@@ -344,7 +344,7 @@ pub(super) struct Together {
 impl Together {
     /// The insertions, and an update with `?` for each of so many values.
     pub(super) const fn new(inserts: [&'static Insert; 2], update: &'static str, columns: usize) -> Together {
-        Together { inserts, update, columns, made: Made::NOTHING }
+        Together { inserts, update, columns, made: Made::nothing() }
     }
 
     fn text(&self, postgres: bool, rows: [usize; 2]) -> String {
@@ -388,10 +388,12 @@ struct Made {
 }
 
 impl Made {
-    const NOTHING: Made = Made {
-        sqlite: [const { OnceLock::new() }; ROWS_AT_ONCE],
-        postgres: [const { OnceLock::new() }; ROWS_AT_ONCE],
-    };
+    const fn nothing() -> Made {
+        Made {
+            sqlite: [const { OnceLock::new() }; ROWS_AT_ONCE],
+            postgres: [const { OnceLock::new() }; ROWS_AT_ONCE],
+        }
+    }
 
     /// The text with this number of rows, if there is one. It is written with `?` for each value: SQLite finds one with a
     /// name by going through all of them, and PostgreSQL wants them to be numbered.

@@ -35,6 +35,7 @@ use answer::{panicked, tell_route};
 use documentation::Documentation;
 use platform::{
     agents, auth as accounts, decisions, erasures, incidents, keys, ledger, logs, orgs, policies, proofs,
+    templates,
 };
 use problem::Problem;
 use rates::limited;
@@ -85,6 +86,12 @@ pub fn routes() -> Routes {
         .routes(routes!(policies::disable_policy))
         .routes(routes!(policies::shadow_policy))
         .routes(routes!(policies::list_versions))
+        .routes(routes!(templates::list_templates))
+        .routes(routes!(templates::get_template, templates::delete_template))
+        .routes(routes!(templates::apply_template))
+        .routes(routes!(templates::set_template_parameters))
+        .routes(routes!(templates::upgrade_template))
+        .routes(routes!(templates::remove_template))
         .routes(routes!(incidents::list_incidents))
         .routes(routes!(incidents::acknowledge))
         .routes(routes!(incidents::resolve))

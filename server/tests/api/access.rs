@@ -48,8 +48,9 @@ impl Route {
         access(self.method.as_str(), &self.path).unwrap_or_else(|| panic!("{self:?} has no row in the table"))
     }
 
+    /// Templates come with the server: they belong to nobody.
     fn names_an_object(&self) -> bool {
-        self.path.contains('{')
+        self.path.contains('{') && !self.path.contains("{template}")
     }
 }
 

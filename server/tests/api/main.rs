@@ -28,4 +28,5 @@ mod retries;
 mod several;
 mod shared;
 mod start;
+mod templates;
 mod tokens;

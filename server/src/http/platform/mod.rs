@@ -14,3 +14,4 @@ pub mod orgs;
 pub mod plain;
 pub mod policies;
 pub mod proofs;
+pub mod templates;

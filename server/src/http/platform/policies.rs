@@ -163,7 +163,7 @@ pub async fn create_policy(
     Json(new): Json<NewSource, POLICY_BYTES>,
 ) -> Result<Answer, Problem> {
     let (now_us, keep) = (app.clock.now_us(), retry.keep(|done: &Done| kept(StatusCode::CREATED, done)));
-    let created = rollout::create(&human.org, new.text()?, human.actor(), now_us, keep).await?;
+    let created = rollout::create(&human.org, new.text()?, false, human.actor(), now_us, keep).await?;
     Ok(done(StatusCode::CREATED, created))
 }
 
