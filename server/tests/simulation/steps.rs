@@ -121,7 +121,7 @@ enum Heard {
 impl Running {
     fn new(seed: u64, bug: Option<Bug>, tells: bool) -> Running {
         let first = policy(0, 1);
-        let is_alone = seed % ALONE == 0;
+        let is_alone = seed.is_multiple_of(ALONE);
         Running {
             random: Random(seed),
             world: World::new(vec![Arc::clone(&first)], bug, is_alone),
