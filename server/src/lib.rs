@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod pdp;
 pub mod peers;
 pub mod policies;
+pub mod preview;
 pub mod quota;
 pub mod rebuild;
 pub mod registration;

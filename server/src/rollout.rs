@@ -240,6 +240,23 @@ pub async fn inspect(policies: &Policies, source: String) -> Result<(Header, Vec
     Ok((header, reports_on(policies, replaces, source).await?))
 }
 
+/// The policies as they would decide with this source as one of them, which may replace one. Nothing changes.
+pub async fn would_be(
+    policies: &Policies,
+    replaces: Option<Uuid>,
+    source: String,
+) -> Result<Generation, RolloutError> {
+    let kept = &mut Kept::default();
+    let (_, set) = read_header(kept, policies, replaces, source).await?;
+    let others: Vec<_> = policies.iter().filter(|other| Some(other.id) != replaces).cloned().collect();
+    with_kept(kept, move |kept| plan(&mut kept.planner, set, &others)).await
+}
+
+/// Does what reads whole policies off the request path, where no more than a few such things are done at once.
+pub async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RolloutError> {
+    kept::off_the_request_path(move || Ok(work())).await
+}
+
 /// What was found in the source of a policy that is in its place. To find nothing undoes no change.
 async fn warnings(policies: &Policies, policy: &Policy) -> Vec<Report> {
     let found = reports_on(policies, Some(policy.id), policy.source.to_string()).await;

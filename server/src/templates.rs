@@ -72,6 +72,13 @@ impl Template {
         with_values(&Source::new(self.policy.name.clone(), self.text), values)
     }
 
+    /// Whether an applied template is the text of a version that was released, but for the values of its parameters.
+    pub fn is_released(&self, applied: &Applied) -> bool {
+        let values = applied.params.iter().map(|param| (param.name.clone(), param.value.clone())).collect();
+        // Of other versions there is no text to compare with.
+        applied.version == self.origin.version && applied.with(&values) == self.with(&values)
+    }
+
     /// What the org made of it. Slow: not for threads that serve requests.
     pub fn applied(&self, policies: &Policies) -> Option<Applied> {
         let name = &self.policy.name;

@@ -80,6 +80,7 @@ pub const ACCESS: &[(&str, &str, Access)] = &[
     ("GET", "/api/v1/policy-templates/{template}", People(Viewer)),
     ("DELETE", "/api/v1/policy-templates/{template}", People(Member)),
     ("POST", "/api/v1/policy-templates/{template}/apply", People(Member)),
+    ("POST", "/api/v1/policy-templates/{template}/preview", People(Viewer)),
     ("PUT", "/api/v1/policy-templates/{template}/parameters", People(Member)),
     ("POST", "/api/v1/policy-templates/{template}/upgrade", People(Member)),
     ("POST", "/api/v1/policy-templates/{template}/remove", People(Member)),

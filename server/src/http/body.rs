@@ -32,7 +32,7 @@ pub const POLICY_BYTES: usize = 4 * MIB;
 /// How deep JSON may be nested.
 const MAX_DEPTH: usize = 128;
 /// Faults of one body that are named.
-const MAX_FAULTS: usize = 16;
+pub const MAX_FAULTS: usize = 16;
 /// What is read and thrown away of a body that nobody wants.
 const DRAIN_BYTES: usize = 64 * MIB;
 

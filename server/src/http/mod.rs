@@ -35,7 +35,7 @@ use answer::{panicked, tell_route};
 use documentation::Documentation;
 use platform::{
     agents, auth as accounts, decisions, erasures, incidents, keys, ledger, logs, orgs, policies, proofs,
-    templates,
+    template_preview, templates,
 };
 use problem::Problem;
 use rates::limited;
@@ -89,6 +89,7 @@ pub fn routes() -> Routes {
         .routes(routes!(templates::list_templates))
         .routes(routes!(templates::get_template, templates::delete_template))
         .routes(routes!(templates::apply_template))
+        .routes(routes!(template_preview::preview_template))
         .routes(routes!(templates::set_template_parameters))
         .routes(routes!(templates::upgrade_template))
         .routes(routes!(templates::remove_template))

@@ -57,13 +57,15 @@ pub const ONCE: &[&str] = &[
     "/api/v1/policies/{id}/disable",
     "/api/v1/policies/{id}/enable",
     "/api/v1/policies/{id}/shadow",
+    "/api/v1/policy-templates/{template}/apply",
     "/api/v3/intents",
     "/v1/keys",
 ];
 
 /// The other `POST` routes, which ignore the header. They change nothing; or know nobody to keep an answer for (before a
 /// login, and after leaving); or do in several steps what may be done once more (another key for the ledger, an erasure); or are about
-/// people or templates, where an invitation or an application that was made is a 409, and what changes may be asked for again.
+/// people, where an invitation that was made is a 409, and roles, groups and one-time passwords may be given again; or about
+/// templates that are applied, where a second removal is a 409, and an upgrade may be asked for again.
 pub const ANY_NUMBER_OF_TIMES: &[&str] = &[
     "/admin/auth/login",
     "/api/v1/auth/login",
@@ -71,7 +73,7 @@ pub const ANY_NUMBER_OF_TIMES: &[&str] = &[
     "/api/v1/ledger/erasures",
     "/api/v1/ledger/keys",
     "/api/v1/policies/check",
-    "/api/v1/policy-templates/{template}/apply",
+    "/api/v1/policy-templates/{template}/preview",
     "/api/v1/policy-templates/{template}/remove",
     "/api/v1/policy-templates/{template}/upgrade",
     "/api/v3/policy/evaluate",

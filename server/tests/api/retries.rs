@@ -102,6 +102,10 @@ async fn every_route_that_makes_or_judges_something_does_it_once() {
         ("/api/v1/policies/q/shadow".to_owned(), json!({})),
         ("/api/v1/policies/q/disable".to_owned(), json!({})),
         ("/api/v1/policies/q/enable".to_owned(), json!({})),
+        (
+            "/api/v1/policy-templates/payment_controls/apply".to_owned(),
+            json!({"parameters": {"never_above": 0.5, "currencies": ["CHF"]}, "mode": "shadow"}),
+        ),
         ("/api/v1/orgs".to_owned(), json!({"name": "Other"})),
         ("/api/v1/auth/password".to_owned(), json!({"password": PASSWORD, "new_password": "another one"})),
     ];

@@ -119,11 +119,18 @@ async fn what_a_parameter_can_not_be_is_named_and_nothing_changes() {
         (json!({"currencies": ["EUR", 1]}), "parameters.currencies"),
         (json!({"currencies": ["E\u{0}R"]}), "parameters.currencies"),
         (json!([]), "parameters"),
+        (json!({"nothing": null}), "parameters.nothing"),
     ] {
         let asked = json!({"parameters": parameters});
         let refused = send(&app, Method::POST, "payment_controls/apply", asked).await;
         refused.expect_problem(400, field);
     }
+    let twice = "{\"parameters\": {\"alone_up_to\": 1, \"alone_up_to\": 2}}".to_owned();
+    let twice = app.send_text(&format!("{TEMPLATES}/payment_controls/apply"), &app.token, twice).await;
+    twice.expect_problem(400, "parameters");
+    let many: serde_json::Map<_, _> = (0..1_000).map(|number| (format!("p{number}"), json!(1))).collect();
+    let many = send(&app, Method::POST, "payment_controls/apply", json!({"parameters": many})).await;
+    assert!(many.expect_problem(400, "parameters.p0")["errors"].as_array().unwrap().len() < 100);
     send(&app, Method::POST, "payment_controls/apply", json!({"mode": "loud"}))
         .await
         .expect_problem(400, "mode");
@@ -148,10 +155,103 @@ async fn an_upgrade_keeps_every_value_that_is_in_force() {
     app.send(Method::PUT, path, Some(&app.token), json!({"source": earlier})).await.expect(200);
     let before = send(&app, Method::GET, "payment_controls", json!({})).await.expect(200);
     assert_eq!((&before["version"], &before["policy"]["version"]), (&json!("0.1.0"), &json!("0.0.9")));
-    let upgraded = send(&app, Method::POST, "payment_controls/upgrade", json!({})).await.expect(200);
+    // What is not a text that was released may say anything: it is not lost unawares.
+    send(&app, Method::POST, "payment_controls/upgrade", json!({})).await.expect_problem(409, "");
+    assert_eq!(text(&app.get(path).await.expect(200)["source"]), earlier);
+    let discard = json!({"discard_changes": true});
+    let upgraded = send(&app, Method::POST, "payment_controls/upgrade", discard.clone()).await.expect(200);
     assert_eq!(upgraded, new);
     assert_eq!(text(&app.get(path).await.expect(200)["source"]), source);
     // There is nothing to upgrade now.
     send(&app, Method::POST, "payment_controls/upgrade", json!({})).await.expect(200);
     assert_eq!(policy_changes(&app).await, ["created", "created", "updated", "updated"]);
+    // The same version with one more rule.
+    let stricter = format!("{source}\nrule no_more on intent {{ when is_payment() deny }}\n");
+    app.send(Method::PUT, path, Some(&app.token), json!({"source": stricter})).await.expect(200);
+    send(&app, Method::POST, "payment_controls/upgrade", json!({})).await.expect_problem(409, "");
+    assert_eq!(payment(&app, 1).await, "deny");
+    // Parameters change in it like in any other.
+    let asked = json!({"parameters": {"alone_up_to": 7}});
+    send(&app, Method::PUT, "payment_controls/parameters", asked).await.expect(200);
+    assert_eq!(payment(&app, 1).await, "deny");
+    // A value that the new version does not take is named, whatever is discarded.
+    let wider = source.replace(
+        "alone_up_to: number = 5 in 0..1_000_000",
+        "alone_up_to: number = 2_000_000 in 0..9_000_000",
+    );
+    assert_ne!(wider, source);
+    app.send(Method::PUT, path, Some(&app.token), json!({"source": wider})).await.expect(200);
+    let refused = send(&app, Method::POST, "payment_controls/upgrade", discard).await;
+    refused.expect_problem(400, "parameters.alone_up_to");
+}
+
+#[tokio::test]
+async fn a_policy_of_the_same_name_is_not_taken_for_the_template() {
+    let app = TestApp::start().await;
+    let own = json!({"source": "policy payment_controls {}\nrule r on intent { when amount > 1 warn }"});
+    app.post("/api/v1/policies", own).await.expect(201);
+    let seen = send(&app, Method::GET, "payment_controls", json!({})).await.expect(200);
+    assert_eq!(seen["applied"], false);
+    for (method, path, body) in [
+        (Method::POST, "payment_controls/apply", json!({})),
+        (Method::PUT, "payment_controls/parameters", json!({"parameters": {}})),
+        (Method::POST, "payment_controls/upgrade", json!({"discard_changes": true})),
+        (Method::DELETE, "payment_controls", json!({})),
+    ] {
+        let problem = send(&app, method, path, body).await.expect_problem(409, "");
+        assert!(text(&problem["detail"]).contains("is no template"), "{problem}");
+    }
+    assert_eq!(payment(&app, 150_000).await, "warn");
+}
+
+async fn preview(app: &TestApp, asked: Value) -> Value {
+    send(app, Method::POST, "payment_controls/preview", asked).await.expect(200)
+}
+
+#[tokio::test]
+async fn a_preview_says_what_would_change_and_changes_nothing() {
+    let app = TestApp::start().await;
+    for amount in [150_000, 150_000, 300_000] {
+        assert_eq!(payment(&app, amount).await, "allow");
+    }
+    let log = json!({"event": "log", "agent": {"id": "bot"}, "step_type": "step.exec"});
+    app.post("/api/v1/decisions", log).await.expect(200);
+    let before = (app.head().await, app.get("/api/v1/policies").await.expect(200));
+
+    let seen = preview(&app, json!({})).await;
+    // The agent was seen for the first time by one of them.
+    assert_eq!((&seen["events"], &seen["erased"], &seen["changed"]), (&json!(5), &json!(0), &json!(3)));
+    assert_eq!(seen["outcomes"], json!([{"before": "allow", "after": "deny", "events": 3}]));
+    assert_eq!(seen["examples"].as_array().unwrap().len(), 3);
+    assert_eq!(seen["examples"][0]["before"], "allow");
+    let rules = seen["rules"].as_array().unwrap();
+    let above =
+        json!({"rule": "payment_controls.above_any_agent", "matched": 3, "undecided": 0, "changed": 3});
+    assert!(rules.contains(&above) && rules.len() > 10, "{seen}");
+
+    // With another limit only the largest would be denied, and of the last two entries that is the one.
+    let seen = preview(&app, json!({"parameters": {"never_above": 200_000}, "last": 2})).await;
+    let deny = json!({"before": "allow", "after": "deny", "events": 1});
+    assert_eq!((&seen["events"], &seen["outcomes"]), (&json!(2), &json!([deny])));
+
+    // Of what is applied it says what a change would do.
+    let asked = json!({"parameters": {"never_above": 200_000}});
+    send(&app, Method::POST, "payment_controls/apply", asked).await.expect(201);
+    let seen = preview(&app, json!({})).await;
+    assert_eq!((&seen["events"], &seen["changed"]), (&json!(5), &json!(0)));
+    let seen = preview(&app, json!({"parameters": {"never_above": null}})).await;
+    let tighter = json!({"before": "require_approval", "after": "deny", "events": 2});
+    assert_eq!((&seen["changed"], &seen["outcomes"]), (&json!(2), &json!([tighter])));
+    send(&app, Method::DELETE, "payment_controls", json!({})).await.expect(204);
+
+    for (asked, field) in [
+        (json!({"last": 0}), "last"),
+        (json!({"last": 10_001}), "last"),
+        (json!({"parameters": {"nothing": 1}}), "parameters.nothing"),
+    ] {
+        send(&app, Method::POST, "payment_controls/preview", asked).await.expect_problem(400, field);
+    }
+    let after = app.head().await;
+    assert_eq!(after.0, before.0.0 + 2, "but for applying and removing it");
+    assert_eq!(app.get("/api/v1/policies").await.expect(200), before.1);
 }

@@ -415,6 +415,7 @@ fn not_an_object(field: &str, error: &serde_json::Error) -> Problem {
     match message.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next()) {
         Some(member) if field.is_empty() => Problem::field(member, "comes twice"),
         Some(member) => Problem::field(&format!("{field}.{member}"), "comes twice"),
+        None if message.starts_with("more than") => Problem::field(field, format!("has {message}")),
         None if field.is_empty() => Problem::field(field, "the event must be an object"),
         None => Problem::field(field, "must be an object"),
     }

@@ -14,4 +14,5 @@ pub mod orgs;
 pub mod plain;
 pub mod policies;
 pub mod proofs;
+pub mod template_preview;
 pub mod templates;

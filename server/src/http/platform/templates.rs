@@ -1,11 +1,11 @@
 //! `/api/v1/policy-templates`: frameworks that are applied, changed and removed in one operation each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use lictor_dsl::hir::{Const, Param};
+use lictor_dsl::hir::{Const, LIST_LIMIT, Param};
 use lictor_dsl::params::value_of;
 use lictor_dsl::types::Type;
 use serde::de::IgnoredAny;
@@ -15,16 +15,15 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::auth::Human;
-use super::super::body::Json;
-use super::super::members::items;
+use super::super::body::{Json, MAX_FAULTS, without_place};
+use super::super::members::{items, members};
 use super::super::problem::{FieldProblem, PolicyProblems, Problem, ReadProblems};
+use super::super::retries::Retry;
 use super::super::values::Segment;
 use crate::app::{App, Org};
-use crate::rollout::{self, Edit, RolloutError};
+use crate::retries::Shown;
+use crate::rollout::{self, Done, Edit, RolloutError};
 use crate::templates::{self, Applied, Template, Values};
-
-/// Values of one list at most.
-const MAX_VALUES: usize = 10_000;
 
 /// A template, and what this org made of it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -97,7 +96,7 @@ pub struct ParameterBody {
 pub struct Apply {
     /// Values by name; the others keep their defaults.
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
-    parameters: Option<BTreeMap<String, Box<RawValue>>>,
+    parameters: Option<Box<RawValue>>,
     /// `enforce` (if left out), or `shadow`: it reports and decides nothing.
     mode: Option<String>,
     /// Published clients send it; it says nothing here: `mode` does.
@@ -117,7 +116,17 @@ pub struct Apply {
 pub struct NewParameters {
     /// Values by name; `null` for the template's default. The others stay as they are.
     #[schema(value_type = BTreeMap<String, Object>)]
-    parameters: BTreeMap<String, Box<RawValue>>,
+    parameters: Box<RawValue>,
+}
+
+/// How an applied template is upgraded.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"discard_changes": false}))]
+pub struct Upgrade {
+    /// Whether what was changed by hand in its policy goes. Without it that is 409.
+    #[serde(default)]
+    discard_changes: bool,
 }
 
 /// The templates that come with the server, and which of them this org applied.
@@ -145,6 +154,7 @@ pub async fn apply_template(
     State(app): State<Arc<App>>,
     human: Human,
     Segment(name): Segment,
+    retry: Retry,
     Json(asked): Json<Apply>,
 ) -> Result<(StatusCode, axum::Json<TemplateBody>), Problem> {
     let template = named(&name)?;
@@ -153,16 +163,21 @@ pub async fn apply_template(
         Some("shadow") => true,
         Some(_) => return Err(Problem::field("mode", "must be `enforce` or `shadow`")),
     };
-    let values = given(&template.policy.params, &asked.parameters.unwrap_or_default())?;
+    let (values, _) = given(template, &template.policy.params, asked.parameters.as_deref())?;
     let source = template.with(&values);
-    let made = rollout::create(&human.org, source, shadow, human.actor(), app.clock.now_us(), None).await;
-    made.map_err(|error| match error {
-        RolloutError::NameTaken(name) => Problem::conflict(format!(
-            "there is a policy `{name}`: `PUT …/parameters` changes the parameters of an applied template"
-        )),
-        error => error.into(),
-    })?;
-    Ok((StatusCode::CREATED, now(template, human.org).await?))
+    let keep = retry.keep(move |done: &Done| {
+        Shown::new(StatusCode::CREATED.as_u16(), &applied_as(template, &values, done))
+    });
+    let (now_us, actor) = (app.clock.now_us(), human.actor());
+    match rollout::create(&human.org, source, shadow, actor, now_us, keep).await {
+        Ok(_) => Ok((StatusCode::CREATED, now(template, human.org).await?)),
+        Err(RolloutError::NameTaken(name)) => {
+            // If it is not applied, that says what stands in its place.
+            applied(template, &human.org).await?;
+            Err(Problem::conflict(format!("`{name}` is applied: `PUT …/parameters` changes its parameters")))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Change parameters of an applied template.
@@ -178,27 +193,38 @@ pub async fn set_template_parameters(
 ) -> Result<axum::Json<TemplateBody>, Problem> {
     let template = named(&name)?;
     let applied = applied(template, &human.org).await?;
-    let mut values = given(&applied.params, &asked.parameters)?;
-    for (name, _) in asked.parameters.iter().filter(|(_, value)| value.get() == "null") {
-        let own = template.policy.params.iter().find(|param| param.name == *name);
-        // One that the template has no more goes with the next upgrade.
-        values.extend(own.map(|param| (name.clone(), param.default.clone())));
-    }
+    let (mut values, defaults) = given(template, &applied.params, Some(&asked.parameters))?;
+    values.extend(defaults);
     let source = applied.with(&values);
     change(&app, human, template, &applied, source).await
 }
 
-/// Bring an applied template to the version that comes with the server. Every value that is in force stays.
+/// Bring an applied template to the version that comes with the server. Every value that is in force stays. What was
+/// changed by hand in its policy is not lost unawares.
 #[utoipa::path(post, path = "/api/v1/policy-templates/{template}/upgrade", tag = "policy-templates",
-    params(("template" = String, Path, description = "The template's name")),
+    request_body = Upgrade, params(("template" = String, Path, description = "The template's name")),
     responses((status = 200, description = "It is in force from now on", body = TemplateBody), PolicyProblems))]
 pub async fn upgrade_template(
     State(app): State<Arc<App>>,
     human: Human,
     Segment(name): Segment,
+    Json(asked): Json<Upgrade>,
 ) -> Result<axum::Json<TemplateBody>, Problem> {
     let template = named(&name)?;
     let applied = applied(template, &human.org).await?;
+    if !asked.discard_changes && !template.is_released(&applied) {
+        let name = &template.policy.name;
+        return Err(Problem::conflict(format!(
+            "the policy `{name}` is not the template as it was released: `discard_changes` puts the template in its place, \
+             and `GET /api/v1/policies/{name}/versions` keeps it"
+        )));
+    }
+    let values = values_in_force(template, &applied)?;
+    change(&app, human, template, &applied, template.with(&values)).await
+}
+
+/// What the parameters of a template are in force, where that is not the default of the version that comes with the server.
+pub(super) fn values_in_force(template: &Template, applied: &Applied) -> Result<Values, Problem> {
     let (mut values, mut errors) = (Values::new(), Vec::new());
     for param in &template.policy.params {
         let Some(before) = applied.params.iter().find(|before| before.name == param.name) else { continue };
@@ -208,10 +234,7 @@ pub async fn upgrade_template(
             Err(why) => errors.push(FieldProblem::new(format!("parameters.{}", param.name), why)),
         }
     }
-    if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
-    }
-    change(&app, human, template, &applied, template.with(&values)).await
+    if errors.is_empty() { Ok(values) } else { Err(Problem::invalid(errors)) }
 }
 
 macro_rules! remove {
@@ -222,8 +245,8 @@ macro_rules! remove {
                                     responses((status = 204, description = "Removed"), PolicyProblems))]
         pub async fn $name(human: Human, Segment(name): Segment) -> Result<StatusCode, Problem> {
             let applied = applied(named(&name)?, &human.org).await?;
-            rollout::remove(&human.org, applied.policy.id, Some(applied.policy.revision), human.actor())
-                .await?;
+            let removed = rollout::remove(&human.org, applied.policy.id, None, human.actor()).await;
+            removed.map_err(overtaken)?;
             Ok(StatusCode::NO_CONTENT)
         }
     };
@@ -243,19 +266,37 @@ async fn change(
     if *source != *applied.policy.source {
         let (id, revision, edit) = (applied.policy.id, applied.policy.revision, Edit::Source(source));
         let (actor, now_us) = (human.actor(), app.clock.now_us());
-        rollout::edit(&human.org, id, edit, Some(revision), actor, now_us, None).await?;
+        let edited = rollout::edit(&human.org, id, edit, Some(revision), actor, now_us, None).await;
+        edited.map_err(overtaken)?;
     }
     now(template, human.org).await
 }
 
-fn named(name: &str) -> Result<&'static Template, Problem> {
+/// Somebody else changed or removed the policy of a template since it was read.
+fn overtaken(error: RolloutError) -> Problem {
+    match error {
+        RolloutError::Stale(_) | RolloutError::NotFound => {
+            Problem::conflict("somebody else just changed the template: ask again")
+        }
+        error => error.into(),
+    }
+}
+
+pub(super) fn named(name: &str) -> Result<&'static Template, Problem> {
     templates::named(name).ok_or_else(|| Problem::not_found("template"))
 }
 
 async fn applied(template: &'static Template, org: &Arc<Org>) -> Result<Applied, Problem> {
     let policies = org.view.policies();
+    let name = &template.policy.name;
+    let is_there = policies.iter().any(|policy| policy.name == *name);
     let applied = slowly(move || template.applied(&policies)).await?;
-    applied.ok_or_else(|| Problem::conflict("the template is not applied: `POST …/apply` applies it"))
+    applied.ok_or_else(|| match is_there {
+        false => Problem::conflict("the template is not applied: `POST …/apply` applies it"),
+        true => Problem::conflict(format!(
+            "the policy `{name}` is no template: `PUT /api/v1/policies/{name}` gives it another name or the template's text"
+        )),
+    })
 }
 
 /// A template as it is now.
@@ -263,14 +304,30 @@ async fn now(template: &'static Template, org: Arc<Org>) -> Result<axum::Json<Te
     Ok(axum::Json(slowly(move || shown(template, &org)).await?))
 }
 
-/// What reads whole policies is done beside the threads that serve requests.
-async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Problem::internal())
+/// What reads whole policies is done beside the threads that serve requests, where such work is bounded.
+pub(super) async fn slowly<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    Ok(rollout::slowly(work).await?)
 }
 
 fn shown(template: &Template, org: &Org) -> TemplateBody {
     let in_force = org.view.in_force();
-    let applied = template.applied(&in_force.policies);
+    body(template, template.applied(&in_force.policies), &in_force.policy_set)
+}
+
+/// A template that was just applied with these values.
+fn applied_as(template: &Template, values: &Values, done: &Done) -> TemplateBody {
+    let params = template.policy.params.iter().map(|param| {
+        let value = values.get(&param.name).unwrap_or(&param.value).clone();
+        Param { value, ..param.clone() }
+    });
+    let (policy, version, params) =
+        (Arc::clone(&done.policy), template.origin.version.clone(), params.collect());
+    body(template, Some(Applied { policy, version, params }), &done.in_force.policy_set)
+}
+
+fn body(template: &Template, applied: Option<Applied>, policy_set: &str) -> TemplateBody {
     let Template { policy, origin, .. } = template;
     let params = applied.as_ref().map_or(&policy.params, |applied| &applied.params);
     let parameters = params.iter().map(|param| {
@@ -304,7 +361,7 @@ fn shown(template: &Template, org: &Org) -> TemplateBody {
             id: policy.id,
             version,
             mode: policy.mode(),
-            policy_set: in_force.policy_set.to_string(),
+            policy_set: policy_set.to_owned(),
         }),
     }
 }
@@ -327,37 +384,53 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The values that were given, each for a parameter that may have it. Of `null` nothing is said.
-fn given(params: &[Param], asked: &BTreeMap<String, Box<RawValue>>) -> Result<Values, Problem> {
-    let (mut values, mut errors) = (Values::new(), Vec::new());
-    for (name, json) in asked {
-        let read = match params.iter().find(|param| param.name == *name) {
+/// The values that were given, each for a parameter that may have it, and the template's defaults where `null` asks for them.
+pub(super) fn given(
+    template: &Template,
+    params: &[Param],
+    asked: Option<&RawValue>,
+) -> Result<(Values, Values), Problem> {
+    let (mut values, mut defaults, mut errors) = (Values::new(), Values::new(), Vec::new());
+    let no_object =
+        |error: serde_json::Error| Problem::field("parameters", without_place(&error.to_string()));
+    for (name, json) in asked.map(members).transpose().map_err(no_object)?.unwrap_or_default() {
+        let is_default = json.get() == "null";
+        let read = match params.iter().find(|param| *param.name == *name) {
             None => Err("is no parameter of this template".to_owned()),
-            Some(_) if json.get() == "null" => continue,
-            Some(param) => read(json, param.ty)
-                .ok_or_else(|| format!("must be a {}", param.ty))
-                .and_then(|value| param.accepts(&value).map(|()| value)),
+            Some(param) if is_default => {
+                let own = template.policy.params.iter().find(|own| own.name == param.name);
+                let own =
+                    own.ok_or_else(|| "has no default: the template has no such parameter now".to_owned());
+                own.and_then(|own| param.accepts(&own.default).map(|()| own.default.clone()))
+            }
+            Some(param) => read(json, param.ty).and_then(|value| param.accepts(&value).map(|()| value)),
         };
         match read {
-            Ok(value) => drop(values.insert(name.clone(), value)),
+            Ok(value) if is_default => drop(defaults.insert(name.into_owned(), value)),
+            Ok(value) => drop(values.insert(name.into_owned(), value)),
             Err(why) => errors.push(FieldProblem::new(format!("parameters.{name}"), why)),
         }
+        if errors.len() == MAX_FAULTS {
+            break;
+        }
     }
-    if errors.is_empty() { Ok(values) } else { Err(Problem::invalid(errors)) }
+    if errors.is_empty() { Ok((values, defaults)) } else { Err(Problem::invalid(errors)) }
 }
 
-/// What JSON says as a value of this type.
-fn read(json: &RawValue, ty: Type) -> Option<Const> {
+/// What JSON says as a value of this type, or what it must be.
+fn read(json: &RawValue, ty: Type) -> Result<Const, String> {
     let text = || serde_json::from_str::<String>(json.get()).ok().filter(|text| !text.contains('\0'));
-    match ty {
+    let value = match ty {
         Type::List(element) => {
-            let values = items(json, MAX_VALUES).ok()??;
+            let values = items(json, LIST_LIMIT).map_err(|_| format!("must be a {ty}"))?;
+            let values = values.ok_or_else(|| format!("can't have more than {LIST_LIMIT} values"))?;
             let values = values.into_iter().map(|value| read(value, element.ty()));
-            Some(Const::List(values.collect::<Option<Vec<_>>>()?.into()))
+            return Ok(Const::List(values.collect::<Result<Vec<_>, _>>()?.into()));
         }
         Type::String => text().map(Const::Text),
         Type::Number => value_of(&text().unwrap_or_else(|| json.get().to_owned()), ty),
         Type::Bool => value_of(json.get(), ty),
-        _ => value_of(&text()?, ty),
-    }
+        _ => text().and_then(|text| value_of(&text, ty)),
+    };
+    value.ok_or_else(|| format!("must be a {ty}"))
 }
