@@ -1,7 +1,7 @@
 //! Policy templates: those that come with the server, and what an org made of them.
 //!
 //! An applied template is a policy like any other, and nothing beside it is kept: its source is the template's text with the
-//! values that were asked for in the place of the defaults. So everything that holds for policies holds for it.
+//! values that were asked for in the place of the defaults (`docs/decisions/0017`). So everything that holds for policies holds for it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
