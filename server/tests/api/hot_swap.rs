@@ -1,6 +1,6 @@
 //! Policies are swapped under load: every answer agrees with the policy set that it names.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread;
@@ -13,6 +13,7 @@ use lictor_server::policies::{InForce, Policy};
 use lictor_server::rollout::compile;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -116,6 +117,87 @@ async fn every_answer_agrees_with_the_generation_that_it_names() {
     assert_eq!(misattributed(&answers, &outcomes), Vec::<String>::new());
     assert_eq!(answers.len(), 2, "each set answered, and one way only: {answers:?}");
     assert!(swaps >= 20, "only {swaps} swaps");
+}
+
+/// What matters of the answer to a batch, with every rule that spoke.
+#[derive(Deserialize)]
+struct Explained<'a> {
+    #[serde(borrow)]
+    decisions: Vec<Explanation<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Explanation<'a> {
+    policy_set: &'a str,
+    decision: &'a str,
+    #[serde(borrow)]
+    rules: &'a RawValue,
+}
+
+/// Batches of each thread while a template comes and goes.
+const BATCHES: usize = 60;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_template_that_comes_and_goes_under_load_decides_whole_or_not_at_all() {
+    let app = Arc::new(TestApp::start().await);
+    let key = app.key().await;
+    app.agent(&key, "bot").await;
+    let agent = json!({"id": "bot"});
+    let events = [
+        json!({"event": "action", "agent": agent, "kind": "tool_call", "tool": "shell"}),
+        json!({"event": "intent", "agent": agent, "action": "disable_audit"}),
+        json!({"event": "intent", "agent": agent, "action": "transfer", "amount": 5}),
+    ];
+    let batch = Arc::new(json!({"events": events}).to_string());
+    let done = Arc::new(AtomicBool::new(false));
+    let mut readers = Vec::new();
+    for _ in 0..THREADS {
+        let (app, key, batch) = (Arc::clone(&app), key.clone(), Arc::clone(&batch));
+        readers.push(tokio::spawn(async move {
+            let mut seen = BTreeSet::new();
+            for _ in 0..BATCHES {
+                let body = decide(&app, &key, &batch).await;
+                let Explained { decisions } = serde_json::from_str(&body).unwrap();
+                for (event, Explanation { policy_set, decision, rules }) in decisions.into_iter().enumerate()
+                {
+                    seen.insert((policy_set.to_owned(), event, decision.to_owned(), rules.get().to_owned()));
+                }
+            }
+            seen
+        }));
+    }
+    let comes_and_goes = {
+        let (app, done) = (Arc::clone(&app), Arc::clone(&done));
+        tokio::spawn(async move {
+            let path = "/api/v1/policy-templates/owasp_agentic";
+            let in_force = async || text(&app.get("/api/v1/policies/base").await.expect(200)["policy_set"]);
+            let (without, mut with, mut times) = (in_force().await, BTreeSet::new(), 0);
+            while !done.load(Ordering::Relaxed) {
+                let applied = app.post(&format!("{path}/apply"), json!({})).await.expect(201);
+                assert!(applied["rules"].as_u64().unwrap() >= 15);
+                with.insert(text(&applied["policy"]["policy_set"]));
+                app.send(Method::DELETE, path, Some(&app.token), json!({})).await.expect(204);
+                assert_eq!(in_force().await, without, "what decided before decides again");
+                times += 1;
+            }
+            (without, with, times)
+        })
+    };
+    let mut seen = BTreeSet::new();
+    for reader in readers {
+        seen.extend(reader.await.unwrap());
+    }
+    done.store(true, Ordering::Relaxed);
+    let (without, with, times) = comes_and_goes.await.unwrap();
+    assert!(with.len() == 1 && times > 1, "{with:?}, {times} times");
+    // Each event has one answer of each set: all rules of the template spoke, or none.
+    let sets: BTreeSet<_> = seen.iter().map(|(policy_set, ..)| policy_set.clone()).collect();
+    assert_eq!(sets, with.into_iter().chain([without.clone()]).collect());
+    assert_eq!(seen.len(), 2 * events.len(), "{seen:?}");
+    for (policy_set, _, decision, rules) in &seen {
+        let is_applied = *policy_set != without;
+        assert_eq!((decision != "allow", rules.contains("owasp_agentic.")), (is_applied, is_applied));
+    }
 }
 
 /// How often a set was named with a decision.
