@@ -51,9 +51,9 @@ pub fn decode(org: &Org, incoming: Incoming<'_>, agent: &Known) -> Result<Event,
     let mut id = Uuid::encode_buffer();
     let id = &*org.view.id.hyphenated().encode_lower(&mut id);
     let origin = Origin::Server { org: id, source: incoming.source, agent: &agent.facts };
-    let event = Event::decode(incoming.json, origin).map_err(|invalid| Refused::Invalid(invalid.errors))?;
+    // What is too long is not read to its end.
     refuse_oversized(incoming.json)?;
-    Ok(event)
+    Event::decode(incoming.json, origin).map_err(|invalid| Refused::Invalid(invalid.errors))
 }
 
 /// Makes an event ready for the sequencer.
@@ -117,17 +117,22 @@ pub async fn dry_runs(
 /// What is remembered where no rule asks.
 static NOTHING: LazyLock<Memories> = LazyLock::new(Memories::default);
 
-/// Names every field of an event that is longer than a field may be.
+/// Names every field of an event that is longer than a field may be. What is no event at all is not its business.
 fn refuse_oversized(json: &[u8]) -> Result<(), Refused> {
     if json.len() <= MAX_FIELD_BYTES {
         return Ok(());
     }
     let invalid =
         |field: &str, message: &str| FieldError { field: field.to_owned(), message: message.to_owned() };
-    let members: Vec<(Cow<'_, str>, &RawValue)> = serde_json::from_slice::<&RawValue>(json)
-        .ok()
-        .and_then(|object| members(object).ok())
-        .ok_or_else(|| Refused::Invalid(vec![invalid("", "is not a JSON object")]))?;
+    let members: Vec<(Cow<'_, str>, &RawValue)> = match serde_json::from_slice::<&RawValue>(json).map(members)
+    {
+        Ok(Ok(members)) => members,
+        Ok(Err(error)) if error.to_string().starts_with("more than") => {
+            return Err(Refused::Invalid(vec![invalid("", "has too many fields")]));
+        }
+        // Reading it says what is wrong with it.
+        _ => return Ok(()),
+    };
     let too_long = members.iter().filter(|(_, value)| value.get().len() > MAX_FIELD_BYTES);
     let errors: Vec<_> = too_long.map(|(name, _)| invalid(name, "is longer than 64 KiB")).collect();
     if errors.is_empty() { Ok(()) } else { Err(Refused::Invalid(errors)) }
