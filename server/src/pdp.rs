@@ -52,8 +52,16 @@ pub fn decode(org: &Org, incoming: Incoming<'_>, agent: &Known) -> Result<Event,
     let id = &*org.view.id.hyphenated().encode_lower(&mut id);
     let origin = Origin::Server { org: id, source: incoming.source, agent: &agent.facts };
     // What is too long is not read to its end.
-    refuse_oversized(incoming.json)?;
-    Event::decode(incoming.json, origin).map_err(|invalid| Refused::Invalid(invalid.errors))
+    let too_long = too_long(incoming.json);
+    if let Ok(errors) = &too_long
+        && !errors.is_empty()
+    {
+        return Err(Refused::Invalid(errors.clone()));
+    }
+    let event = Event::decode(incoming.json, origin).map_err(|invalid| Refused::Invalid(invalid.errors))?;
+    // What could be read and not be looked through is refused as well.
+    too_long.map_err(|error| Refused::Invalid(vec![invalid("", &error.to_string())]))?;
+    Ok(event)
 }
 
 /// Makes an event ready for the sequencer.
@@ -117,23 +125,16 @@ pub async fn dry_runs(
 /// What is remembered where no rule asks.
 static NOTHING: LazyLock<Memories> = LazyLock::new(Memories::default);
 
-/// Names every field of an event that is longer than a field may be. What is no event at all is not its business.
-fn refuse_oversized(json: &[u8]) -> Result<(), Refused> {
+/// Every field of an event that is longer than a field may be.
+fn too_long(json: &[u8]) -> serde_json::Result<Vec<FieldError>> {
     if json.len() <= MAX_FIELD_BYTES {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let invalid =
-        |field: &str, message: &str| FieldError { field: field.to_owned(), message: message.to_owned() };
-    let members: Vec<(Cow<'_, str>, &RawValue)> = match serde_json::from_slice::<&RawValue>(json).map(members)
-    {
-        Ok(Ok(members)) => members,
-        Ok(Err(error)) if error.to_string().starts_with("more than") => {
-            return Err(Refused::Invalid(vec![invalid("", "has too many fields")]));
-        }
-        // Reading it says what is wrong with it.
-        _ => return Ok(()),
-    };
+    let members: Vec<(Cow<'_, str>, &RawValue)> = members(serde_json::from_slice(json)?)?;
     let too_long = members.iter().filter(|(_, value)| value.get().len() > MAX_FIELD_BYTES);
-    let errors: Vec<_> = too_long.map(|(name, _)| invalid(name, "is longer than 64 KiB")).collect();
-    if errors.is_empty() { Ok(()) } else { Err(Refused::Invalid(errors)) }
+    Ok(too_long.map(|(name, _)| invalid(name, "is longer than 64 KiB")).collect())
+}
+
+fn invalid(field: &str, message: &str) -> FieldError {
+    FieldError { field: field.to_owned(), message: message.to_owned() }
 }

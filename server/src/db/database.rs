@@ -10,7 +10,6 @@ use sqlx::PgConnection;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::entries::Appended;
 use super::follow::Held;
 use super::place::Place;
 use super::sql::{Pool, Transaction};
@@ -221,13 +220,12 @@ impl Database {
 
     async fn write(&self, turn: Turn, batch: Batch) -> Result<(), StoreError> {
         self.is_in_place()?;
-        let Batch { org, before, after, entries, payloads, changes } = batch;
         let mut transaction = match turn.held {
             Held::Transaction(transaction) => transaction,
             Held::Nothing | Held::Other(_) => self.writers.begin().await?,
         };
-        put(&mut transaction, org, &changes).await?;
-        entries::append(&mut transaction, Appended { org, before, after, entries, payloads }).await?;
+        put(&mut transaction, batch.org, &batch.changes).await?;
+        entries::append(&mut transaction, batch).await?;
         transaction.commit().await
     }
 }

@@ -4,10 +4,10 @@ use lictor_dsl::number::Number;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::StoreError;
 use super::database::{Database, bytes32, soon};
 use super::sql::{Insert, Query, ROWS_AT_ONCE, Together, Transaction};
-use crate::ledger::{Entry, Head, StoredEntry};
+use super::{Batch, StoreError};
+use crate::ledger::{Entry, StoredEntry};
 use crate::vault::Sealed;
 
 static ENTRIES: Insert = Insert::new(
@@ -24,42 +24,33 @@ static LAST: Together = Together::new(
     6,
 );
 
-/// What is appended to a ledger.
-pub(super) struct Appended {
-    pub(super) org: Uuid,
-    pub(super) before: Head,
-    pub(super) after: Head,
-    pub(super) entries: Vec<Entry>,
-    pub(super) payloads: Vec<(Uuid, Sealed)>,
-}
-
-/// Appends to a ledger what stands after `before`, and moves its head. For who has the org's turn, or nobody else writes.
-pub(super) async fn append(transaction: &mut Transaction, appended: Appended) -> Result<(), StoreError> {
-    let Appended { org, before, after, entries, payloads } = appended;
+/// Appends the entries of a batch and their payloads to the ledger, and moves its head. For who has the org's turn, or nobody
+/// else writes.
+pub(super) async fn append(transaction: &mut Transaction, batch: Batch) -> Result<(), StoreError> {
+    let Batch { org, before, after, entries, payloads, .. } = batch;
     let (mut entries, mut payloads) = (entries.into_iter(), payloads.into_iter());
     while entries.len() > ROWS_AT_ONCE {
-        let some = entries.by_ref().take(ROWS_AT_ONCE);
-        some.fold(transaction.insert(&ENTRIES, ROWS_AT_ONCE), |query, entry| bind(query, org, entry))
-            .execute()
-            .await?;
+        let (query, some) = (transaction.insert(&ENTRIES, ROWS_AT_ONCE), entries.by_ref().take(ROWS_AT_ONCE));
+        some.fold(query, |query, entry| bind(query, org, entry)).execute().await?;
     }
     while payloads.len() > ROWS_AT_ONCE {
-        let some = payloads.by_ref().take(ROWS_AT_ONCE);
-        some.fold(transaction.insert(&PAYLOADS, ROWS_AT_ONCE), |query, payload| {
-            bind_payload(query, org, payload)
-        })
-        .execute()
-        .await?;
+        let (query, some) =
+            (transaction.insert(&PAYLOADS, ROWS_AT_ONCE), payloads.by_ref().take(ROWS_AT_ONCE));
+        some.fold(query, |query, payload| bind_payload(query, org, payload)).execute().await?;
     }
-    let moved = transaction
-        .together(&LAST, [entries.len(), payloads.len()])
-        .bind_all(|query| entries.fold(query, |query, entry| bind(query, org, entry)))
-        .bind_all(|query| payloads.fold(query, |query, payload| bind_payload(query, org, payload)))
-        .bind_all(|query| query.bind(after.next_seq).bind(after.hash.as_slice()).bind(after.at_us))
-        .bind_all(|query| query.bind(org).bind(before.next_seq).bind(before.hash.as_slice()))
+    let (query, inserted) = transaction.together(&LAST, [entries.len(), payloads.len()]);
+    let query = entries.fold(query, |query, entry| bind(query, org, entry));
+    let query = payloads.fold(query, |query, payload| bind_payload(query, org, payload));
+    let changed = query
+        .bind(after.next_seq)
+        .bind(after.hash.as_slice())
+        .bind(after.at_us)
+        .bind(org)
+        .bind(before.next_seq)
+        .bind(before.hash.as_slice())
         .execute()
         .await?;
-    if moved == 1 { Ok(()) } else { Err(StoreError::HeadMoved) }
+    if changed == inserted + 1 { Ok(()) } else { Err(StoreError::HeadMoved) }
 }
 
 fn bind(query: Query<'_>, org: Uuid, entry: Entry) -> Query<'_> {

@@ -104,8 +104,8 @@ impl Transaction {
     }
 
     /// The statements that insert so many rows into each table, none or as many as one statement inserts, and the update
-    /// after them.
-    pub(super) fn together(&mut self, together: &Together, rows: [usize; 2]) -> AllOfThem<'_> {
+    /// after them; and how many rows they say that they changed beside those of the update.
+    pub(super) fn together(&mut self, together: &Together, rows: [usize; 2]) -> (Query<'_>, u64) {
         let (postgres, [first, second]) = (self.is_postgres(), rows);
         let kept = (first == second).then_some(first);
         let text = together.made.text(postgres, kept, || together.text(postgres, rows));
@@ -113,7 +113,7 @@ impl Transaction {
             together.inserts.iter().zip(rows).map(|(insert, rows)| rows * insert.columns).sum();
         // SQLite counts what all of them changed, PostgreSQL what the last one did.
         let inserted = if postgres { 0 } else { first + second };
-        AllOfThem { query: self.made(text, values + together.columns), inserted }
+        (self.made(text, values + together.columns), u64::try_from(inserted).unwrap_or(u64::MAX - 1))
     }
 
     fn is_postgres(&self) -> bool {
@@ -359,25 +359,6 @@ impl Together {
             [] => self.update.to_owned(),
             named => format!("WITH {} {}", named.join(", "), self.update),
         }
-    }
-}
-
-/// Statements that wait for the database together.
-pub(super) struct AllOfThem<'c> {
-    query: Query<'c>,
-    inserted: usize,
-}
-
-impl<'c> AllOfThem<'c> {
-    /// Binds the next values.
-    pub(super) fn bind_all(self, bind: impl FnOnce(Query<'c>) -> Query<'c>) -> AllOfThem<'c> {
-        AllOfThem { query: bind(self.query), ..self }
-    }
-
-    /// How many rows the update changed.
-    pub(super) async fn execute(self) -> Result<u64, StoreError> {
-        let changed = self.query.execute().await?;
-        Ok(changed.saturating_sub(u64::try_from(self.inserted).unwrap_or(u64::MAX)))
     }
 }
 

@@ -80,10 +80,7 @@ impl Snapshots {
             (memories, bytes)
         })
         .await?;
-        let kept = async {
-            let hash = self.hash_before(next_seq).await?.ok_or(StoreError::Corrupt("ledger"))?;
-            self.keep(bytes?, Basis { next_seq, begun: next_seq, hash }).await
-        };
+        let kept = async { self.keep_stored(bytes?, next_seq).await };
         match kept.await {
             Ok(()) => *latest = next_seq,
             Err(error) => {
@@ -106,11 +103,16 @@ impl Snapshots {
         let (memories, from) = self.begin(generation, next_seq).await?;
         let memories = self.past.fold(generation, memories, from..next_seq).await?;
         if next_seq > from {
-            let hash = self.hash_before(next_seq).await?.ok_or(StoreError::Corrupt("ledger"))?;
-            self.keep(written(memories).await?, Basis { next_seq, begun: next_seq, hash }).await?;
+            self.keep_stored(written(memories).await?, next_seq).await?;
         }
         *latest = next_seq;
         Ok(())
+    }
+
+    /// Keeps what was remembered of the entries that are stored before this one.
+    async fn keep_stored(&self, memories: Vec<u8>, next_seq: i64) -> Result<(), SnapshotError> {
+        let hash = self.hash_before(next_seq).await?.ok_or(StoreError::Corrupt("ledger"))?;
+        self.keep(memories, Basis { next_seq, begun: next_seq, hash }).await
     }
 
     /// Keeps what was remembered when the ledger stood here.

@@ -15,4 +15,5 @@ pub mod plain;
 pub mod policies;
 pub mod proofs;
 pub mod template_preview;
+mod template_values;
 pub mod templates;

@@ -13,7 +13,8 @@ use super::super::auth::Human;
 use super::super::body::Json;
 use super::super::problem::{PolicyProblems, Problem, logged};
 use super::super::values::Segment;
-use super::templates::{given, named, slowly, values_in_force};
+use super::template_values::given;
+use super::templates::{named, slowly, values_in_force};
 use crate::app::App;
 use crate::preview::{Preview, preview};
 use crate::rollout;
@@ -116,9 +117,7 @@ pub async fn preview_template(
     let applied = slowly(move || template.applied(&policies)).await?;
     let mut values =
         applied.as_ref().map(|applied| values_in_force(template, applied)).transpose()?.unwrap_or_default();
-    let (given, defaults) = given(template, &template.policy.params, asked.parameters.as_deref())?;
-    values.extend(given);
-    values.extend(defaults);
+    values.extend(given(template, &template.policy.params, asked.parameters.as_deref())?);
     let replaces = applied.map(|applied| applied.policy.id);
     let instead = rollout::would_be(&in_force.policies, replaces, template.with(&values)).await?;
     let next_seq = app.database.head(org.view.id).await?.next_seq;

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use lictor_dsl::hir::{Const, LIST_LIMIT, Param};
-use lictor_dsl::params::value_of;
-use lictor_dsl::types::Type;
+use lictor_dsl::hir::Param;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,11 +13,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::auth::Human;
-use super::super::body::{Json, MAX_FAULTS, without_place};
-use super::super::members::{items, members};
+use super::super::body::Json;
 use super::super::problem::{FieldProblem, PolicyProblems, Problem, ReadProblems};
 use super::super::retries::Retry;
 use super::super::values::Segment;
+use super::template_values::{given, json};
 use crate::app::{App, Org};
 use crate::retries::Shown;
 use crate::rollout::{self, Done, Edit, RolloutError};
@@ -163,14 +161,15 @@ pub async fn apply_template(
         Some("shadow") => true,
         Some(_) => return Err(Problem::field("mode", "must be `enforce` or `shadow`")),
     };
-    let (values, _) = given(template, &template.policy.params, asked.parameters.as_deref())?;
+    let values = given(template, &template.policy.params, asked.parameters.as_deref())?;
     let source = template.with(&values);
+    let made = values.clone();
     let keep = retry.keep(move |done: &Done| {
-        Shown::new(StatusCode::CREATED.as_u16(), &applied_as(template, &values, done))
+        Shown::new(StatusCode::CREATED.as_u16(), &applied_as(template, &made, done))
     });
     let (now_us, actor) = (app.clock.now_us(), human.actor());
     match rollout::create(&human.org, source, shadow, actor, now_us, keep).await {
-        Ok(_) => Ok((StatusCode::CREATED, now(template, human.org).await?)),
+        Ok(done) => Ok((StatusCode::CREATED, axum::Json(applied_as(template, &values, &done)))),
         Err(RolloutError::NameTaken(name)) => {
             // If it is not applied, that says what stands in its place.
             applied(template, &human.org).await?;
@@ -193,8 +192,7 @@ pub async fn set_template_parameters(
 ) -> Result<axum::Json<TemplateBody>, Problem> {
     let template = named(&name)?;
     let applied = applied(template, &human.org).await?;
-    let (mut values, defaults) = given(template, &applied.params, Some(&asked.parameters))?;
-    values.extend(defaults);
+    let values = given(template, &applied.params, Some(&asked.parameters))?;
     let source = applied.with(&values);
     change(&app, human, template, &applied, source).await
 }
@@ -237,23 +235,24 @@ pub(super) fn values_in_force(template: &Template, applied: &Applied) -> Result<
     if errors.is_empty() { Ok(values) } else { Err(Problem::invalid(errors)) }
 }
 
-macro_rules! remove {
-    ($name:ident, $method:ident, $path:literal) => {
-        /// Remove an applied template: exactly its own rules decide nothing any more when this is answered.
-        #[utoipa::path($method, path = $path, tag = "policy-templates",
-                                    params(("template" = String, Path, description = "The template's name")),
-                                    responses((status = 204, description = "Removed"), PolicyProblems))]
-        pub async fn $name(human: Human, Segment(name): Segment) -> Result<StatusCode, Problem> {
-            let applied = applied(named(&name)?, &human.org).await?;
-            let removed = rollout::remove(&human.org, applied.policy.id, None, human.actor()).await;
-            removed.map_err(overtaken)?;
-            Ok(StatusCode::NO_CONTENT)
-        }
-    };
+/// Remove an applied template: exactly its own rules decide nothing any more when this is answered.
+#[utoipa::path(delete, path = "/api/v1/policy-templates/{template}", tag = "policy-templates",
+    params(("template" = String, Path, description = "The template's name")),
+    responses((status = 204, description = "Removed"), PolicyProblems))]
+pub async fn delete_template(human: Human, Segment(name): Segment) -> Result<StatusCode, Problem> {
+    let applied = applied(named(&name)?, &human.org).await?;
+    let removed = rollout::remove(&human.org, applied.policy.id, None, human.actor()).await;
+    removed.map_err(overtaken)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-remove!(delete_template, delete, "/api/v1/policy-templates/{template}");
-remove!(remove_template, post, "/api/v1/policy-templates/{template}/remove");
+/// The same as `DELETE`.
+#[utoipa::path(post, path = "/api/v1/policy-templates/{template}/remove", tag = "policy-templates",
+    params(("template" = String, Path, description = "The template's name")),
+    responses((status = 204, description = "Removed"), PolicyProblems))]
+pub async fn remove_template(human: Human, name: Segment) -> Result<StatusCode, Problem> {
+    delete_template(human, name).await
+}
 
 /// Gives the policy of an applied template this source, if it is another.
 async fn change(
@@ -364,73 +363,4 @@ fn body(template: &Template, applied: Option<Applied>, policy_set: &str) -> Temp
             policy_set: policy_set.to_owned(),
         }),
     }
-}
-
-/// A value as JSON: numbers exactly, durations as texts.
-fn json(value: &Const) -> Box<RawValue> {
-    let text = match value {
-        Const::Bool(_) | Const::Number(_) => value.to_string(),
-        Const::Text(text) => quoted(text),
-        Const::List(values) => {
-            let values: Vec<_> = values.iter().map(|value| json(value).get().to_owned()).collect();
-            format!("[{}]", values.join(","))
-        }
-        other => quoted(&other.to_string()),
-    };
-    RawValue::from_string(text).unwrap_or_default()
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-/// The values that were given, each for a parameter that may have it, and the template's defaults where `null` asks for them.
-pub(super) fn given(
-    template: &Template,
-    params: &[Param],
-    asked: Option<&RawValue>,
-) -> Result<(Values, Values), Problem> {
-    let (mut values, mut defaults, mut errors) = (Values::new(), Values::new(), Vec::new());
-    let no_object =
-        |error: serde_json::Error| Problem::field("parameters", without_place(&error.to_string()));
-    for (name, json) in asked.map(members).transpose().map_err(no_object)?.unwrap_or_default() {
-        let is_default = json.get() == "null";
-        let read = match params.iter().find(|param| *param.name == *name) {
-            None => Err("is no parameter of this template".to_owned()),
-            Some(param) if is_default => {
-                let own = template.policy.params.iter().find(|own| own.name == param.name);
-                let own =
-                    own.ok_or_else(|| "has no default: the template has no such parameter now".to_owned());
-                own.and_then(|own| param.accepts(&own.default).map(|()| own.default.clone()))
-            }
-            Some(param) => read(json, param.ty).and_then(|value| param.accepts(&value).map(|()| value)),
-        };
-        match read {
-            Ok(value) if is_default => drop(defaults.insert(name.into_owned(), value)),
-            Ok(value) => drop(values.insert(name.into_owned(), value)),
-            Err(why) => errors.push(FieldProblem::new(format!("parameters.{name}"), why)),
-        }
-        if errors.len() == MAX_FAULTS {
-            break;
-        }
-    }
-    if errors.is_empty() { Ok((values, defaults)) } else { Err(Problem::invalid(errors)) }
-}
-
-/// What JSON says as a value of this type, or what it must be.
-fn read(json: &RawValue, ty: Type) -> Result<Const, String> {
-    let text = || serde_json::from_str::<String>(json.get()).ok().filter(|text| !text.contains('\0'));
-    let value = match ty {
-        Type::List(element) => {
-            let values = items(json, LIST_LIMIT).map_err(|_| format!("must be a {ty}"))?;
-            let values = values.ok_or_else(|| format!("can't have more than {LIST_LIMIT} values"))?;
-            let values = values.into_iter().map(|value| read(value, element.ty()));
-            return Ok(Const::List(values.collect::<Result<Vec<_>, _>>()?.into()));
-        }
-        Type::String => text().map(Const::Text),
-        Type::Number => value_of(&text().unwrap_or_else(|| json.get().to_owned()), ty),
-        Type::Bool => value_of(json.get(), ty),
-        _ => text().and_then(|text| value_of(&text, ty)),
-    };
-    value.ok_or_else(|| format!("must be a {ty}"))
 }
